@@ -1,0 +1,1 @@
+//! The product's own actors: the hub, the job dispatcher and its runners, the janitor.

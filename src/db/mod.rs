@@ -1,0 +1,1 @@
+//! All SQL: one store interface, its schema and its migrations.

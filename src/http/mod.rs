@@ -1,0 +1,1 @@
+//! The doors: hyper accept loop, router, routes, WebSocket.

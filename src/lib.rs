@@ -1,0 +1,16 @@
+//! Tieout: a reconciliation server with live collaboration.
+//!
+//! The crate in reading order, from the bottom up; imports only go down:
+//!
+//! * level 0, which knows nothing of the product above it: [`runtime`] (the actor thread), [`reconcile`]
+//!   (the matching engine, pure), [`protocol`] (what crosses the wire);
+//! * level 1: [`db`] (all SQL);
+//! * level 2: [`actors`] (the hub, the job dispatcher and its runners, the janitor);
+//! * level 3: [`http`] (hyper, the routes, WebSocket);
+//! * level 4: the composition root, the settings and the command line.
+pub mod actors;
+pub mod db;
+pub mod http;
+pub mod protocol;
+pub mod reconcile;
+pub mod runtime;

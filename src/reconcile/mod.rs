@@ -1,0 +1,1 @@
+//! The matching engine: pure, no I/O of its own.

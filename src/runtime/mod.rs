@@ -1,0 +1,1 @@
+//! The actor runtime: one dedicated thread, supervised actors, handles valid across restarts.
