@@ -1,1 +1,10 @@
 //! The integration suite: one binary, one module per promise.
+mod outer_doors;
+mod outer_modes;
+mod outer_panic;
+mod outer_reconcile;
+mod outer_restart;
+mod outer_shutdown;
+mod outer_store_away;
+mod outer_workers;
+mod support;

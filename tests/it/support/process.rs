@@ -1,0 +1,216 @@
+//! The real binary as a child process on a free loopback port: start, kill -9, SIGTERM, start again on the same data.
+//! Leaves requests to `http` and `socket`. Easy to get wrong: a child that outlives its test; it is killed on drop, and
+//! by the kernel when the test itself is killed.
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::{Api, LONG, Socket, eventually};
+
+/// What differs from a plain `tieout serve --listen 127.0.0.1:FREE --data-dir TEMP`.
+#[derive(Default, Clone)]
+pub struct Options {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    data: Option<PathBuf>,
+    everywhere: bool,
+}
+
+impl Options {
+    pub fn arg(mut self, arg: impl Into<String>) -> Options {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn env(mut self, key: &str, value: impl ToString) -> Options {
+        self.env.push((key.into(), value.to_string()));
+        self
+    }
+
+    /// A data directory of the caller's choice, instead of a fresh one inside the server's temporary folder.
+    pub fn data(mut self, path: impl Into<PathBuf>) -> Options {
+        self.data = Some(path.into());
+        self
+    }
+
+    /// Listens on every address: what a token is required for. Tests still talk to it over loopback.
+    pub fn everywhere(mut self) -> Options {
+        self.everywhere = true;
+        self
+    }
+
+    /// The test hooks, off in the product, let a test make an actor panic from outside.
+    pub fn hooks(self) -> Options {
+        self.env("TIEOUT_TEST_HOOKS", "1")
+    }
+}
+
+/// A running (or killed, or exited) server.
+pub struct Server {
+    home: TempDir,
+    data: PathBuf,
+    options: Options,
+    pub addr: SocketAddr,
+    child: Option<Child>,
+    starts: usize,
+}
+
+impl Server {
+    /// Starts the server and waits until it is ready for traffic.
+    pub async fn start(options: Options) -> Server {
+        let server = Server::launch(options);
+        server.ready().await;
+        server
+    }
+
+    /// Starts the server and waits for nothing.
+    pub fn launch(options: Options) -> Server {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let data = options.data.clone().unwrap_or_else(|| home.path().join("data"));
+        let mut server = Server { home, data, options, addr: free_address(), child: None, starts: 0 };
+        server.spawn();
+        server
+    }
+
+    /// Starts the process again on the same address and data. It must not be running.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the server is already running");
+        self.starts += 1;
+        let log = File::create(self.log_path(self.starts)).expect("a log file");
+        let host = if self.options.everywhere { "0.0.0.0" } else { "127.0.0.1" };
+        let listen = format!("{host}:{}", self.addr.port());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tieout"));
+        command
+            .arg("serve")
+            .args(["--listen", &listen])
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(&self.options.args)
+            .env_remove("TIEOUT_TOKEN")
+            .env("TIEOUT_LOG", "info")
+            .envs(self.options.env.iter().map(|(k, v)| (k, v)))
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle of the log file"))
+            .stderr(log);
+        let parent = std::process::id();
+        // SAFETY: between fork and exec only async-signal-safe calls are made: prctl, getppid, _exit.
+        unsafe {
+            command.pre_exec(move || {
+                // The kernel kills the server when the thread that runs the test ends, however it ends.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid() as u32 != parent {
+                    libc::_exit(1);
+                }
+                Ok(())
+            });
+        }
+        self.child = Some(command.spawn().expect("the tieout binary starts"));
+    }
+
+    /// Waits until `/api/ready` says 200.
+    pub async fn ready(&self) {
+        eventually(LONG, "the server to be ready", || async {
+            let answer = self.api().try_get("/api/ready").await?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text)) }
+        })
+        .await;
+    }
+
+    pub fn api(&self) -> Api {
+        Api::new(format!("http://{}", self.addr))
+    }
+
+    /// A WebSocket that is open and has said nothing yet.
+    pub async fn socket(&self) -> Socket {
+        Socket::open(self.addr).await
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().expect("the server is running").id() as i32
+    }
+
+    /// SIGKILL, and waits for the kernel to take the process away.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the server is running");
+        child.kill().expect("a running child can be killed");
+        child.wait().expect("a killed child is reaped");
+    }
+
+    /// SIGTERM; the caller waits for the exit.
+    pub fn terminate(&self) {
+        // SAFETY: the pid is that of our own child, which has not been reaped.
+        assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGTERM) }, 0, "SIGTERM reaches our own child");
+    }
+
+    /// SIGKILL unless it has ended by itself.
+    pub fn stop_if_running(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().expect("our own child is reaped");
+        }
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn exit(&mut self, within: Duration) -> ExitStatus {
+        let child = std::cell::RefCell::new(self.child.take().expect("the server is running"));
+        eventually(within, "the server to exit", || async {
+            let seen = child.borrow_mut().try_wait().map_err(|e| e.to_string())?;
+            seen.ok_or_else(|| format!("still running\n{}", self.log_tail()))
+        })
+        .await
+    }
+
+    /// Fails when the process has ended.
+    pub fn assert_running(&mut self) {
+        let seen = self.child.as_mut().expect("the server was started").try_wait().expect("our own child can be asked");
+        assert!(seen.is_none(), "the server ended with {seen:?}\n{}", self.log_tail());
+    }
+
+    /// Everything that the server has logged since its latest start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path(self.starts)).unwrap_or_default()
+    }
+
+    fn log_path(&self, start: usize) -> PathBuf {
+        self.home.path().join(format!("server-{start}.log"))
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let from = log.lines().count().saturating_sub(60);
+        log.lines().skip(from).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop_if_running();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log, start {} ---\n{}", self.starts, self.log_tail());
+        }
+    }
+}
+
+/// A port that nobody listens on, below the range from which the kernel takes ports for outgoing connections: a port
+/// asked of the kernel could become some client's source port before the server binds it.
+fn free_address() -> SocketAddr {
+    for _ in 0..1000 {
+        let addr = SocketAddr::from(([127, 0, 0, 1], rand::random_range(12_000..32_000)));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
+    panic!("no free port between 12000 and 32000 in 1000 tries");
+}
