@@ -367,8 +367,8 @@ fn repository_files(root: &Path) -> Vec<File> {
         }
     };
     paths.sort();
-    // Lock files record where packages came from in their own format; pictures and binary data are not text.
-    paths.retain(|path| !path.ends_with(".lock") && !path.ends_with("package-lock.json"));
+    // Cargo.lock names its registry by design; what is not text is no concern of these rules.
+    paths.retain(|path| !path.ends_with(".lock"));
     paths.iter().filter_map(|path| Some(File::new(path, &fs::read_to_string(root.join(path)).ok()?))).collect()
 }
 
