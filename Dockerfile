@@ -1,0 +1,33 @@
+# Two stages: the first builds with Debian's Rust image, the second holds the binary and libc, nothing else.
+#   docker build -t tieout . && docker run -p 2000:2000 -v tieout-data:/data tieout
+# The server prints the bearer token of a fresh data volume once, on its log: clients outside the container need it.
+FROM rust:1-bookworm AS build
+WORKDIR /src
+
+# Dependencies first: this layer is built again only when Cargo.toml or Cargo.lock change.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+ && echo '//! Stands in for the library while the dependencies are built.' > src/lib.rs \
+ && echo '//! Stands in for the binary while the dependencies are built.' > src/main.rs \
+ && echo 'fn main() {}' >> src/main.rs \
+ && cargo build --release --locked --bin tieout
+
+COPY migrations migrations
+COPY console console
+COPY src src
+# The copied files are older than the stand-ins were; without `touch` cargo would think them built.
+RUN touch src/lib.rs src/main.rs \
+ && cargo build --release --locked --bin tieout \
+ && strip --strip-debug target/release/tieout
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /data tieout \
+ && install -d -o tieout -g tieout -m 0750 /data
+COPY --from=build /src/target/release/tieout /usr/local/bin/tieout
+USER 10001:10001
+ENV TIEOUT_LISTEN=0.0.0.0:2000 TIEOUT_DATA_DIR=/data
+EXPOSE 2000
+VOLUME ["/data"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["tieout", "healthcheck"]
+ENTRYPOINT ["tieout"]
+CMD ["serve"]
