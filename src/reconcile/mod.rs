@@ -1,1 +1,30 @@
 //! The matching engine: pure, no I/O of its own.
+//!
+//! [`profile()`] looks at a file, [`read()`] makes a [`Table`] of it, [`infer_rules`] proposes a [`RuleSet`] for two
+//! profiles, [`run()`] finds the matches, [`report`] writes them. In reading order:
+mod amount;
+mod control;
+mod csv_text;
+mod date;
+mod infer;
+mod outcome;
+mod profile;
+pub mod report;
+mod rules;
+mod run;
+mod table;
+mod text;
+
+pub use amount::{DecimalStyle, format as format_minor};
+pub use control::{Cancelled, Control, Phase, Progress, Unattended};
+pub use csv_text::{ReadError, ReadLimits, ReadOptions};
+pub use date::DateStyle;
+pub use infer::infer_rules;
+pub use outcome::{Break, BreakKind, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary};
+pub use profile::{ColumnProfile, ColumnType, Profile, profile};
+pub use rules::{
+    Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
+    States, Sums,
+};
+pub use run::{RunError, run};
+pub use table::{Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed, read};

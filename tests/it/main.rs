@@ -7,4 +7,5 @@ mod outer_restart;
 mod outer_shutdown;
 mod outer_store_away;
 mod outer_workers;
+mod runtime_basics;
 mod support;
