@@ -1,13 +1,13 @@
 //! The real binary as a child process on a free loopback port: start, kill -9, SIGTERM, start again on the same data.
-//! Leaves requests to `http` and `socket`. Easy to get wrong: a child that outlives its test; it is killed on drop, and
-//! by the kernel when the test itself is killed.
+//! Leaves requests to `http` and `socket`. Easy to get wrong: a child that outlives its test; drop ends it, and the kernel
+//! does when the test itself is killed.
 use std::{
     fs::{self, File},
     net::{SocketAddr, TcpListener},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -195,13 +195,33 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// Ends a server that still runs as an operator would, and fails when it does not end cleanly and in time: whatever
+    /// a test did, no actor, task or socket may be left that holds the process up.
     fn drop(&mut self) {
-        self.stop_if_running();
         if std::thread::panicking() {
+            self.stop_if_running();
             eprintln!("--- the server's log, start {} ---\n{}", self.starts, self.log_tail());
+            return;
         }
+        let Some(mut child) = self.child.take() else { return };
+        // SAFETY: the pid is that of our own child, which has not been reaped.
+        unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        let start = Instant::now();
+        while start.elapsed() < CLEAN_EXIT {
+            if let Some(status) = child.try_wait().expect("our own child can be asked") {
+                assert!(status.success(), "the server ended with {status} on SIGTERM\n{}", self.log_tail());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().ok();
+        child.wait().ok();
+        panic!("the server was still there {CLEAN_EXIT:?} after SIGTERM\n{}", self.log_tail());
     }
 }
+
+/// How long a server may take to end at the close of a test; the product's own deadline is shorter.
+const CLEAN_EXIT: Duration = Duration::from_secs(40);
 
 /// A port that nobody listens on, below the range from which the kernel takes ports for outgoing connections: a port
 /// asked of the kernel could become some client's source port before the server binds it.
