@@ -1,5 +1,6 @@
 //! The integration suite: one binary, one module per promise.
 mod outer_doors;
+mod outer_health;
 mod outer_limits;
 mod outer_modes;
 mod outer_panic;

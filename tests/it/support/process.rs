@@ -48,7 +48,7 @@ impl Options {
 
     /// The test hooks, off in the product, let a test make an actor panic from outside.
     pub fn hooks(self) -> Options {
-        self.env("TIEOUT_TEST_HOOKS", "1")
+        self.env(HOOKS, "1")
     }
 }
 
@@ -210,6 +210,8 @@ impl Drop for Server {
         while start.elapsed() < CLEAN_EXIT {
             if let Some(status) = child.try_wait().expect("our own child can be asked") {
                 assert!(status.success(), "the server ended with {status} on SIGTERM\n{}", self.log_tail());
+                let asked_for = self.options.env.iter().any(|(key, _)| key == HOOKS);
+                assert!(asked_for || !self.log().contains("panicked at"), "something panicked\n{}", self.log());
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -219,6 +221,9 @@ impl Drop for Server {
         panic!("the server was still there {CLEAN_EXIT:?} after SIGTERM\n{}", self.log_tail());
     }
 }
+
+/// The setting behind [`Options::hooks`].
+const HOOKS: &str = "TIEOUT_TEST_HOOKS";
 
 /// How long a server may take to end at the close of a test; the product's own deadline is shorter.
 const CLEAN_EXIT: Duration = Duration::from_secs(40);
