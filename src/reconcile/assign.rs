@@ -121,7 +121,8 @@ impl Local {
         let mut row_of: Vec<Option<u32>> = vec![None; columns];
         let mut column_of: Vec<Option<u32>> = vec![None; rows];
         // Feasible start: price of a row is its best gain, so every reduced cost `price_row + price_col - gain` is >= 0.
-        let mut row_price: Vec<i64> = self.edges.iter().map(|list| list.iter().map(|e| e.1).max().unwrap_or(0)).collect();
+        let mut row_price: Vec<i64> =
+            self.edges.iter().map(|list| list.iter().map(|e| e.1).max().unwrap_or(0)).collect();
         let mut column_price = vec![0_i64; columns];
         let mut distance = vec![i64::MAX; columns];
         let mut from: Vec<u32> = vec![0; columns];

@@ -218,7 +218,13 @@ impl<'a> Index<'a> {
     }
 
     /// Appends the candidates of a left row; true when its block was split.
-    pub(crate) fn candidates(&self, row: usize, keys: &mut Vec<u64>, scratch: &mut Vec<u64>, out: &mut Vec<u32>) -> bool {
+    pub(crate) fn candidates(
+        &self,
+        row: usize,
+        keys: &mut Vec<u64>,
+        scratch: &mut Vec<u64>,
+        out: &mut Vec<u32>,
+    ) -> bool {
         self.pass.keys_of(Side::Left, row, keys, scratch);
         let mut ranges: smallvec::SmallVec<[(u32, u32, u64); 16]> = keys
             .iter()
@@ -271,7 +277,8 @@ fn entries_where(pass: &Pass, side: Side, rows: usize, keep: impl Fn(u64) -> boo
         .map(|chunk| {
             let (mut keys, mut scratch, mut out) = (Vec::new(), Vec::new(), Vec::new());
             for row in chunk * 4096..rows.min((chunk + 1) * 4096) {
-                let day = pass.window.as_ref().map_or(0, |w| if side == Side::Left { w.left[row] } else { w.right[row] });
+                let day =
+                    pass.window.as_ref().map_or(0, |w| if side == Side::Left { w.left[row] } else { w.right[row] });
                 pass.keys_of(side, row, &mut keys, &mut scratch);
                 out.extend(keys.iter().filter(|key| keep(**key)).map(|key| (*key, day, row as u32)));
             }

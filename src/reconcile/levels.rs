@@ -67,31 +67,83 @@ pub(crate) enum LikeMethod {
 
 const EQUAL: [&str; 5] = ["missing", "different", "equal (common value)", "equal", "equal (rare value)"];
 const AMOUNT: [&str; 10] = [
-    "missing", "different", "right lower by up to 30 %", "right higher by up to 10 %", "right lower by up to 10 %",
-    "right lower by up to 2 %", "within tolerance", "equal (common amount)", "equal", "equal (rare amount)",
+    "missing",
+    "different",
+    "right lower by up to 30 %",
+    "right higher by up to 10 %",
+    "right lower by up to 10 %",
+    "right lower by up to 2 %",
+    "within tolerance",
+    "equal (common amount)",
+    "equal",
+    "equal (rare amount)",
 ];
 const DATE: [&str; 9] = [
-    "missing", "outside the window", "right 2 days or more earlier", "right 1 day earlier", "right 4 days or more later",
-    "right 3 days later", "right 2 days later", "right 1 day later", "same day",
+    "missing",
+    "outside the window",
+    "right 2 days or more earlier",
+    "right 1 day earlier",
+    "right 4 days or more later",
+    "right 3 days later",
+    "right 2 days later",
+    "right 1 day later",
+    "same day",
 ];
 const CODE_IN: [&str; 10] = [
-    "missing", "another reference", "cut off early", "no reference", "two characters differ", "cut off",
-    "one character differs", "found (common value)", "found, written differently", "found",
+    "missing",
+    "another reference",
+    "cut off early",
+    "no reference",
+    "two characters differ",
+    "cut off",
+    "one character differs",
+    "found (common value)",
+    "found, written differently",
+    "found",
 ];
 const NAME_IN: [&str; 8] = [
-    "missing", "not found", "little found", "partly found", "mostly found", "nearly all found", "found", "found (rare value)",
+    "missing",
+    "not found",
+    "little found",
+    "partly found",
+    "mostly found",
+    "nearly all found",
+    "found",
+    "found (rare value)",
 ];
 const CODE_LIKE: [&str; 8] = [
-    "missing", "different", "somewhat alike", "two characters differ", "one character differs", "equal (common value)", "equal",
+    "missing",
+    "different",
+    "somewhat alike",
+    "two characters differ",
+    "one character differs",
+    "equal (common value)",
+    "equal",
     "equal (rare value)",
 ];
 const NAME_LIKE: [&str; 10] = [
-    "missing", "different", "slightly alike", "somewhat alike", "alike", "very alike", "same words",
-    "equal (common value)", "equal", "equal (rare value)",
+    "missing",
+    "different",
+    "slightly alike",
+    "somewhat alike",
+    "alike",
+    "very alike",
+    "same words",
+    "equal (common value)",
+    "equal",
+    "equal (rare value)",
 ];
 const WORDS_LIKE: [&str; 10] = [
-    "missing", "no words shared", "few words shared", "some words shared", "a third of the words shared", "half of the words shared",
-    "most words shared", "nearly all words shared", "all words shared", "equal",
+    "missing",
+    "no words shared",
+    "few words shared",
+    "some words shared",
+    "a third of the words shared",
+    "half of the words shared",
+    "most words shared",
+    "nearly all words shared",
+    "all words shared",
+    "equal",
 ];
 
 impl Comparator {
@@ -229,7 +281,8 @@ impl Contained {
                 }
                 at = at.saturating_add(run.len() as u16);
             });
-            core.segments = needle.segments(row).iter().copied().filter(|s| s & 1 == 1 && rows_with[s] <= rare).collect();
+            core.segments =
+                needle.segments(row).iter().copied().filter(|s| s & 1 == 1 && rows_with[s] <= rare).collect();
             core.start = core.start.min(letters.len() as u16);
             core
         };
@@ -366,7 +419,9 @@ impl Like {
         let shorter = a.len().min(b.len());
         match () {
             () if edits == 1 && shorter >= 3 => 5,
-            () if (edits == 2 && shorter >= 5) || shared >= 0.8 || like >= 0.95 => 5 - u8::from(like < 0.9 && shared < 0.8),
+            () if (edits == 2 && shorter >= 5) || shared >= 0.8 || like >= 0.95 => {
+                5 - u8::from(like < 0.9 && shared < 0.8)
+            }
             () if like >= 0.88 || shared >= 0.6 => 4,
             () if like >= 0.80 || shared >= 0.4 => 3,
             () if like >= 0.70 || shared >= 0.2 => 2,

@@ -47,8 +47,7 @@ pub(crate) fn train(
     }
     let mut em = Em::start(scored, levels, rows);
     for round in 0..ROUNDS {
-        let responsible =
-            if round < FREE_ROUNDS { em.expect_free() } else { em.expect_mutual(rows) };
+        let responsible = if round < FREE_ROUNDS { em.expect_free() } else { em.expect_mutual(rows) };
         em.maximise(&responsible);
         meter.add(1, 0)?;
     }
@@ -113,11 +112,8 @@ impl<'a> Em<'a> {
             }
             bits
         });
-        let mut weights = Weights {
-            bits: bits.collect(),
-            prior: (self.lambda / (1.0 - self.lambda)).log2(),
-            of_pattern: Vec::new(),
-        };
+        let mut weights =
+            Weights { bits: bits.collect(), prior: (self.lambda / (1.0 - self.lambda)).log2(), of_pattern: Vec::new() };
         weights.of_pattern = self.scored.patterns.iter().map(|p| weights.of(*p)).collect();
         weights
     }

@@ -241,13 +241,17 @@ impl Binder<'_> {
             _ => Err(self.wrong_type(&format!("{path}.{}", side.as_str()), side, column, "amounts")),
         };
         let ((left, left_scale), (right, right_scale)) = (typed(Side::Left, l)?, typed(Side::Right, r)?);
-        let wanted = super::amount::parse(compare.tolerance.as_deref().unwrap_or("0"), super::amount::DecimalStyle::Point);
+        let wanted =
+            super::amount::parse(compare.tolerance.as_deref().unwrap_or("0"), super::amount::DecimalStyle::Point);
         let wanted = wanted.ok_or_else(|| RuleError::new(format!("{path}.tolerance"), "not a decimal"))?;
         let scale = left_scale.max(right_scale).max(wanted.scale);
         let raise = |units: &[i64], from: u8| -> Vec<i64> {
             let factor = 10_i64.pow(u32::from(scale - from));
             // An amount too large for the common scale is treated as missing rather than as a wrong number.
-            units.iter().map(|u| if *u == NO_AMOUNT { *u } else { u.checked_mul(factor).unwrap_or(NO_AMOUNT) }).collect()
+            units
+                .iter()
+                .map(|u| if *u == NO_AMOUNT { *u } else { u.checked_mul(factor).unwrap_or(NO_AMOUNT) })
+                .collect()
         };
         let (left, right) = (raise(left, left_scale), raise(right, right_scale));
         let mut right_rows: FxHashMap<i64, u32> = FxHashMap::default();
@@ -295,7 +299,8 @@ impl Binder<'_> {
                 let path = format!("block[{at}].on[{k}]");
                 let (l, r) = (self.column(Side::Left, &key.left, &path)?, self.column(Side::Right, &key.right, &path)?);
                 let (left, right) = self.both(l, r);
-                let money = |side: Side, column: usize| matches!(self.table(side).columns[column].typed, Typed::Money { .. });
+                let money =
+                    |side: Side, column: usize| matches!(self.table(side).columns[column].typed, Typed::Money { .. });
                 keys.push(match key.by {
                     By::Value if money(Side::Left, l) && money(Side::Right, r) => {
                         let exact = Compare::new(CompareKind::Tolerance, &key.left, &key.right);

@@ -38,10 +38,16 @@ pub(crate) fn level(pattern: u64, at: usize) -> usize {
 const CHUNK: usize = 128;
 
 /// Compares the candidates of every left row.
-pub(crate) fn score(plan: &Plan, indexes: &[Index<'_>], left_rows: usize, meter: &Meter<'_>) -> Result<Scored, Cancelled> {
+pub(crate) fn score(
+    plan: &Plan,
+    indexes: &[Index<'_>],
+    left_rows: usize,
+    meter: &Meter<'_>,
+) -> Result<Scored, Cancelled> {
     let chunks = left_rows.div_ceil(CHUNK);
     let work = |chunk: usize| -> Result<(Vec<(u32, u32, u64)>, u64), Cancelled> {
-        let (mut keys, mut scratch, mut candidates, mut out, mut split) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut keys, mut scratch, mut candidates, mut out, mut split) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
         let rows = chunk * CHUNK..left_rows.min((chunk + 1) * CHUNK);
         let count = rows.len() as u64;
         for row in rows {
@@ -83,7 +89,5 @@ pub(crate) fn score(plan: &Plan, indexes: &[Index<'_>], left_rows: usize, meter:
 /// The pattern of any pair, candidate or not.
 pub(crate) fn pattern(plan: &Plan, l: usize, r: usize) -> u64 {
     let levels = plan.comparators.iter().enumerate();
-    levels.fold(0, |pattern, (at, comparator)| {
-        pattern | u64::from(comparator.level(l, r, &plan.lexicon)) << (4 * at)
-    })
+    levels.fold(0, |pattern, (at, comparator)| pattern | u64::from(comparator.level(l, r, &plan.lexicon)) << (4 * at))
 }

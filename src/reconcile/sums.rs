@@ -143,7 +143,8 @@ impl<'a> Search<'a> {
         let total = links[0].0;
         let target = own[total as usize];
         // A part has the sign of its total and is smaller.
-        let fits = |units: i64| units != NO_AMOUNT && units != 0 && (units > 0) == (target > 0) && units.abs() < target.abs();
+        let fits =
+            |units: i64| units != NO_AMOUNT && units != 0 && (units > 0) == (target > 0) && units.abs() < target.abs();
         let mut parts: Vec<(u32, i64, f64)> =
             links.iter().map(|(_, row, bits)| (*row, other[*row as usize], *bits)).filter(|p| fits(p.1)).collect();
         parts.truncate(MAX_CANDIDATES);
@@ -189,7 +190,8 @@ impl<'a> Search<'a> {
             self.chosen.push(at);
             if self.chosen.len() >= 2 && left_over.abs() <= self.tolerance {
                 self.hits.push((0.0, self.chosen.clone()));
-            } else if self.chosen.len() < self.rules.max_parts && (left_over > 0) == (self.target > 0) && left_over != 0 {
+            } else if self.chosen.len() < self.rules.max_parts && (left_over > 0) == (self.target > 0) && left_over != 0
+            {
                 self.descend(at + 1, left_over);
             }
             self.chosen.pop();
