@@ -9,6 +9,7 @@
 //! * level 3: [`http`] (hyper, the routes, WebSocket);
 //! * level 4: the composition root, the settings and the command line.
 pub mod actors;
+pub mod cli;
 pub mod db;
 pub mod http;
 pub mod protocol;
