@@ -10,7 +10,6 @@ mod outer_shutdown;
 mod outer_store_away;
 mod outer_workers;
 mod runtime_actor;
-mod runtime_basics;
 mod runtime_mailbox;
 mod runtime_panics;
 mod runtime_shutdown;
