@@ -49,7 +49,7 @@ async fn a_panicking_hub_costs_no_socket_and_no_event() {
 
 #[tokio::test]
 async fn a_job_survives_panics_of_the_actors_around_it() {
-    let mut server = Server::start(Options::default().hooks()).await;
+    let server = Server::start(Options::default().hooks()).await;
     let sample = Sample::new(10_000, 21);
     let run = Run::prepare(&server.api(), &sample).await;
     run.start().await;

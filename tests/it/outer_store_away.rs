@@ -9,7 +9,7 @@ async fn a_store_that_is_away_at_the_start_shows_in_ready_and_comes_back() {
     let place = home.path().join("place");
     // A file where a folder must be: nothing below it can be made, not even by root.
     fs::write(&place, "in the way").unwrap();
-    let mut server = Server::launch(Options::default().data(place.join("data")));
+    let server = Server::launch(Options::default().data(place.join("data")));
     let api = server.api();
     let unavailable = eventually(SHORT, "ready to say that the store is away", || async {
         let answer = api.try_get("/api/ready").await?;

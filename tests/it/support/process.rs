@@ -2,6 +2,7 @@
 //! Leaves requests to `http` and `socket`. Easy to get wrong: a child that outlives its test; drop ends it, and the kernel
 //! does when the test itself is killed.
 use std::{
+    cell::RefCell,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
     os::unix::process::CommandExt,
@@ -58,7 +59,7 @@ pub struct Server {
     data: PathBuf,
     options: Options,
     pub addr: SocketAddr,
-    child: Option<Child>,
+    child: RefCell<Option<Child>>,
     starts: usize,
 }
 
@@ -74,14 +75,14 @@ impl Server {
     pub fn launch(options: Options) -> Server {
         let home = tempfile::tempdir().expect("a temporary folder");
         let data = options.data.clone().unwrap_or_else(|| home.path().join("data"));
-        let mut server = Server { home, data, options, addr: free_address(), child: None, starts: 0 };
+        let mut server = Server { home, data, options, addr: free_address(), child: RefCell::new(None), starts: 0 };
         server.spawn();
         server
     }
 
     /// Starts the process again on the same address and data. It must not be running.
     pub fn spawn(&mut self) {
-        assert!(self.child.is_none(), "the server is already running");
+        assert!(self.child.get_mut().is_none(), "the server is already running");
         self.starts += 1;
         let log = File::create(self.log_path(self.starts)).expect("a log file");
         let host = if self.options.everywhere { "0.0.0.0" } else { "127.0.0.1" };
@@ -112,12 +113,15 @@ impl Server {
                 Ok(())
             });
         }
-        self.child = Some(command.spawn().expect("the tieout binary starts"));
+        *self.child.get_mut() = Some(command.spawn().expect("the tieout binary starts"));
     }
 
     /// Waits until `/api/ready` says 200.
     pub async fn ready(&self) {
         eventually(LONG, "the server to be ready", || async {
+            if let Some(status) = self.ended() {
+                panic!("the server ended with {status} before it was ready");
+            }
             let answer = self.api().try_get("/api/ready").await?;
             if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text)) }
         })
@@ -138,7 +142,7 @@ impl Server {
     }
 
     pub fn pid(&self) -> i32 {
-        self.child.as_ref().expect("the server is running").id() as i32
+        self.child.borrow().as_ref().expect("the server is running").id() as i32
     }
 
     /// SIGKILL, and waits for the kernel to take the process away.
@@ -150,6 +154,7 @@ impl Server {
 
     /// SIGTERM; the caller waits for the exit.
     pub fn terminate(&self) {
+        self.assert_running();
         // SAFETY: the pid is that of our own child, which has not been reaped.
         assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGTERM) }, 0, "SIGTERM reaches our own child");
     }
@@ -162,19 +167,25 @@ impl Server {
         }
     }
 
+    /// How the process ended, when it has.
+    fn ended(&self) -> Option<ExitStatus> {
+        let mut child = self.child.borrow_mut();
+        child.as_mut().expect("the server was started").try_wait().expect("our own child can be asked")
+    }
+
     /// Waits for the process to end by itself.
     pub async fn exit(&mut self, within: Duration) -> ExitStatus {
-        let child = std::cell::RefCell::new(self.child.take().expect("the server is running"));
-        eventually(within, "the server to exit", || async {
-            let seen = child.borrow_mut().try_wait().map_err(|e| e.to_string())?;
-            seen.ok_or_else(|| format!("still running\n{}", self.log_tail()))
+        let status = eventually(within, "the server to exit", || async {
+            self.ended().ok_or_else(|| format!("still running\n{}", self.log_tail()))
         })
-        .await
+        .await;
+        self.child.take();
+        status
     }
 
     /// Fails when the process has ended.
-    pub fn assert_running(&mut self) {
-        let seen = self.child.as_mut().expect("the server was started").try_wait().expect("our own child can be asked");
+    pub fn assert_running(&self) {
+        let seen = self.ended();
         assert!(seen.is_none(), "the server ended with {seen:?}\n{}", self.log_tail());
     }
 
