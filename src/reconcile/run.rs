@@ -67,7 +67,7 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
 
     let meter = Meter::start(control, Phase::Training, 0, 0)?;
     let levels: Vec<usize> = plan.comparators.iter().map(|c| c.names().len()).collect();
-    let weights = train(&scored, rules, &levels, (left.len(), right.len()), &meter)?;
+    let weights = train(&plan, &scored, rules, &levels, (left.len(), right.len()), &meter)?;
 
     let hashes = |table: &Table| (0..table.len()).into_par_iter().map(|row| table.content_hash(row)).collect();
     let (left_order, right_order): (Vec<u64>, Vec<u64>) = (hashes(left), hashes(right));
