@@ -115,11 +115,8 @@ impl<'a> Em<'a> {
             }
             bits
         });
-        let mut weights = Weights {
-            bits: bits.collect(),
-            prior: (self.lambda / (1.0 - self.lambda)).log2(),
-            of_pattern: Vec::new(),
-        };
+        let mut weights =
+            Weights { bits: bits.collect(), prior: (self.lambda / (1.0 - self.lambda)).log2(), of_pattern: Vec::new() };
         weights.of_pattern = self.scored.patterns.iter().map(|p| weights.of(*p)).collect();
         weights
     }
@@ -127,7 +124,8 @@ impl<'a> Em<'a> {
     /// Expected matches per pattern, when only a pair that is the best of both its rows may be one.
     fn expect(&self) -> Vec<f64> {
         let weights = self.weights();
-        let (mut best_left, mut best_right) = (vec![f64::NEG_INFINITY; self.rows.0], vec![f64::NEG_INFINITY; self.rows.1]);
+        let (mut best_left, mut best_right) =
+            (vec![f64::NEG_INFINITY; self.rows.0], vec![f64::NEG_INFINITY; self.rows.1]);
         for pair in &self.scored.pairs {
             let bits = weights.of_pattern[pair.pattern as usize];
             let (l, r) = (&mut best_left[pair.l as usize], &mut best_right[pair.r as usize]);
