@@ -33,7 +33,7 @@ export function explanation(item, { job, onClose }) {
     h("div", { class: "detail-ids" }, ids(item.left, "left", job.left_id), ids(item.right, "right", job.right_id)),
     item.explanation && h("p", { class: "why" }, item.explanation),
     comparisons.length > 0 && h("section", { "aria-label": "Field by field" },
-      h("h3", null, "Field by field"),
+      h("h2", { class: "subhead" }, "Field by field"),
       h("ul", { class: "compare" }, comparisons.map((c) => comparison(c, most))),
       h("p", { class: "compare-sum small muted num" }, h("span", null, "Sum of weights"), h("b", null, signed(total)))),
     records(item.left, "left", comparisons.length === 0), records(item.right, "right", comparisons.length === 0));

@@ -2,7 +2,7 @@
 // Progress comes over the WebSocket; while that is silent the same numbers are polled, so the page never stands still.
 
 import * as api from "../api.js";
-import { announce, confirmDialog, fill, h, icon, problemBox, toast, toastProblem } from "../dom.js";
+import { announce, confirmDialog, fill, h, icon, keepFocus, problemBox, toast, toastProblem } from "../dom.js";
 import { count, duration, isTerminal, jobState, PHASE_NAME, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
 import { resultsPanel } from "./results.js";
 import { describeRules } from "./rules.js";
@@ -42,11 +42,11 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     const took = job.finished_at_ms && job.started_at_ms ? (job.finished_at_ms - job.started_at_ms) / 1000 : null;
     facts.textContent = [when(job.started_at_ms ?? job.created_at_ms), took !== null && `took ${duration(took)}`, job.attempt > 1 && `attempt ${job.attempt}`].filter(Boolean).join("  ·  ");
     facts.title = `Job ${job.id}`;
-    fill(actions,
+    keepFocus(actions, () => fill(actions,
       job.state === "created" && button("Start", "play", "primary", () => act(api.startJob), "start"),
       !isTerminal(job.state) && job.state !== "created" && button(job.state === "cancelling" ? "Cancelling…" : "Cancel", "stop", "danger-ghost", () => act(api.cancelJob), "cancel", job.state === "cancelling"),
       isTerminal(job.state) && button("Run again", "refresh", "", () => go(`#/projects/${projectId}?from=${jobId}`), "again"),
-      (isTerminal(job.state) || job.state === "created") && button("Delete", "trash", "danger-ghost", remove, "delete"));
+      (isTerminal(job.state) || job.state === "created") && button("Delete", "trash", "danger-ghost", remove, "delete")));
   }
 
   const button = (text, glyph, tone, onclick, id, disabled = false) => h("button", { class: `btn small ${tone}`, type: "button", id, onclick, disabled }, icon(glyph), text);
@@ -188,8 +188,8 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
 function progressCard() {
   const title = h("h2", { id: "phase" });
   const share = h("span", { class: "progress-share num" });
-  const segments = PHASES.map((phase) => h("li", { "data-phase": phase }, h("span", { class: "segment" }, h("span")), h("span", { class: "segment-name" }, PHASE_NAME[phase])));
-  const bar = h("ol", { class: "segments", role: "progressbar", "aria-label": "Progress of this run", "aria-valuemin": "0", "aria-valuemax": "100" }, segments);
+  const segments = PHASES.map((phase) => h("span", { "data-phase": phase }, h("span", { class: "segment" }, h("span")), h("span", { class: "segment-name" }, PHASE_NAME[phase])));
+  const bar = h("div", { class: "segments", role: "progressbar", "aria-label": "Progress of this run", "aria-valuemin": "0", "aria-valuemax": "100" }, segments);
   const tile = (label, id) => {
     const value = h("dd", { id, class: "num" }, "–");
     return { value, node: h("div", null, h("dt", null, label), value) };

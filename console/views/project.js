@@ -1,7 +1,7 @@
 // One project: the two files, the suggested rules, Start, and the runs so far.
 
 import * as api from "../api.js";
-import { confirmDialog, dialog, fill, h, icon, problemBox, toastProblem } from "../dom.js";
+import { confirmDialog, dialog, fill, h, icon, keepFocus, problemBox, toastProblem } from "../dom.js";
 import { ago, count, duration, isTerminal, jobState, percent, when } from "../format.js";
 import { rulesPanel } from "./rules.js";
 import { columnsOf, sourcePanel } from "./sources.js";
@@ -99,7 +99,8 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
   }
 
   const nameOf = (source) => sources.find((s) => s.id === source)?.filename ?? "file";
-  function showHistory() {
+  const showHistory = () => keepFocus(history, drawHistory);
+  function drawHistory() {
     if (jobs.length === 0) {
       fill(history, h("header", { class: "card-head" }, h("h2", null, "Runs")),
         h("div", { class: "empty" }, h("span", { class: "empty-icon" }, icon("clock")), h("p", null, "No run yet."), h("p", { class: "muted small" }, "Each run stays here with its rules and results.")));
@@ -110,7 +111,7 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
         const state = jobState(job.state);
         const c = job.counts;
         const done = job.state === "completed" && c;
-        return h("li", null, h("a", { class: "run", href: `#/projects/${id}/jobs/${job.id}` },
+        return h("li", null, h("a", { class: "run", id: `run-${job.id}`, href: `#/projects/${id}/jobs/${job.id}` },
           h("span", { class: `badge ${state.tone}` }, icon(state.icon), state.text),
           h("span", { class: "run-files" }, h("span", null, nameOf(job.left_source_id)), icon("swap"), h("span", null, nameOf(job.right_source_id))),
           h("span", { class: "run-counts num" }, done

@@ -1,7 +1,7 @@
 // One side of a reconciliation: drop or choose a file, watch it upload, see what was understood of it, pick its id column.
 
 import * as api from "../api.js";
-import { fill, h, icon, problemBox, toast } from "../dom.js";
+import { fill, h, icon, keepFocus, problemBox, toast } from "../dom.js";
 import { bytes, count, percent, plural, words } from "../format.js";
 
 const TYPE_ICON = { money: "money", number: "number", date: "date", text: "text", code: "code" };
@@ -71,8 +71,9 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
   function use(given, { quiet = false } = {}) {
     source = given ?? null;
     idColumn = null;
-    if (source) showSource();
-    else showEmpty();
+    keepFocus(node, () => (source ? showSource() : showEmpty()));
+    // The control that brought the file is gone; the next one in its place is where the keyboard goes on.
+    if (!quiet && document.activeElement === document.body) node.querySelector("select, button")?.focus({ preventScroll: true });
     if (!quiet) onChange(source);
   }
 
@@ -122,7 +123,7 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
       if (select && column) select.value = column;
     },
     /** Other files of the project came or went. */
-    refresh() { if (!source && !upload) showEmpty(); },
+    refresh() { if (!source && !upload) keepFocus(node, () => showEmpty()); },
     destroy() { upload?.abort(); },
   };
 }
