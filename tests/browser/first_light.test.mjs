@@ -91,7 +91,7 @@ describe("first light", () => {
     }
     const suggested = JSON.parse(await page.inputValue("#rules-json"));
     assert.equal(await page.locator("#rules .rule").count(), suggested.compare.length);
-    await shot(page, "light-2-files-and-rules", { fullPage: true });
+    await shot(page, "light-2-files-and-rules", { whole: true });
   });
 
   test("broken rules can't be started, and the server's reason for refusing others is shown", async () => {
@@ -158,7 +158,7 @@ describe("first light", () => {
         assert.ok(text.includes(Math.abs(c.weight).toFixed(1)), `${list}: weight ${c.weight} is in "${text}"`);
         assert.equal(await rows.nth(i).locator(".weight-bar").count(), 1);
       }
-      if (list === "discrepancy") await shot(page, "light-4-discrepancies", { fullPage: true });
+      if (list === "discrepancy") await shot(page, "light-4-discrepancies", { whole: true });
     }
   });
 
@@ -244,7 +244,7 @@ describe("first light", () => {
   test("dark and narrow are the same page", async () => {
     await openList(page, "discrepancy");
     await page.emulateMedia({ colorScheme: "dark" });
-    await shot(page, "dark-results", { fullPage: true });
+    await shot(page, "dark-results", { whole: true });
     const dark = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     await page.click("#theme"); // system -> light
     const light = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -269,7 +269,7 @@ describe("first light", () => {
     await page.waitForSelector("#rules .rule");
     assert.equal(await page.locator("#history .run").count(), 1);
     assert.match(await page.innerText("#history .run"), new RegExp(`${shown(job.counts.matched)} matched`));
-    await shot(page, "light-5-history", { fullPage: true });
+    await shot(page, "light-5-history", { whole: true });
   });
 
   test("a long run shows its progress and stops when told to", async () => {

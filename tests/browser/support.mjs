@@ -134,10 +134,13 @@ export async function openBrowser(origin, { colorScheme = "light" } = {}) {
   };
 }
 
-/** Keeps a picture of the page in `test-artifacts/`. */
-export async function shot(page, name, { fullPage = false } = {}) {
+/** Keeps a picture of the page in `test-artifacts/`; a whole one is taken in a window as tall as the page, so that what sticks to its edge sits where it belongs. */
+export async function shot(page, name, { whole = false } = {}) {
   await mkdir(ARTIFACTS, { recursive: true });
-  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`), fullPage, animations: "disabled" });
+  const size = page.viewportSize();
+  if (whole) await page.setViewportSize({ width: size.width, height: Math.max(size.height, await page.evaluate(() => document.documentElement.scrollHeight)) });
+  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`), animations: "disabled" });
+  if (whole) await page.setViewportSize(size);
 }
 
 /** A number as the page writes it. */
