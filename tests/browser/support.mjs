@@ -16,7 +16,7 @@ export const ARTIFACTS = process.env.TIEOUT_ARTIFACTS ?? join(ROOT, "test-artifa
 
 const START_MS = 30_000;
 const STOP_MS = 20_000;
-const WAIT_MS = 30_000;
+const WAIT_MS = Number(process.env.TIEOUT_TEST_WAIT_MS ?? 30_000);
 
 /** The server under test: the first argument, TIEOUT_BIN, or the debug build. */
 export const BINARY = process.argv.slice(2).find((a) => !a.startsWith("-")) ?? process.env.TIEOUT_BIN ?? join(ROOT, "target/debug/tieout");
