@@ -12,7 +12,9 @@ const TICK_MS = 1000;
 const ANNOUNCE_EVERY = 0.25;
 
 export async function jobView({ args: [projectId, jobId], query, live, go }) {
-  let [job, project] = await Promise.all([api.getJob(jobId), api.getProject(projectId)]);
+  // The project first: what happens after its position is told again by the room, so the job may be newer but never older.
+  const project = await api.getProject(projectId);
+  let job = await api.getJob(jobId);
   const [left, right] = await Promise.all([api.getSource(job.left_source_id), api.getSource(job.right_source_id)]);
   let progress = job;
   let heard = Date.now();
@@ -81,7 +83,7 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     if (!stage.contains(meter.node)) fill(stage, meter.node);
     meter.update(progress);
     const part = progress.total ? progress.done / progress.total : 0;
-    const phase = progress.phase ?? progress.state;
+    const phase = progress.phase || progress.state;
     if (phase !== announced.phase || part >= announced.part + ANNOUNCE_EVERY) {
       announced = { phase, part };
       announce(`${PHASE_TEXT[phase] ?? phase}, ${percent(part, 0)}`);
@@ -203,13 +205,13 @@ function progressCard() {
   return {
     node,
     update({ state, phase, done, total, matches: found, rows_per_second: speed, eta_seconds: seconds }) {
-      const at = PHASES.indexOf(phase ?? state);
+      const at = PHASES.indexOf(phase || state);
       const part = total ? Math.min(1, done / total) : 0;
       segments.forEach((segment, i) => {
         segment.className = i < at ? "done" : i === at ? "now" : "";
         segment.style.setProperty("--part", i < at ? 1 : i === at ? part : 0);
       });
-      const text = PHASE_TEXT[state === "cancelling" ? state : phase ?? state] ?? state;
+      const text = PHASE_TEXT[state === "cancelling" ? state : phase || state] ?? state;
       title.textContent = text;
       share.textContent = at >= 0 && total ? percent(part, 0) : "";
       const overall = at < 0 ? 0 : Math.round(((at + part) / PHASES.length) * 100);

@@ -7,7 +7,10 @@ import { rulesPanel } from "./rules.js";
 import { columnsOf, sourcePanel } from "./sources.js";
 
 export async function projectView({ args: [id], query, live, go, setCrumbs, setTitle }) {
-  let [project, sources, jobs] = await Promise.all([api.getProject(id), listAll(api.listSources, id), listAll(api.listJobs, id)]);
+  // The project first: what happens after its position is told again by the room, so the lists may be newer but never older.
+  let project = await api.getProject(id);
+  let [sources, jobs] = await Promise.all([api.listSources(id), api.listJobs(id)]);
+  const { position } = project;
   let left = null;
   let right = null;
   let asked = null;
@@ -124,11 +127,11 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
   }
 
   const reloadJobs = async () => {
-    jobs = await listAll(api.listJobs, id);
+    jobs = await api.listJobs(id);
     showHistory();
   };
   const reloadSources = async () => {
-    sources = await listAll(api.listSources, id);
+    sources = await api.listSources(id);
     panels.left.refresh();
     panels.right.refresh();
   };
@@ -194,7 +197,7 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
     suggest();
   }
 
-  live.join(id, project.position);
+  live.join(id, position);
   return {
     node,
     title: project.name,
@@ -225,7 +228,6 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
   };
 }
 
-const listAll = async (call, id) => (await call(id)).items.sort((a, b) => b.created_at_ms - a.created_at_ms);
 const firstUnique = (source) => (columnsOf(source).find((c) => c.unique) ?? columnsOf(source)[0])?.name;
 
 const stepHead = (number, title, text) => h("header", { class: "step-head" },

@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { fill, h, icon, keepFocus, problemBox, toast } from "../dom.js";
-import { bytes, count, percent, plural, words } from "../format.js";
+import { bytes, percent, plural, words } from "../format.js";
 
 const TYPE_ICON = { money: "money", number: "number", date: "date", text: "text", code: "code" };
 const DELIMITER = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe" };
@@ -79,7 +79,7 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
 
   function showSource() {
     const columns = columnsOf(source);
-    const facts = [source.rows !== null && source.rows !== undefined && plural(source.rows, "row"), bytes(source.bytes), formatText(source.format)].filter(Boolean);
+    const facts = [source.rows !== null && source.rows !== undefined && plural(source.rows, "row"), bytes(source.bytes), source.delimiter && `${DELIMITER[source.delimiter] ?? source.delimiter}-separated`, source.encoding].filter(Boolean);
     fill(body,
       head(h("button", { class: "btn ghost small", type: "button", id: `change-${side}`, onclick: () => use(null) }, "Change")),
       h("div", { class: "file-line" },
@@ -95,7 +95,7 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
           h("thead", null, h("tr", null, h("th", { scope: "col" }, "Column"), h("th", { scope: "col" }, "Type"), h("th", { scope: "col" }, "Sample"))),
           h("tbody", null, columns.map((c) => h("tr", null,
             h("th", { scope: "row" }, h("span", { class: "column-name" }, c.name, c.unique && h("span", { class: "tag", title: "No value occurs twice" }, "unique"))),
-            h("td", null, h("span", { class: "type" }, icon(TYPE_ICON[c.type] ?? "text"), h("span", null, words(c.type)), c.format && h("span", { class: "muted small" }, formatText(c.format)))),
+            h("td", null, h("span", { class: "type" }, icon(TYPE_ICON[c.type] ?? "text"), h("span", null, words(c.type)), c.format && h("span", { class: "muted small" }, c.format))),
             h("td", { class: "samples" }, samplesOf(c).slice(0, 2).map((s) => h("code", { title: String(s) }, String(s))))))))));
   }
 
@@ -133,9 +133,3 @@ export const columnsOf = (source) => {
   return Array.isArray(columns) ? columns : columns?.columns ?? [];
 };
 const samplesOf = (column) => (Array.isArray(column.samples) ? column.samples : column.sample !== undefined ? [column.sample] : []).filter((s) => s !== null && s !== "");
-
-function formatText(format) {
-  if (!format) return null;
-  if (typeof format === "string") return format;
-  return [format.kind, format.delimiter && `${DELIMITER[format.delimiter] ?? format.delimiter}-separated`, format.encoding, format.rows && count(format.rows)].filter(Boolean).join(", ");
-}
