@@ -1,5 +1,5 @@
 //! What an operator and a browser see first: health, readiness, metrics, the page, and both HTTP versions.
-use crate::support::{LONG, Options, Run, Sample, Server};
+use crate::support::{LONG, Options, Run, SHORT, Sample, Server};
 
 #[tokio::test]
 async fn health_and_readiness_say_what_an_operator_needs() {
@@ -17,12 +17,15 @@ async fn health_and_readiness_say_what_an_operator_needs() {
 
 #[tokio::test]
 async fn http_1_and_http_2_reach_the_same_server() {
-    let server = Server::start(Options::default()).await;
+    let mut server = Server::start(Options::default()).await;
     let url = format!("http://{}/api/health", server.addr);
     let one = reqwest::Client::builder().http1_only().build().unwrap().get(&url).send().await.unwrap();
     assert_eq!((one.version(), one.status().as_u16()), (reqwest::Version::HTTP_11, 200));
     let two = reqwest::Client::builder().http2_prior_knowledge().build().unwrap().get(&url).send().await.unwrap();
     assert_eq!((two.version(), two.status().as_u16()), (reqwest::Version::HTTP_2, 200));
+    // Awaited here, so that the HTTP/2 client is there to agree to the end of its idle connection.
+    server.terminate();
+    assert!(server.exit(SHORT).await.success());
 }
 
 #[tokio::test]

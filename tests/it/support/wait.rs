@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// For what answers at once unless something is broken. Generous, because two cores may run every test at once.
 pub const SHORT: Duration = Duration::from_secs(20);
 /// For what takes real work: a start with migrations, a job, a drain.
-pub const LONG: Duration = Duration::from_secs(90);
+pub const LONG: Duration = Duration::from_secs(45);
 
 /// Looks until `look` gives `Ok`, and returns it; after `within` fails with `what` and the last `Err` seen.
 pub async fn eventually<T, Look, Seen>(within: Duration, what: &str, mut look: Look) -> T
