@@ -1,0 +1,143 @@
+//! The thread that hosts actors: an actix Arbiter plus what the watchdog and the shutdown need to know of it. Easy to get
+//! wrong: std has no timed join, so the thread signals its end from a thread-local destructor.
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use tokio::sync::watch;
+
+use super::panics;
+
+/// How long a fresh thread may take to come up.
+const THREAD_START_LIMIT: Duration = Duration::from_secs(10);
+
+/// One hosting thread.
+pub(crate) struct Home {
+    pub(crate) id: u64,
+    arbiter: ArbiterHandle,
+    thread: Mutex<Option<Arbiter>>,
+    /// Given up by the watchdog: what its actors still send is refused.
+    retired: AtomicBool,
+    /// Which actor's turn it is; 0 for none.
+    current: AtomicU64,
+    /// Changes with every turn and every message. One writer, the thread itself.
+    beat: AtomicU64,
+    ended: watch::Receiver<bool>,
+}
+
+thread_local! {
+    static HERE: RefCell<Option<EndSignal>> = const { RefCell::new(None) };
+    static CURRENT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct EndSignal {
+    home: Arc<Home>,
+    ended: watch::Sender<bool>,
+}
+
+impl Drop for EndSignal {
+    fn drop(&mut self) {
+        self.ended.send_replace(true);
+    }
+}
+
+impl Home {
+    /// A fresh thread of `system`; blocks until it is up.
+    pub(crate) fn start(id: u64, system: &System) -> io::Result<Arc<Self>> {
+        let (tx, rx) = std::sync::mpsc::sync_channel(1);
+        system.arbiter().spawn_fn(move || {
+            // The receiver is gone only when the limit below has passed.
+            let _ = tx.send(Arbiter::try_new());
+        });
+        let arbiter = rx.recv_timeout(THREAD_START_LIMIT).map_err(io::Error::other)??;
+        let (ended_tx, ended) = watch::channel(false);
+        let home = Arc::new(Self {
+            id,
+            arbiter: arbiter.handle(),
+            thread: Mutex::new(Some(arbiter)),
+            retired: AtomicBool::new(false),
+            current: AtomicU64::new(0),
+            beat: AtomicU64::new(0),
+            ended,
+        });
+        let here = home.clone();
+        home.arbiter.spawn_fn(move || {
+            panics::note_on_this_thread();
+            HERE.with(|h| *h.borrow_mut() = Some(EndSignal { home: here, ended: ended_tx }));
+        });
+        Ok(home)
+    }
+
+    pub(crate) fn arbiter(&self) -> &ArbiterHandle {
+        &self.arbiter
+    }
+
+    pub(crate) fn enter(&self, actor: u64) {
+        CURRENT.with(|c| c.set(actor));
+        self.current.store(actor, Ordering::Relaxed);
+        self.beat();
+    }
+
+    pub(crate) fn leave(&self) {
+        CURRENT.with(|c| c.set(0));
+        self.current.store(0, Ordering::Relaxed);
+        self.beat();
+    }
+
+    pub(crate) fn beat(&self) {
+        self.beat.store(self.beat.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// (whose turn, beat); read by the watchdog.
+    pub(crate) fn pulse(&self) -> (u64, u64) {
+        (self.current.load(Ordering::Relaxed), self.beat.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        // Heard when the stuck handler returns, if it does.
+        self.arbiter.stop();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.clone()
+    }
+
+    /// Joins the thread if it has ended.
+    pub(crate) fn join(&self) -> bool {
+        if !self.has_ended() {
+            return false;
+        }
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // It has run its last destructor; an error would be a panic, which the guard has caught and logged.
+            let _ = thread.join();
+        }
+        true
+    }
+
+    pub(crate) fn label(&self) -> String {
+        format!("actors-{}", self.id)
+    }
+}
+
+/// The actor whose turn it is on this thread; 0 for none.
+pub(crate) fn current_actor() -> u64 {
+    CURRENT.try_with(Cell::get).unwrap_or(0)
+}
+
+/// Whether this thread was given up by the watchdog.
+pub(crate) fn on_retired_thread() -> bool {
+    HERE.try_with(|h| h.try_borrow().is_ok_and(|h| h.as_ref().is_some_and(|h| h.home.retired.load(Ordering::Acquire))))
+        .unwrap_or(false)
+}

@@ -1,0 +1,110 @@
+//! The restart decision, pure: a sliding window of failures and an exponential pause with jitter. Time and randomness
+//! are arguments. Easy to get wrong: the window and the pause reset on different clocks (intensity `window`, backoff `reset_after`).
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::spec::Policy;
+
+/// What to do after a failure.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// Start again after this pause.
+    RestartIn(Duration),
+    /// More failures within the window than allowed.
+    Exhausted,
+}
+
+/// One actor's failures.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    failures: VecDeque<Instant>,
+    in_a_row: u32,
+    last: Option<Instant>,
+}
+
+impl Ledger {
+    /// Records a failure at `now` and decides. `random` is uniform in 0..1.
+    pub(crate) fn failed(&mut self, policy: &Policy, now: Instant, random: f64) -> Verdict {
+        if self.last.is_some_and(|last| now.duration_since(last) >= policy.backoff.reset_after) {
+            self.in_a_row = 0;
+        }
+        self.last = Some(now);
+        self.failures.push_back(now);
+        while self.failures.front().is_some_and(|t| now.duration_since(*t) >= policy.window) {
+            self.failures.pop_front();
+        }
+        if self.failures.len() > policy.max_failures {
+            return Verdict::Exhausted;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        Verdict::RestartIn(pause(policy, self.in_a_row, random))
+    }
+
+    /// Failures in a row, for display.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.in_a_row
+    }
+}
+
+/// The pause before restart number `attempt` (from 1): `first * 2^(attempt-1)`, at most `max`, of which the share
+/// `jitter` is scaled by `random`.
+fn pause(policy: &Policy, attempt: u32, random: f64) -> Duration {
+    let b = policy.backoff;
+    let doubled = b.first.saturating_mul(1u32 << (attempt - 1).min(30)).min(b.max);
+    let jitter = b.jitter.clamp(0.0, 1.0);
+    doubled.mul_f64(1.0 - jitter + jitter * random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::spec::{Backoff, OnExhausted, Restart};
+
+    fn policy() -> Policy {
+        Policy {
+            restart: Restart::Permanent,
+            backoff: Backoff {
+                first: Duration::from_millis(100),
+                max: Duration::from_secs(1),
+                jitter: 0.5,
+                reset_after: Duration::from_secs(60),
+            },
+            max_failures: 3,
+            window: Duration::from_secs(10),
+            on_exhausted: OnExhausted::GiveUp,
+        }
+    }
+
+    #[test]
+    fn a_fourth_failure_within_the_window_exhausts_and_one_outside_does_not() {
+        let t = Instant::now();
+        let mut l = Ledger::default();
+        for s in [0, 1, 2] {
+            assert!(matches!(l.failed(&policy(), t + Duration::from_secs(s), 0.0), Verdict::RestartIn(_)));
+        }
+        assert!(matches!(l.failed(&policy(), t + Duration::from_secs(10), 0.0), Verdict::RestartIn(_)));
+        assert_eq!(l.failed(&policy(), t + Duration::from_millis(10_500), 0.0), Verdict::Exhausted);
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_its_maximum_and_resets_after_a_quiet_time() {
+        let mut p = policy();
+        p.max_failures = 100;
+        let t = Instant::now();
+        let mut l = Ledger::default();
+        let pauses: Vec<_> = (0..6)
+            .map(|k| match l.failed(&p, t + Duration::from_secs(k), 1.0) {
+                Verdict::RestartIn(d) => d.as_millis(),
+                Verdict::Exhausted => panic!("exhausted"),
+            })
+            .collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(
+            l.failed(&p, t + Duration::from_secs(65), 0.0),
+            Verdict::RestartIn(Duration::from_millis(50)),
+            "quiet for a minute: the first pause, half of it jitter"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! The watchdog thread: advances the coarse clock, expires asks, finds stuck handlers and does what the policy says. Easy
+//! to get wrong: when its own tick came late the machine was busy, not the handler, so that tick gives no verdict.
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{
+    core::{Core, lock},
+    home::Home,
+    state::{Event, Stall},
+};
+
+/// What the watchdog does about a stuck handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStall {
+    /// Says so: state, event, health, log.
+    Report,
+    /// Calls the builder's `on_fatal`, which ends the process unless it was replaced.
+    FailFast,
+    /// Rebuilds all actors of the stuck thread on a fresh one, with the same queues and handles.
+    Rehome,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) after: Duration,
+    pub(crate) on_stall: OnStall,
+    /// Threads that may be given up before `Rehome` becomes `Report`.
+    pub(crate) max_leaked: usize,
+}
+
+pub(crate) struct Watchdog {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Watchdog {
+    pub(crate) fn start(core: &Arc<Core>, settings: Settings) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (weak, stop2, tick) = (Arc::downgrade(core), stop.clone(), core.tick);
+        let thread = thread::Builder::new()
+            .name(format!("{}-watchdog", core.name))
+            .spawn(move || run(&weak, &stop2, tick, settings))?;
+        Ok(Self { stop, thread })
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    pub(crate) fn join(self) {
+        // Its loop catches nothing and panics nowhere; an error has no one left to tell.
+        let _ = self.thread.join();
+    }
+}
+
+struct Suspect {
+    home: u64,
+    pulse: (u64, u64),
+    seen: Instant,
+    reported: Option<Stall>,
+}
+
+fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings) {
+    let mut suspect: Option<Suspect> = None;
+    let mut last = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        thread::park_timeout(tick);
+        let Some(core) = core.upgrade() else { return };
+        let now = core.set_clock();
+        for hosted in core.actors() {
+            hosted.sweep(now);
+        }
+        let ended = std::mem::take(&mut core.registry().ended);
+        let kept: Vec<_> = ended.into_iter().filter(|e| e.upgrade().inspect(|h| h.sweep(now)).is_some()).collect();
+        core.registry().ended.extend(kept);
+        let late = last.elapsed() > tick * 4 + settings.after / 2;
+        last = Instant::now();
+        if late {
+            suspect = None;
+            continue;
+        }
+        look(&core, &mut suspect, settings);
+    }
+}
+
+fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings) {
+    let home = lock(&core.home).clone();
+    let pulse = home.pulse();
+    let same = suspect.as_ref().is_some_and(|s| s.home == home.id && s.pulse == pulse);
+    if !same {
+        if let Some(stall) = suspect.take().and_then(|s| s.reported) {
+            recovered(core, stall);
+        }
+        *suspect = Some(Suspect { home: home.id, pulse, seen: Instant::now(), reported: None });
+        return;
+    }
+    let Some(s) = suspect.as_mut() else { return };
+    if pulse.0 == 0 || s.seen.elapsed() < settings.after {
+        return;
+    }
+    let Some(hosted) = core.actors().into_iter().find(|h| h.id() == pulse.0) else { return };
+    let message = hosted.running().unwrap_or("(a factory, started(), a timer or a future)");
+    let stall = Stall { actor: hosted.name().clone(), message, for_: s.seen.elapsed() };
+    hosted.stalled(Some(stall.for_));
+    *lock(&core.stall) = Some(stall.clone());
+    if s.reported.replace(stall.clone()).is_some() {
+        return;
+    }
+    log::error!("a handler is stuck actor={} message={} for={:?}", stall.actor, stall.message, stall.for_);
+    core.emit(&Event::Stalled(stall.clone()));
+    match settings.on_stall {
+        OnStall::Report => {}
+        OnStall::FailFast => (core.plugs.on_fatal)(&format!(
+            "actor {} has been stuck in {} for {:?}",
+            stall.actor, stall.message, stall.for_
+        )),
+        OnStall::Rehome => {
+            if rehome(core, &home, &stall, settings.max_leaked) {
+                *suspect = None;
+            }
+        }
+    }
+}
+
+fn recovered(core: &Core, stall: Stall) {
+    *lock(&core.stall) = None;
+    for hosted in core.actors() {
+        hosted.stalled(None);
+    }
+    log::warn!("a stuck handler returned actor={} message={}", stall.actor, stall.message);
+    core.emit(&Event::Recovered(stall));
+}
+
+/// Moves everybody off the stuck thread; false when too many threads were given up already or none can be had.
+fn rehome(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall, max_leaked: usize) -> bool {
+    let leaked = {
+        let mut retired = lock(&core.retired);
+        retired.retain(|h| !h.join());
+        retired.len()
+    };
+    if leaked >= max_leaked {
+        log::error!("not re-homing: {leaked} threads are stuck already limit={max_leaked}");
+        return false;
+    }
+    let fresh = match Home::start(core.next_id(), &core.system) {
+        Ok(fresh) => fresh,
+        Err(e) => {
+            log::error!("not re-homing: no fresh thread: {e}");
+            return false;
+        }
+    };
+    *lock(&core.home) = fresh.clone();
+    lock(&core.retired).push(stuck.clone());
+    stuck.retire();
+    let actors = core.actors();
+    for hosted in &actors {
+        hosted.clone().rehome(&fresh, stall.for_);
+    }
+    *lock(&core.stall) = None;
+    core.emit(&Event::Rehomed { stall: stall.clone(), actors: actors.len() });
+    true
+}
