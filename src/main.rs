@@ -1,2 +1,11 @@
-//! The `tieout` binary.
-fn main() {}
+//! The `tieout` binary: parse the command line, run the command, end with its exit code.
+use clap::Parser;
+use std::process::ExitCode;
+use tieout::cli::{Arguments, Command, healthcheck, serve};
+
+fn main() -> ExitCode {
+    match Arguments::parse().into_command() {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+    }
+}

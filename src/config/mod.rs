@@ -6,9 +6,11 @@
 mod overrides;
 mod settings;
 mod sources;
+mod token;
 mod values;
 
 pub use overrides::Overrides;
 pub use settings::{Config, SETTINGS, Setting};
 pub use sources::{ConfigError, Origin};
+pub use token::{Token, TokenError};
 pub use values::{ByteSize, LogLevel, RealtimeMode, Seconds};

@@ -7,7 +7,7 @@ use super::{
     sources::variable,
 };
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
 /// The settings given on the command line.
 #[derive(Clone, Debug, Default)]
@@ -32,12 +32,19 @@ impl Overrides {
 fn argument(setting: &Setting) -> Arg {
     let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
     let help = format!("{}{default} [env: {}]", setting.doc.trim(), variable(setting.name));
-    let argument = Arg::new(setting.name).long(setting.name.replace('_', "-")).help(help).hide(setting.hidden);
+    let argument = Arg::new(setting.name).long(long(setting.name)).help(help).hide(setting.hidden);
     if setting.switch {
         argument.action(ArgAction::SetTrue)
     } else {
         argument.value_name(setting.value).value_parser(value_parser!(String))
     }
+}
+
+/// The flag of a setting without its dashes. Made once: clap keeps names for as long as the process lives.
+fn long(name: &'static str) -> &'static str {
+    static FLAGS: LazyLock<BTreeMap<&str, String>> =
+        LazyLock::new(|| SETTINGS.iter().map(|setting| (setting.name, setting.name.replace('_', "-"))).collect());
+    &FLAGS[name]
 }
 
 impl clap::Args for Overrides {

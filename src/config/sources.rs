@@ -78,10 +78,7 @@ impl Config {
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn load_from(
-        flags: &Overrides,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn load_from(flags: &Overrides, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let path = flags.config.clone().or_else(|| environment("TIEOUT_CONFIG").map(PathBuf::from));
         let file = path.map(|path| read_file(&path).map(|values| (path, values))).transpose()?;
         Self::from_sources(&Sources { flags: &flags.values, environment, file })
@@ -155,7 +152,8 @@ fn switch_text(name: &str, text: String) -> String {
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let fail = |reason: String| ConfigError::File { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fail(error.to_string().trim().to_owned()))?;
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| fail(error.to_string().trim().to_owned()))?;
     let mut values = BTreeMap::new();
     for (name, value) in table {
         if !SETTINGS.iter().any(|setting| setting.name == name) {

@@ -1,0 +1,86 @@
+//! `GET /api/health` (is the process alive) and `GET /api/ready` (should it get traffic).
+//!
+//! Both read what others have published and do no I/O, so they can't hang on what they report. Easy to get wrong: an
+//! actor that restarts is not a reason to take the server out of traffic; a stuck or dead thread is.
+use crate::{
+    http::state::AppState,
+    runtime::{Health, State as ActorState},
+};
+use axum::{Json, extract::State, response::IntoResponse};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+pub(in crate::http) async fn health(State(app): State<AppState>) -> Json<Value> {
+    Json(json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": app.started.elapsed().as_secs(),
+    }))
+}
+
+pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResponse {
+    let runtime = app.runtime.health();
+    let thread_ok = runtime.thread_alive && runtime.stalled.is_none();
+    let status = if app.shutdown.is_cancelled() {
+        "draining"
+    } else if !thread_ok {
+        "unavailable"
+    } else if !runtime.ok() {
+        "degraded"
+    } else {
+        "ready"
+    };
+    let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "status": status, "checks": { "actors": actors(&runtime) } });
+    (code, Json(body))
+}
+
+fn actors(health: &Health) -> Value {
+    let state = if !health.thread_alive {
+        "thread_dead"
+    } else if health.stalled.is_some() {
+        "stalled"
+    } else if health.ok() {
+        "ready"
+    } else {
+        "degraded"
+    };
+    let stalled = health.stalled.as_ref().map(|stall| {
+        json!({
+            "actor": &*stall.actor,
+            "message": stall.message,
+            "for_ms": stall.for_.as_millis() as u64,
+        })
+    });
+    let actors: Vec<Value> = health
+        .actors
+        .iter()
+        .map(|actor| {
+            json!({
+                "name": &*actor.name,
+                "state": state_word(&actor.state),
+                "mailbox_depth": actor.mailbox_depth,
+                "restarts": actor.restarts,
+            })
+        })
+        .collect();
+    json!({
+        "state": state,
+        "thread_alive": health.thread_alive,
+        "stalled": stalled,
+        "failed": health.failed.as_deref(),
+        "leaked_threads": health.leaked_threads,
+        "actors": actors,
+    })
+}
+
+fn state_word(state: &ActorState) -> &'static str {
+    match state {
+        ActorState::Starting => "starting",
+        ActorState::Running => "running",
+        ActorState::Restarting { .. } => "restarting",
+        ActorState::Stalled { .. } => "stalled",
+        ActorState::Stopping => "stopping",
+        ActorState::Stopped { .. } => "stopped",
+    }
+}

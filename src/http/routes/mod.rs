@@ -1,0 +1,3 @@
+//! The handlers, one file per noun. Each takes a `Principal` and asks `authorise`; the health checks take none.
+pub(super) mod health;
+pub(super) mod metrics;
