@@ -47,6 +47,13 @@ export const onTokenNeeded = (ask) => {
   askForToken = ask;
 };
 
+let tokenChanged = null;
+
+/** `tell()` runs after a new token was given. */
+export const onTokenChanged = (tell) => {
+  tokenChanged = tell;
+};
+
 /** Asks for a token unless one newer than `used` came meanwhile; resolves false when the user gave none. */
 export async function renewToken(used) {
   if (token && token !== used) return true;
@@ -55,7 +62,10 @@ export async function renewToken(used) {
     asking = null;
   });
   const given = await asking;
-  if (given) setToken(given);
+  if (given) {
+    setToken(given);
+    tokenChanged?.();
+  }
   return Boolean(given);
 }
 

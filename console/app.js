@@ -45,6 +45,8 @@ const live = new Live({
   realtimeOff: async () => (await api.ready()).checks?.realtime?.state === "off",
 });
 
+api.onTokenChanged(() => live.restart());
+
 const CONN = {
   online: { text: "Live", tone: "good", title: "Connected: changes appear as they happen" },
   connecting: { text: "Connecting", tone: "warn", title: "Opening the live connection" },
@@ -197,5 +199,5 @@ addEventListener("hashchange", () => {
   if (!current?.ownsHash?.(location.hash)) route();
 });
 
-live.connect();
-route({ focus: false });
+// The first view asks the API before anything is said on the WebSocket: where a token is needed, it is known by then.
+route({ focus: false }).then(() => live.reconnect());

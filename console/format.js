@@ -50,7 +50,9 @@ export function ago(ms, now = Date.now()) {
 }
 
 /** The phases of a run in order; the states of a running job carry the same names. */
-export const PHASES = ["ingesting", "indexing", "scoring", "assigning", "classifying", "publishing"];
+export const PHASES = ["ingesting", "indexing", "scoring", "training", "assigning", "summing", "classifying", "publishing"];
+
+export const PHASE_NAME = { ingesting: "Read", indexing: "Index", scoring: "Score", training: "Learn", assigning: "Pair", summing: "Add up", classifying: "Sort", publishing: "Save" };
 
 export const PHASE_TEXT = {
   created: "Not started",
@@ -58,7 +60,9 @@ export const PHASE_TEXT = {
   ingesting: "Reading both files",
   indexing: "Building the index",
   scoring: "Scoring candidates",
+  training: "Learning the weights",
   assigning: "Choosing the best pairs",
+  summing: "Looking for sums",
   classifying: "Sorting the results",
   publishing: "Saving the results",
   cancelling: "Stopping",
@@ -82,10 +86,10 @@ export function jobState(state) {
 
 /** The result lists in the order they are shown. */
 export const RESULTS = {
-  matched: { text: "Matched", tone: "good", icon: "checkCircle", empty: "No pair was found. Check that the rules compare the right columns." },
-  discrepancy: { text: "Discrepancies", tone: "bad", icon: "notEqual", empty: "No discrepancies: every pair agrees on every rule." },
-  unmatched_left: { text: "Unmatched left", tone: "left", icon: "left", empty: "Every record on the left has a counterpart." },
-  unmatched_right: { text: "Unmatched right", tone: "right", icon: "right", empty: "Every record on the right has a counterpart." },
+  matched: { text: "Matched", one: "Matched", tone: "good", icon: "checkCircle", empty: "No pair was found. Check that the rules compare the right columns." },
+  discrepancy: { text: "Discrepancies", one: "Discrepancy", tone: "bad", icon: "notEqual", empty: "No discrepancies: every pair agrees on every rule." },
+  unmatched_left: { text: "Unmatched left", one: "Unmatched left", tone: "left", icon: "left", empty: "Every record on the left has a counterpart." },
+  unmatched_right: { text: "Unmatched right", one: "Unmatched right", tone: "right", icon: "right", empty: "Every record on the right has a counterpart." },
 };
 
 export const KIND_TEXT = {
@@ -93,6 +97,10 @@ export const KIND_TEXT = {
   one_to_many: "1 : n",
   many_to_one: "n : 1",
   many_to_many: "n : n",
+  missing: "no counterpart",
+  duplicate: "repeats another",
+  outbid: "counterpart taken",
+  unlike: "nothing like it",
 };
 
 export const words = (name) => String(name ?? "").replaceAll("_", " ");

@@ -77,6 +77,12 @@ export class Live extends EventTarget {
     this.connect();
   }
 
+  /** The token changed: a connection made without it, or with the old one, is of no use. */
+  restart() {
+    if (this.#socket) this.#drop(null);
+    this.reconnect();
+  }
+
   connect() {
     if (this.#socket) return;
     this.#set("connecting");
@@ -86,7 +92,11 @@ export class Live extends EventTarget {
     let opened = false;
     socket.onopen = () => {
       opened = true;
-      this.#hello().catch(() => socket.close(4000));
+      this.#hello().catch((error) => {
+        if (this.#socket !== socket) return;
+        if (error.code === "AUTH_ERROR" || error.code === "TOKEN_EXPIRED") this.#drop(4401);
+        else socket.close(4000);
+      });
     };
     socket.onmessage = (event) => {
       this.#beat();
@@ -136,7 +146,8 @@ export class Live extends EventTarget {
       this.dispatchEvent(new CustomEvent("joined", { detail: joined }));
     } catch (error) {
       if (this.#project !== project || !this.#socket) return;
-      if (error.code === "NOT_FOUND" || error.code === "FORBIDDEN") this.#set("refused", error.message);
+      if (error.code === "AUTH_ERROR") this.#drop(4401);
+      else if (error.code === "NOT_FOUND" || error.code === "FORBIDDEN") this.#set("refused", error.message);
       else this.#socket.close(4000);
     }
   }
@@ -200,21 +211,23 @@ export class Live extends EventTarget {
     this.#heartbeat = setTimeout(() => {
       if (!this.#authed) return;
       this.#socket?.send(JSON.stringify({ id: this.#nextId++, Ping: {} }));
-      this.#heartbeat = setTimeout(() => this.#drop(), ANSWER_MS);
+      this.#heartbeat = setTimeout(() => this.#drop(1006), ANSWER_MS);
     }, SILENCE_MS);
   }
 
-  // A dead line may not answer a close either; let go of it at once.
-  #drop() {
+  // A dead line may not answer a close either: let go of it at once, and go on as if it had closed with `code` (null: say nothing).
+  #drop(code) {
     const socket = this.#socket;
     if (!socket) return;
+    socket.onopen = null;
     socket.onclose = null;
     socket.onmessage = null;
     socket.close();
-    this.#closed({ code: 1006, reason: "" }, true);
+    if (code === null) this.#reset();
+    else this.#closed({ code, reason: "" }, true);
   }
 
-  async #closed({ code, reason }, opened) {
+  #reset() {
     clearTimeout(this.#heartbeat);
     this.#socket = null;
     this.#authed = false;
@@ -225,7 +238,10 @@ export class Live extends EventTarget {
     }
     this.#waiting.clear();
     this.#presence(0);
+  }
 
+  async #closed({ code, reason }, opened) {
+    this.#reset();
     if (code === 4401 || code === 4408) {
       this.#set("refused", "token");
       if (await this.#needToken(this.#token())) this.reconnect();

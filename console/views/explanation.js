@@ -5,13 +5,17 @@ import { KIND_TEXT, percent, RESULTS, words } from "../format.js";
 
 export const sideValue = (value) => (value === null || value === undefined ? "" : String(value));
 
-/** Tone, icon and word of one comparison; the sign of its weight decides where its level has no known name. */
+const AGREES = /^(exact|equal|same|within|found($| )|all words|nearly all)/;
+const DIFFERS = /^(different|outside|not found|no words|another)/;
+
+/** Tone, icon and word of one comparison. The words are the server's; where they are new to this page the sign of the weight decides. */
 export function levelOf({ level, weight, left, right }) {
-  const text = words(level ?? (sideValue(left) === sideValue(right) ? "equal" : "different"));
-  if (level === "missing" || level === "null" || level === "empty") return { tone: "neutral", icon: "minus", text };
-  if (/^(exact|equal|same)/.test(level ?? "")) return { tone: "good", icon: "check", text };
-  if (/^(different|differs|none|no_|mismatch|else)/.test(level ?? "") || weight < 0) return { tone: "bad", icon: "notEqual", text };
-  return { tone: "warn", icon: "info", text };
+  const same = sideValue(left) === sideValue(right);
+  const text = words(level || (same ? "equal" : "different"));
+  if (/^(missing|empty|null|no reference)/.test(text)) return { tone: "neutral", icon: "minus", text };
+  if (AGREES.test(text)) return { tone: "good", icon: same ? "equal" : "check", text };
+  if (DIFFERS.test(text) || weight < 0) return { tone: "bad", icon: "notEqual", text };
+  return { tone: "near", icon: "approx", text };
 }
 
 export function explanation(item, { job, onClose }) {
@@ -22,8 +26,8 @@ export function explanation(item, { job, onClose }) {
   const total = comparisons.reduce((sum, c) => sum + (c.weight ?? 0), 0);
   return h("div", { class: "detail-body" },
     h("header", { class: "detail-head" },
-      h("span", { class: `badge ${review ? "warn" : about.tone}` }, icon(review ? "eye" : about.icon), review ? "To review" : about.text),
-      KIND_TEXT[item.kind] && h("span", { class: "tag" }, KIND_TEXT[item.kind]),
+      h("span", { class: `badge ${review ? "warn" : about.tone}` }, icon(review ? "eye" : about.icon), review ? "To review" : about.one),
+      item.kind && h("span", { class: "tag" }, KIND_TEXT[item.kind] ?? words(item.kind)),
       item.probability !== null && item.probability !== undefined && h("span", { class: "detail-probability num", title: String(item.probability) }, percent(item.probability), h("span", { class: "muted small" }, " confidence")),
       h("button", { class: "btn ghost icon-only small detail-close", type: "button", "aria-label": "Close the explanation", onclick: onClose }, icon("x"))),
     h("div", { class: "detail-ids" }, ids(item.left, "left", job.left_id), ids(item.right, "right", job.right_id)),

@@ -3,8 +3,9 @@
 
 import * as api from "../api.js";
 import { announce, confirmDialog, fill, h, icon, problemBox, toast, toastProblem } from "../dom.js";
-import { count, duration, isTerminal, jobState, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
+import { count, duration, isTerminal, jobState, PHASE_NAME, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
 import { resultsPanel } from "./results.js";
+import { describeRules } from "./rules.js";
 
 const SILENCE_MS = 2000;
 const TICK_MS = 1000;
@@ -29,7 +30,9 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
           h("span", { class: "side-name left" }, left.filename ?? left.name), icon("swap", "against"), h("span", { class: "side-name right" }, right.filename ?? right.name)),
         h("div", { class: "job-sub" }, badge, facts)),
       actions),
-    stage);
+    stage,
+    job.rules && h("details", { class: "card used-rules" },
+      h("summary", null, icon("chevronRight"), "Rules of this run"), describeRules(job.rules)));
 
   function showHead() {
     const state = jobState(job.state);
@@ -185,7 +188,7 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
 function progressCard() {
   const title = h("h2", { id: "phase" });
   const share = h("span", { class: "progress-share num" });
-  const segments = PHASES.map((phase) => h("li", { "data-phase": phase }, h("span", { class: "segment" }, h("span")), h("span", { class: "segment-name" }, phase)));
+  const segments = PHASES.map((phase) => h("li", { "data-phase": phase }, h("span", { class: "segment" }, h("span")), h("span", { class: "segment-name" }, PHASE_NAME[phase])));
   const bar = h("ol", { class: "segments", role: "progressbar", "aria-label": "Progress of this run", "aria-valuemin": "0", "aria-valuemax": "100" }, segments);
   const tile = (label, id) => {
     const value = h("dd", { id, class: "num" }, "–");

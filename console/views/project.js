@@ -18,7 +18,13 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
   const rulesBox = h("section", { class: "card pad step", id: "rules", "aria-label": "Rules", hidden: true });
   const startBar = h("div", { class: "start-bar", hidden: true });
   const history = h("section", { class: "card", id: "history", "aria-label": "Runs" });
-  const rules = rulesPanel({ onEdit: () => showStart() });
+  const rules = rulesPanel({
+    onEdit(next) {
+      if (next?.left_id) panels.left.setId(next.left_id);
+      if (next?.right_id) panels.right.setId(next.right_id);
+      showStart();
+    },
+  });
 
   for (const side of ["left", "right"]) {
     panels[side] = sourcePanel({
@@ -31,7 +37,7 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
         else right = source;
         suggest();
       },
-      onId: () => suggest({ keepIds: true }),
+      onId: () => (rules.edited ? rules.patch({ left_id: idOf("left"), right_id: idOf("right") }) : suggest({ keepIds: true })),
     });
   }
 
@@ -44,16 +50,15 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
     }
     asked = new AbortController();
     const { signal } = asked;
-    const keepEdits = keepIds && rules.edited;
     rulesBox.hidden = false;
-    if (!keepEdits) fill(rulesBox, stepHead("2", "Rules", "Comparing the columns…"), skeleton(3));
+    fill(rulesBox, stepHead("2", "Rules", "Comparing the columns…"), skeleton(3));
     try {
       const ids = keepIds ? { left_id: idOf("left"), right_id: idOf("right") } : {};
       const got = await api.suggestedRules(id, { left: left.id, right: right.id, ...ids }, signal);
       if (signal.aborted) return;
       panels.left.setId(got.left_id ?? firstUnique(left));
       panels.right.setId(got.right_id ?? firstUnique(right));
-      if (!keepEdits) rules.setSuggested(got.rules);
+      rules.setSuggested(got.rules);
       fill(rulesBox, stepHead("2", "Rules", "Suggested from the columns of both files. Start as they are, or edit them."),
         left.id === right.id && h("p", { class: "note warn" }, icon("alert"), "Both sides are the same file: every record will match itself."),
         rules.node);

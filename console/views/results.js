@@ -186,7 +186,7 @@ export function resultsPanel({ job, query, onMove }) {
 
   function grid(heads, rows) {
     return h("div", { class: "table-scroll" }, h("table", { class: "grid", role: "grid", "aria-label": tabs.find((t) => t.list === list).text, "aria-rowcount": String(page.total ?? -1) },
-      h("thead", null, h("tr", { role: "row" }, heads.map(([text, cls]) => h("th", { scope: "col", role: "columnheader", class: cls }, text)))),
+      h("thead", null, h("tr", { role: "row" }, heads.map(([text, cls]) => h("th", { scope: "col", role: "columnheader", class: cls || null }, text)))),
       h("tbody", { onclick: (event) => pick(event), ondblclick: (event) => pick(event, true), onkeydown: rowKeys }, rows)));
   }
 
@@ -196,26 +196,27 @@ export function resultsPanel({ job, query, onMove }) {
     const labels = [];
     for (const item of shown) for (const c of item.comparisons ?? []) if (!labels.includes(c.label)) labels.push(c.label);
     const columns = labels.slice(0, MAX_COLUMNS);
+    const numericLabel = (label) => shown.every((item) => isAmount(item.comparisons?.find((c) => c.label === label)?.left));
     return grid(
-      [["Left", "id"], ["Right", "id"], ...columns.map((label) => [words(label), ""]), ["Confidence", "end"]],
+      [["Left", "id"], ["Right", "id"], ...columns.map((label) => [words(label), numericLabel(label) ? "end" : "head"]), ["Confidence", "end"]],
       shown.map((item, i) => row(i, [
         [idsOf(item.left), "id"],
         [idsOf(item.right), "id"],
-        ...columns.map((label) => comparisonCell(item.comparisons?.find((c) => c.label === label))),
+        ...columns.map((label) => comparisonCell(item.comparisons?.find((c) => c.label === label), numericLabel(label))),
         [[item.state === "review" && h("span", { class: "mini warn", title: "To review" }, icon("eye", "to review")),
           item.kind !== "one_to_one" && h("span", { class: "tag" }, KIND_TEXT[item.kind] ?? words(item.kind)),
           h("span", { class: "num" }, percent(item.probability))], "end nowrap"],
       ])));
   }
 
-  function comparisonCell(c) {
-    if (!c) return ["", ""];
+  function comparisonCell(c, numeric) {
+    const cls = numeric ? "end" : "";
+    if (!c) return ["", cls];
     const left = sideValue(c.left);
     const right = sideValue(c.right);
-    const numeric = isNumeric(left) ? "num" : "";
-    if (left === right) return [h("span", { class: "same", title: left }, left), numeric];
+    if (left === right) return [h("span", { class: "same", title: left }, left), cls];
     const level = levelOf(c);
-    return [h("span", { class: `pair-cell ${level.tone}` }, icon(level.icon, level.text), h("span", null, h("span", { title: left }, left || "–"), h("span", { title: right }, right || "–"))), numeric];
+    return [h("span", { class: `pair-cell ${level.tone}` }, icon(level.icon, level.text), h("span", null, h("span", { title: left }, left || "–"), h("span", { title: right }, right || "–"))), cls];
   }
 
   function recordTable() {
@@ -224,9 +225,10 @@ export function resultsPanel({ job, query, onMove }) {
     for (const item of shown) for (const name of Object.keys(item[side]?.[0]?.fields ?? {})) if (!names.includes(name)) names.push(name);
     const idName = side === "left" ? job.left_id : job.right_id;
     const columns = names.filter((n) => n !== idName).slice(0, MAX_COLUMNS + 1);
-    return grid([["Id", "id"], ...columns.map((n) => [n, ""])], shown.map((item, i) => {
+    const numeric = new Set(columns.filter((n) => shown.every((item) => isAmount(item[side]?.[0]?.fields?.[n]))));
+    return grid([["Id", "id"], ...columns.map((n) => [n, numeric.has(n) ? "end" : ""])], shown.map((item, i) => {
       const fields = item[side]?.[0]?.fields ?? {};
-      return row(i, [[idsOf(item[side]), "id"], ...columns.map((n) => [h("span", { class: "same", title: String(fields[n] ?? "") }, String(fields[n] ?? "")), isNumeric(fields[n]) ? "num" : ""])]);
+      return row(i, [[idsOf(item[side]), "id"], ...columns.map((n) => [h("span", { class: "same", title: String(fields[n] ?? "") }, String(fields[n] ?? "")), numeric.has(n) ? "end" : ""])]);
     }));
   }
 
@@ -333,7 +335,8 @@ export function resultsPanel({ job, query, onMove }) {
   };
 }
 
-const isNumeric = (value) => /^[-+(]?[\d.,' ]*\d\)?$/.test(String(value ?? ""));
+/** Columns of decimals are set flush right; codes and dates are not, although they are digits too. */
+const isAmount = (value) => value === null || value === undefined || /^$|^[-+(]?\s?[\d.,' ]*[.,]\d{1,4}\)?$/.test(String(value));
 
 function idsOf(records) {
   const ids = (records ?? []).map((r) => r.id ?? `#${r.ordinal}`);

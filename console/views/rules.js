@@ -1,17 +1,8 @@
 // The rules of a run: read as sentences, edited as JSON. What is shown is what is sent.
+// A setting this page does not know is still shown, by its own name, so that a newer server's rules never look smaller than they are.
 
 import { fill, h, icon } from "../dom.js";
-import { words } from "../format.js";
-
-const SECTION = {
-  columns: ["layers", "Compare these columns"],
-  require: ["key", "Must be equal"],
-  block: ["search", "Look for candidates by"],
-  compare: ["sliders", "Score"],
-  model: ["number", "Weights"],
-  assign: ["swap", "Pair up"],
-  states: ["checkCircle", "Decide"],
-};
+import { percent, plural, words } from "../format.js";
 
 /** `onEdit(rules, edited)` runs whenever the rules change; rules are null while the JSON is broken. */
 export function rulesPanel({ onEdit }) {
@@ -41,14 +32,16 @@ export function rulesPanel({ onEdit }) {
     state.textContent = problem ?? (edited ? "Edited: these rules will be used for the run." : "As suggested from the columns.");
     state.classList.toggle("bad-text", Boolean(problem));
     text.setAttribute("aria-invalid", problem ? "true" : "false");
-    if (rules) fill(readable, describe(rules));
+    if (rules) fill(readable, describeRules(rules));
     onEdit(rules, edited);
   }
 
   text.addEventListener("input", () => {
     edited = true;
     try {
-      rules = JSON.parse(text.value);
+      const parsed = JSON.parse(text.value);
+      if (parsed === null || typeof parsed !== "object" || Array.isArray(parsed)) throw new SyntaxError("the rules are one object");
+      rules = parsed;
       report();
     } catch (error) {
       rules = null;
@@ -61,35 +54,82 @@ export function rulesPanel({ onEdit }) {
     get rules() { return rules; },
     get edited() { return edited; },
     setSuggested,
+    /** Changes single settings of edited rules without losing the edits. */
+    patch(settings) {
+      if (!rules) return;
+      rules = { ...rules, ...settings };
+      text.value = JSON.stringify(rules, null, 2);
+      report();
+    },
     /** The server refused the rules: open the editor where they can be mended. */
     openEditor() { editor.open = true; text.focus(); },
   };
 }
 
-function describe(rules) {
-  return h("ul", { class: "rule-list" }, Object.entries(rules)
-    .filter(([key, value]) => key !== "version" && key !== "name" && !isEmpty(value))
-    .map(([key, value]) => {
-      const [glyph, title] = SECTION[key] ?? ["info", words(key)];
-      return h("li", { class: "rule" }, h("span", { class: "rule-icon", "aria-hidden": "true" }, icon(glyph)),
-        h("div", null, h("h3", null, title), body(value)));
-    }));
+const KIND_ICON = { exact: "equal", tolerance: "money", window: "date", contains: "search", fuzzy: "approx" };
+const KIND_KEYS = new Set(["kind", "label", "left", "right", "require", "tolerance", "percent", "before_days", "after_days", "method", "agree", "disagree"]);
+const METHOD = { code: "alike up to a few characters", name: "alike word by word, typos allowed", words: "alike by the words they share, rare ones counting more" };
+
+/** The rules as a list of comparisons and one of decisions. */
+export function describeRules(rules) {
+  const compare = Array.isArray(rules.compare) ? rules.compare : [];
+  return h("div", { class: "rule-cols" },
+    h("section", null, h("h3", null, "What is compared"),
+      h("ul", { class: "rule-list" }, compare.map((rule) => h("li", { class: "rule" },
+        h("span", { class: "rule-icon", "aria-hidden": "true" }, icon(KIND_ICON[rule.kind] ?? "sliders")),
+        h("div", null,
+          h("p", { class: "rule-name" }, rule.left === rule.right ? rule.left : [h("span", { class: "left-text" }, rule.left), icon("swap", "with"), h("span", { class: "right-text" }, rule.right)],
+            rule.require && h("span", { class: "tag" }, "required")),
+          h("p", { class: "muted small" }, comparison(rule))))))),
+    h("section", null, h("h3", null, "How it is decided"),
+      h("ul", { class: "decisions" }, decisions(rules).map((text) => h("li", null, icon("check"), h("span", null, text))))));
 }
 
-function body(value) {
-  const items = Array.isArray(value) ? value : typeof value === "object" ? Object.entries(value).map(([k, v]) => ({ [k]: v })) : [value];
-  return h("ul", { class: "chips" }, items.map((item) => h("li", { class: "chip" }, phrase(item))));
+function comparison(rule) {
+  const weights = rule.agree !== undefined || rule.disagree !== undefined ? `weights ${rule.agree ?? 0} and ${rule.disagree ?? 0}` : null;
+  const other = Object.entries(rule).filter(([key, value]) => !KIND_KEYS.has(key) && value !== null).map(([key, value]) => phrase({ [key]: value }));
+  return [sentence(rule), weights, ...other].filter(Boolean).join("; ");
 }
 
-const isEmpty = (v) => v === null || (typeof v === "object" && Object.keys(v).length === 0);
+function sentence(rule) {
+  switch (rule.kind) {
+    case "exact": return rule.require ? "must be equal, or the records are no candidates" : "equal, whatever the case, accents or punctuation";
+    case "tolerance": {
+      const bounds = [Number(rule.tolerance) > 0 && `${rule.tolerance}`, rule.percent > 0 && `${rule.percent} %`].filter(Boolean);
+      return bounds.length > 0 ? `equal within ${bounds.join(" or ")}` : "the same amount; a close one is a discrepancy";
+    }
+    case "window": {
+      const [before, after] = [rule.before_days ?? 0, rule.after_days ?? 0];
+      if (before === 0 && after === 0) return "the same day";
+      return before === after ? `at most ${plural(after, "day")} apart` : `the right one from ${plural(before, "day")} earlier to ${plural(after, "day")} later`;
+    }
+    case "contains": return "the shorter text is found in the longer one";
+    case "fuzzy": return METHOD[rule.method] ?? "alike, typos and other spellings allowed";
+    default: return words(rule.kind ?? "");
+  }
+}
 
-/** Any JSON as a short phrase; unknown settings stay readable instead of vanishing. */
+const KNOWN = new Set(["version", "left_id", "right_id", "compare", "block", "model", "assign", "sums", "states", "limits"]);
+
+function decisions(rules) {
+  const { model, assign, sums, states, block, limits } = rules;
+  return [
+    Array.isArray(block) && block.length > 0
+      ? `Candidates share ${block.map((b) => (b.on ?? []).map((k) => (k.left === k.right ? k.left : `${k.left} and ${k.right}`) + (k.by && k.by !== "value" ? ` by ${k.by}` : "")).join(" with ")).join(", or ")}`
+      : "Candidates are found through the comparisons; not every record is compared with every other",
+    model === "weighted" ? "Weights are set by hand" : model === "fellegi_sunter" || model === undefined ? "Weights are learnt from the two files" : `Weights: ${phrase(model)}`,
+    assign && `One counterpart each, chosen for the best total; none below ${percent(assign.floor)}${assign.margin > 0 ? `, and a margin of ${plural(assign.margin, "bit")} to the next` : ""}`,
+    sums && (sums.enabled === false ? "No groups: one record against one" : `Then up to ${sums.max_parts} records that add up to one, within ${plural(sums.window_days, "day")}`),
+    states && `Settled without review from ${percent(states.auto)}`,
+    limits && `At most ${plural(limits.max_pairs_per_row, "candidate")} per record on average`,
+    ...Object.entries(rules).filter(([key, value]) => !KNOWN.has(key) && value !== null).map(([key, value]) => phrase({ [key]: value })),
+  ].filter(Boolean);
+}
+
+/** Any JSON as a short phrase. */
 function phrase(value) {
   if (value === null) return "none";
   if (Array.isArray(value)) return value.map(phrase).join(", ");
   if (typeof value !== "object") return words(value);
-  const name = value.column ?? value.name ?? value.label;
-  const rest = Object.entries(value).filter(([key, v]) => !["column", "name", "label"].includes(key) && v !== null && !isEmpty(v))
-    .map(([key, v]) => (v === true ? words(key) : `${words(key)} ${phrase(v)}`));
-  return [name && (rest.length ? `${name}: ` : name), rest.join(", ")].filter(Boolean).join("");
+  return Object.entries(value).map(([key, v]) => `${words(key)} ${phrase(v)}`).join(", ");
 }

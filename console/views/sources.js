@@ -93,7 +93,7 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
         h("table", { class: "columns" },
           h("thead", null, h("tr", null, h("th", { scope: "col" }, "Column"), h("th", { scope: "col" }, "Type"), h("th", { scope: "col" }, "Sample"))),
           h("tbody", null, columns.map((c) => h("tr", null,
-            h("th", { scope: "row" }, c.name, c.unique && h("span", { class: "tag", title: "No value occurs twice" }, "unique")),
+            h("th", { scope: "row" }, h("span", { class: "column-name" }, c.name, c.unique && h("span", { class: "tag", title: "No value occurs twice" }, "unique"))),
             h("td", null, h("span", { class: "type" }, icon(TYPE_ICON[c.type] ?? "text"), h("span", null, words(c.type)), c.format && h("span", { class: "muted small" }, formatText(c.format)))),
             h("td", { class: "samples" }, samplesOf(c).slice(0, 2).map((s) => h("code", { title: String(s) }, String(s))))))))));
   }

@@ -1,13 +1,15 @@
 //! What can be typed after `tieout`.
 //!
 //! Easy to get wrong: `tieout` alone, and `tieout --listen …`, mean `tieout serve …`.
-use super::{healthcheck, serve};
+use super::{healthcheck, reconcile, serve};
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
   tieout
       Serve on http://127.0.0.1:2000 with a SQLite file in ./tieout-data. Open it in a browser and drop two files.
+  tieout reconcile ledger.csv bank.csv --out result
+      The whole job in one process: infer the rules, match, print a summary, write the result files.
   tieout serve --listen 0.0.0.0:2000 --data-dir /var/lib/tieout
       Serve on every address. A bearer token is then required; it is made and printed on the first start.
   curl -F file=@bank.csv http://127.0.0.1:2000/api/v1/projects/ID/sources
@@ -33,6 +35,8 @@ pub struct Arguments {
 pub enum Command {
     /// Serve the page, the API and live updates (the default)
     Serve(serve::Arguments),
+    /// Reconcile two CSV files here and now, without a server
+    Reconcile(reconcile::ReconcileArgs),
     /// Ask a running server whether it is alive; exits 0 or 1
     Healthcheck(healthcheck::Arguments),
 }

@@ -1,1 +1,25 @@
 //! All SQL: one store interface, its schema and its migrations.
+//!
+//! Reading order: the handle and its life ([`store`]), then one file per noun with one function per intent, each
+//! in one transaction. It leaves authorisation, live delivery and status codes to its callers.
+mod bulk;
+mod error;
+mod lockfile;
+mod migrate;
+mod pool;
+mod schema;
+pub mod store;
+mod supervisor;
+mod types;
+
+pub mod claims;
+pub mod events;
+pub mod jobs;
+mod jobs_run;
+pub mod projects;
+pub mod records;
+pub mod sources;
+
+pub use error::StoreError;
+pub use events::{Committed, DurableEvent, Page, Position};
+pub use store::{Options, StartError, Status, Store};

@@ -2,7 +2,11 @@
 //!
 //! Handlers return [`ApiError`]; the pipeline adds the request's id and path, logs what must be logged and writes the
 //! body. Easy to get wrong: the text of an internal error is for the log; the caller gets the request id to quote.
-use crate::protocol::principal::Forbidden;
+use crate::{
+    db::StoreError,
+    protocol::principal::Forbidden,
+    reconcile::{ReadError, RuleError},
+};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -141,8 +145,56 @@ impl IntoResponse for ApiError {
     }
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { reason, retry_after } => {
+                Self::unavailable(format!("the store is unavailable: {reason}")).retry_after(retry_after)
+            }
+            StoreError::NotFound => Self::not_found("there is no such thing, or it was deleted"),
+            StoreError::Conflict(text) => Self::conflict(text),
+            StoreError::Invalid(text) => Self::invalid(text),
+            StoreError::LimitExceeded { limit, max } => Self::limit(
+                StatusCode::TOO_MANY_REQUESTS,
+                limit,
+                format!("the limit {limit} of {max} is reached"),
+            ),
+            StoreError::Fenced => Self::conflict("the job was taken over; ask again for its state"),
+            StoreError::Internal(text) => Self::internal(text),
+        }
+    }
+}
+
 impl From<Forbidden> for ApiError {
     fn from(error: Forbidden) -> Self {
         Self::forbidden(error.to_string())
+    }
+}
+
+impl From<RuleError> for ApiError {
+    fn from(error: RuleError) -> Self {
+        let place = json!([{ "path": error.path, "reason": error.reason }]);
+        Self::invalid(error.to_string()).code("invalid_rules").with("errors", place)
+    }
+}
+
+impl From<ReadError> for ApiError {
+    /// What is wrong with an uploaded file, as far as it is known: file, line, column, value.
+    fn from(error: ReadError) -> Self {
+        let text = error.to_string();
+        let place = match error {
+            ReadError::Io { .. } => return Self::unavailable(text),
+            ReadError::Cancelled => return Self::draining(),
+            ReadError::Limit { limit, .. } => return Self::limit(StatusCode::PAYLOAD_TOO_LARGE, limit, text),
+            ReadError::Header { name, reason } => json!({ "file": name, "line": 1, "reason": reason }),
+            ReadError::NoColumn { name, column, .. } => json!({ "file": name, "column": column }),
+            ReadError::IdRepeated { name, line, column, value, .. } => {
+                json!({ "file": name, "line": line, "column": column, "value": value, "reason": "the id is repeated" })
+            }
+            ReadError::BadRow { name, line, column, value, reason } => {
+                json!({ "file": name, "line": line, "column": column, "value": value, "reason": reason })
+            }
+        };
+        Self::invalid(text).code("invalid_file").with("errors", json!([place]))
     }
 }

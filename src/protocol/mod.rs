@@ -1,3 +1,17 @@
 //! What crosses the wire: identifiers, principals, frames, errors and close codes. No I/O.
+//!
+//! Left to others: reading and writing sockets (`http::ws`), order and membership (`actors::hub`). Easy to get
+//! wrong: a server frame is encoded once and shared by every member, so nothing in it may depend on the reader.
+pub mod client;
+pub mod close;
+pub mod envelope;
+pub mod error;
+pub mod frame;
 pub mod ids;
 pub mod principal;
+pub mod server;
+
+pub use client::{ClientFrame, ClientMessage, parse};
+pub use close::CloseCode;
+pub use error::ErrorCode;
+pub use server::{Head, ServerMessage};

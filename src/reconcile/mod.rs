@@ -3,15 +3,24 @@
 //! [`profile()`] looks at a file, [`read()`] makes a [`Table`] of it, [`infer_rules`] proposes a [`RuleSet`] for two
 //! profiles, [`run()`] finds the matches, [`report`] writes them. In reading order:
 mod amount;
+mod assign;
+mod blocking;
+mod classify;
 mod control;
 mod csv_text;
 mod date;
+mod features;
 mod infer;
+mod levels;
+mod model;
 mod outcome;
+mod plan;
 mod profile;
 pub mod report;
 mod rules;
 mod run;
+mod score;
+mod sums;
 mod table;
 mod text;
 

@@ -3,6 +3,8 @@
 //! This file is the format and its checks; what a rule does to a pair is `levels`, where pairs come from is
 //! `blocking`. Unknown keys are refused and every error begins with the path in the file, because a rule that is
 //! silently ignored makes wrong matches.
+use super::outcome::Side;
+use super::profile::ColumnType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -347,6 +349,19 @@ impl RuleSet {
         };
         rules.validate()?;
         Ok(rules)
+    }
+
+    /// The types the rules give columns of one side: compared as amounts or dates, they must be read as such.
+    pub fn column_types(&self, side: Side) -> std::collections::BTreeMap<String, ColumnType> {
+        let typed = |c: &Compare| {
+            let kind = match c.kind {
+                CompareKind::Tolerance => ColumnType::Money,
+                CompareKind::Window => ColumnType::Date,
+                _ => return None,
+            };
+            Some((if side == Side::Left { c.left.clone() } else { c.right.clone() }, kind))
+        };
+        self.compare.iter().filter_map(typed).collect()
     }
 
     /// Checks what types cannot: ranges, and options that belong to another kind.

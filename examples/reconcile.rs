@@ -1,0 +1,35 @@
+//! The matching engine alone, without server, store or actors.
+//!
+//! Usage: `cargo run --release --example reconcile -- LEFT.csv RIGHT.csv`
+//!
+//! Infers the rules, runs them and prints the first matches with their explanation.
+use std::fs::File;
+use tieout::reconcile::{ReadOptions, Side, Unattended, infer_rules, profile, read, run};
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let (Some(left), Some(right)) = (args.next(), args.next()) else {
+        anyhow::bail!("usage: reconcile LEFT.csv RIGHT.csv");
+    };
+    let load = |path: &str| -> anyhow::Result<_> {
+        let options = ReadOptions { name: path.to_owned(), ..ReadOptions::default() };
+        let profile = profile(File::open(path)?, &options)?;
+        Ok(read(File::open(path)?, Some(&profile), &options, &Unattended)?)
+    };
+    let (left, right) = (load(&left)?, load(&right)?);
+    let rules = infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column());
+    let outcome = run(&left, &right, &rules, &Unattended)?;
+    for found in outcome.matches.iter().take(10) {
+        let ids = |side| match side {
+            Side::Left => {
+                found.rows(side).map(|row| left.id(row as usize).into_owned()).collect::<Vec<_>>().join(" + ")
+            }
+            Side::Right => {
+                found.rows(side).map(|row| right.id(row as usize).into_owned()).collect::<Vec<_>>().join(" + ")
+            }
+        };
+        println!("{} = {}  {:.3}  {}", ids(Side::Left), ids(Side::Right), found.probability, found.explanation);
+    }
+    println!("{:#?}", outcome.summary);
+    Ok(())
+}

@@ -1,0 +1,10 @@
+DROP TABLE claims;
+DROP TABLE row_errors;
+DROP TABLE result_lines;
+DROP TABLE results;
+DROP TABLE job_queue;
+DROP TABLE jobs;
+DROP TABLE records;
+DROP TABLE sources;
+DROP TABLE events;
+DROP TABLE projects;

@@ -1,0 +1,237 @@
+//! The durable event log: one gapless sequence per project, stored in the transaction that changes the rows.
+//!
+//! It leaves delivery to the hub. The one thing easy to get wrong: an offset is taken by [`append`] inside the
+//! writer's transaction; taking it anywhere else makes holes that a client waits for for ever.
+use super::error::StoreError;
+use super::pool::{self, Sqlite};
+use super::schema::{events, projects};
+use super::store::Store;
+use super::types::{ms, now_us};
+use crate::protocol::ids::ProjectId;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde::Serialize;
+
+/// What a change returns: the row as committed and the event to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Committed<T> {
+    /// The row after the change.
+    pub value: T,
+    /// The durable event of the change; `None` when nothing changed. Stored already: publishing it late or never only delays clients.
+    pub event: Option<DurableEvent>,
+}
+
+/// One stored event of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DurableEvent {
+    /// The project whose room sees it.
+    pub project_id: ProjectId,
+    /// The epoch of the project's history; offsets compare only within one.
+    pub ep: String,
+    /// Position in the project's history: the first event has 1, each next one more.
+    pub off: u64,
+    /// When it was committed, Unix milliseconds.
+    pub ts_ms: i64,
+    /// The JSON member without braces: `"DataUpdate":{…}`.
+    pub body: String,
+}
+
+/// A place in a project's history, shown to clients as `ep:off`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The epoch.
+    pub ep: String,
+    /// The offset of the last event that the snapshot includes.
+    pub off: u64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.ep, self.off)
+    }
+}
+
+/// Some rows of a list, in its order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// At most the limit that was asked for.
+    pub items: Vec<T>,
+    /// Give it as `after` for the next page; `None` when this was the last one.
+    pub next: Option<String>,
+    /// The project's position, read in the same transaction; `None` for lists across projects.
+    pub position: Option<Position>,
+}
+
+impl<T> Page<T> {
+    /// Cuts `rows`, read with a limit of one more than asked, into a page.
+    pub(crate) fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = if more { rows.last().map(cursor) } else { None };
+        Self { items: rows, next, position: None }
+    }
+}
+
+/// What [`since`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// Every event after the asked offset, in order, up to the limit; ask again from the last one while it is below `head`.
+    Recovered {
+        /// Without a hole, beginning right after the asked offset.
+        events: Vec<DurableEvent>,
+        /// The offset of the newest event.
+        head: u64,
+    },
+    /// The history after that offset is no longer, or never was, stored: start from a snapshot.
+    Unrecoverable {
+        /// The present epoch.
+        ep: String,
+        /// The present head.
+        off: u64,
+    },
+}
+
+/// Most events one call returns.
+pub const MAX_EVENTS_PER_READ: usize = 1_000;
+
+/// The event of a change to an entity, as it crosses the wire.
+pub(crate) fn data_update(
+    project: ProjectId,
+    entity: &str,
+    id: &str,
+    action: &str,
+    data: &impl Serialize,
+) -> Result<String, StoreError> {
+    #[derive(Serialize)]
+    struct Body<'a, T> {
+        project_id: ProjectId,
+        entity: &'a str,
+        entity_id: &'a str,
+        action: &'a str,
+        data: &'a T,
+    }
+    member("DataUpdate", &Body { project_id: project, entity, entity_id: id, action, data })
+}
+
+/// A JSON member without braces.
+pub(crate) fn member(name: &str, value: &impl Serialize) -> Result<String, StoreError> {
+    let json = serde_json::to_string(value)
+        .map_err(|error| StoreError::Internal(format!("cannot encode a {name} event: {error}")))?;
+    Ok(format!("\"{name}\":{json}"))
+}
+
+/// Takes the next offset and stores the event; part of the caller's transaction.
+pub(crate) async fn append(
+    connection: &mut Sqlite,
+    project: ProjectId,
+    body: String,
+) -> Result<DurableEvent, StoreError> {
+    let (ep, off): (String, i64) = diesel::update(projects::table.find(project))
+        .set(projects::head_offset.eq(projects::head_offset + 1))
+        .returning((projects::epoch, projects::head_offset))
+        .get_result(connection)
+        .await?;
+    let at_us = now_us();
+    diesel::insert_into(events::table)
+        .values((events::project_id.eq(project), events::off.eq(off), events::at_us.eq(at_us), events::body.eq(&body)))
+        .execute(connection)
+        .await?;
+    Ok(DurableEvent { project_id: project, ep, off: off.unsigned_abs(), ts_ms: ms(at_us), body })
+}
+
+/// The position of a project, inside the caller's transaction.
+pub(crate) async fn position(connection: &mut Sqlite, project: ProjectId) -> Result<Position, StoreError> {
+    let (ep, off): (String, i64) =
+        projects::table.find(project).select((projects::epoch, projects::head_offset)).first(connection).await?;
+    Ok(Position { ep, off: off.unsigned_abs() })
+}
+
+/// The newest position of a project, deleted or not while its row exists.
+///
+/// # Errors
+/// [`StoreError::NotFound`] for a project that is not there.
+pub async fn head(store: &Store, project: ProjectId) -> Result<(String, u64), StoreError> {
+    pool::read!(store, |conn| {
+        let position = position(conn, project).await?;
+        Ok::<_, StoreError>((position.ep, position.off))
+    })
+}
+
+/// The events after `off` in epoch `ep`, oldest first, at most `limit` and [`MAX_EVENTS_PER_READ`].
+///
+/// # Errors
+/// [`StoreError::NotFound`] for a project that is not there.
+pub async fn since(
+    store: &Store,
+    project: ProjectId,
+    ep: &str,
+    off: u64,
+    limit: usize,
+) -> Result<Recovery, StoreError> {
+    let ep = ep.to_owned();
+    let limit = limit.min(MAX_EVENTS_PER_READ) as i64;
+    pool::read!(store, |conn| {
+        let head = position(conn, project).await?;
+        let lost = Recovery::Unrecoverable { ep: head.ep.clone(), off: head.off };
+        if ep != head.ep || off > head.off {
+            return Ok(lost);
+        }
+        let rows: Vec<(i64, i64, String)> = events::table
+            .filter(events::project_id.eq(project).and(events::off.gt(off as i64)))
+            .order(events::off)
+            .limit(limit)
+            .select((events::off, events::at_us, events::body))
+            .load(conn)
+            .await?;
+        let first = rows.as_slice().first().map_or(head.off + 1, |row| row.0.unsigned_abs());
+        if first != off + 1 && limit > 0 {
+            return Ok(lost);
+        }
+        let events = rows
+            .into_iter()
+            .map(|(off, at_us, body)| DurableEvent {
+                project_id: project,
+                ep: head.ep.clone(),
+                off: off.unsigned_abs(),
+                ts_ms: ms(at_us),
+                body,
+            })
+            .collect();
+        Ok::<_, StoreError>(Recovery::Recovered { events, head: head.off })
+    })
+}
+
+/// Removes at most `batch` events that are beyond the newest `keep` of their project or older than `older_than_us`;
+/// returns how many went. Call it until it returns less than `batch`.
+///
+/// # Errors
+/// As any call.
+pub async fn trim(store: &Store, keep: u64, older_than_us: i64, batch: usize) -> Result<usize, StoreError> {
+    let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+    pool::write!(store, |conn| {
+        // Whichever bound, the removed ones are a prefix of a project's history: ages rise with offsets.
+        let doomed: Vec<(ProjectId, i64)> = events::table
+            .inner_join(projects::table.on(projects::id.eq(events::project_id)))
+            .filter(events::off.le(projects::head_offset - keep).or(events::at_us.lt(older_than_us)))
+            .order((events::project_id, events::off))
+            .limit(batch as i64)
+            .select((events::project_id, events::off))
+            .load(conn)
+            .await?;
+        let mut newest: Vec<(ProjectId, i64)> = Vec::new();
+        for (project, off) in &doomed {
+            match newest.last_mut() {
+                Some(last) if last.0 == *project => last.1 = *off,
+                _ => newest.push((*project, *off)),
+            }
+        }
+        let mut removed = 0;
+        // One statement per project of the batch: a prefix of its primary key.
+        for (project, off) in newest {
+            removed += diesel::delete(events::table.filter(events::project_id.eq(project).and(events::off.le(off))))
+                .execute(conn)
+                .await?;
+        }
+        Ok::<_, StoreError>(removed)
+    })
+}

@@ -1,0 +1,258 @@
+//! Jobs as dispatchers and runners see them: claim, renew, report, finish, recover.
+//!
+//! Every write carries the fence (the attempt that the claim gave out). The one thing easy to get wrong: a runner
+//! that was presumed dead may still be alive; whatever it writes under an old fence must change nothing.
+use super::error::StoreError;
+use super::events::{Committed, DurableEvent};
+use super::jobs::{Counts, Job, JobState, Row, changed, ended, find, leave_queue};
+use super::pool;
+use super::schema::{job_queue, jobs, projects};
+use super::store::Store;
+use super::types::{Json, now_us};
+use crate::protocol::ids::JobId;
+use diesel::dsl::{And, Eq, IsNull};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use std::time::Duration;
+
+/// Begun and never ended this often, a job is given up: something in it kills the process.
+const MAX_ABANDONED: i64 = 3;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// An error; the text names file, line and column where there are some.
+    Failed {
+        /// What a user reads.
+        error: String,
+    },
+    /// A user's wish.
+    Cancelled,
+    /// The process stops: the job goes back to the queue and begins anew later.
+    Requeued,
+}
+
+/// What a renewal learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// Go on.
+    Held,
+    /// A user wants it stopped.
+    CancelRequested,
+    /// It is another attempt's, or deleted: stop, and write nothing more.
+    Lost,
+}
+
+type Held = And<And<Eq<jobs::id, JobId>, Eq<jobs::attempt, i64>>, IsNull<jobs::deleted_us>>;
+
+/// The row while that attempt has it. Its state is checked by [`running`] where it matters.
+pub(crate) fn held(job: JobId, fence: i64) -> Held {
+    jobs::id.eq(job).and(jobs::attempt.eq(fence)).and(jobs::deleted_us.is_null())
+}
+
+/// The job while that attempt runs it, inside the caller's transaction.
+pub(crate) async fn running(connection: &mut pool::Sqlite, job: JobId, fence: i64) -> Result<Job, StoreError> {
+    match find(connection, job).await {
+        Ok(found) if found.attempt == fence && found.state.is_running() => Ok(found),
+        Ok(_) | Err(StoreError::NotFound) => Err(StoreError::Fenced),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the next queued job for `owner`: projects in turn, oldest first within one. The job's `attempt` is the fence.
+///
+/// # Errors
+/// As any call.
+pub async fn claim_next(store: &Store, owner: &str, lease: Duration) -> Result<Option<Committed<Job>>, StoreError> {
+    let owner = owner.to_owned();
+    pool::write!(store, |conn| {
+        // One writer on SQLite; PostgreSQL adds FOR UPDATE SKIP LOCKED here.
+        let next: Option<JobId> = job_queue::table
+            .inner_join(jobs::table.on(jobs::id.eq(job_queue::job_id)))
+            .inner_join(projects::table.on(projects::id.eq(jobs::project_id)))
+            .filter(jobs::state.eq(JobState::Queued).and(jobs::deleted_us.is_null()))
+            .order((projects::last_claim_us, job_queue::queued_us, jobs::id))
+            .select(jobs::id)
+            .first(conn)
+            .await
+            .optional()?;
+        let Some(id) = next else { return Ok(None) };
+        let now = now_us();
+        let row: Row = diesel::update(jobs::table.find(id))
+            .set((jobs::state.eq(JobState::Ingesting), jobs::attempt.eq(jobs::attempt + 1), jobs::started_us.eq(now)))
+            .returning(Row::as_returning())
+            .get_result(conn)
+            .await?;
+        let job = Job::from(row);
+        diesel::update(job_queue::table.find(id))
+            .set((job_queue::lease_owner.eq(owner), job_queue::lease_until_us.eq(until(now, lease))))
+            .execute(conn)
+            .await?;
+        diesel::update(projects::table.find(job.project_id)).set(projects::last_claim_us.eq(now)).execute(conn).await?;
+        Ok::<_, StoreError>(Some(changed(conn, job, "updated").await?))
+    })
+}
+
+/// Lengthens leases, and tells which jobs are to stop. One call for all runners of a process.
+///
+/// # Errors
+/// As any call.
+pub async fn renew(
+    store: &Store,
+    owner: &str,
+    held_jobs: Vec<(JobId, i64)>,
+    lease: Duration,
+) -> Result<Vec<(JobId, Lease)>, StoreError> {
+    let owner = owner.to_owned();
+    pool::write!(store, |conn| {
+        let until_us = until(now_us(), lease);
+        let mut answers = Vec::with_capacity(held_jobs.len());
+        // One statement per running job of this process, of which there are a handful.
+        for (id, fence) in held_jobs {
+            let state: Option<JobState> = jobs::table
+                .filter(held(id, fence))
+                .filter(jobs::state.eq_any(JobState::running()))
+                .select(jobs::state)
+                .first(conn)
+                .await
+                .optional()?;
+            if state.is_some() {
+                diesel::update(job_queue::table.find(id))
+                    .set((job_queue::lease_until_us.eq(until_us), job_queue::lease_owner.eq(&owner)))
+                    .execute(conn)
+                    .await?;
+            }
+            answers.push((
+                id,
+                match state {
+                    Some(JobState::Cancelling) => Lease::CancelRequested,
+                    Some(_) => Lease::Held,
+                    None => Lease::Lost,
+                },
+            ));
+        }
+        Ok::<_, StoreError>(answers)
+    })
+}
+
+/// Records which phase a run is in; a job that is being cancelled stays so.
+///
+/// # Errors
+/// [`StoreError::Fenced`].
+pub async fn set_phase(store: &Store, id: JobId, fence: i64, phase: JobState) -> Result<(), StoreError> {
+    pool::write!(store, |conn| {
+        let job = running(conn, id, fence).await?;
+        let state = if job.state == JobState::Cancelling { JobState::Cancelling } else { phase };
+        diesel::update(jobs::table.find(id)).set(jobs::state.eq(state)).execute(conn).await?;
+        Ok::<_, StoreError>(())
+    })
+}
+
+/// Ends a run other than by publishing its results.
+///
+/// # Errors
+/// [`StoreError::Fenced`].
+pub async fn finish(store: &Store, id: JobId, fence: i64, ending: Ending) -> Result<Committed<Job>, StoreError> {
+    pool::write!(store, |conn| {
+        let job = running(conn, id, fence).await?;
+        end(conn, &job, ending).await
+    })
+}
+
+async fn end(connection: &mut pool::Sqlite, job: &Job, ending: Ending) -> Result<Committed<Job>, StoreError> {
+    // A wish to cancel outlives the process that was to fulfil it.
+    let ending = match ending {
+        Ending::Requeued if job.state == JobState::Cancelling => Ending::Cancelled,
+        other => other,
+    };
+    let (state, error, finished) = match ending {
+        Ending::Failed { error } => (JobState::Failed, Some(error), Some(now_us())),
+        Ending::Cancelled => (JobState::Cancelled, None, Some(now_us())),
+        Ending::Requeued => (JobState::Queued, None, None),
+    };
+    if state == JobState::Queued {
+        // It keeps its place: queued_us is when the user asked.
+        diesel::update(job_queue::table.find(job.id))
+            .set((job_queue::lease_owner.eq(None::<String>), job_queue::lease_until_us.eq(None::<i64>)))
+            .execute(connection)
+            .await?;
+    } else {
+        leave_queue(connection, job.id).await?;
+    }
+    let row: Row = diesel::update(jobs::table.find(job.id))
+        .set((jobs::state.eq(state), jobs::error.eq(error), jobs::finished_us.eq(finished)))
+        .returning(Row::as_returning())
+        .get_result(connection)
+        .await?;
+    let job = Job::from(row);
+    if state == JobState::Queued { changed(connection, job, "updated").await } else { ended(connection, job).await }
+}
+
+/// Marks a run completed; part of the transaction that makes its results visible.
+pub(crate) async fn complete(
+    connection: &mut pool::Sqlite,
+    job: &Job,
+    counts: Counts,
+) -> Result<Committed<Job>, StoreError> {
+    let counts = serde_json::to_value(counts)
+        .map_err(|error| StoreError::Internal(format!("cannot encode the counts of job {}: {error}", job.id)))?;
+    leave_queue(connection, job.id).await?;
+    let row: Row = diesel::update(jobs::table.find(job.id))
+        .set((
+            jobs::state.eq(JobState::Completed),
+            jobs::counts.eq(Json(counts)),
+            jobs::published_attempt.eq(job.attempt),
+            jobs::finished_us.eq(now_us()),
+        ))
+        .returning(Row::as_returning())
+        .get_result(connection)
+        .await?;
+    ended(connection, row.into()).await
+}
+
+/// Puts jobs whose runner is dead back into the queue (cancels those that were being cancelled, gives up those that
+/// were abandoned [`MAX_ABANDONED`] times) and returns the events.
+///
+/// On an exclusive store every other owner is dead; otherwise only those whose lease ran out.
+///
+/// # Errors
+/// As any call.
+pub async fn recover_abandoned(store: &Store, owner: &str) -> Result<Vec<DurableEvent>, StoreError> {
+    let owner = owner.to_owned();
+    let exclusive = store.exclusive();
+    pool::write!(store, |conn| {
+        let mut query = job_queue::table
+            .inner_join(jobs::table.on(jobs::id.eq(job_queue::job_id)))
+            .filter(jobs::state.eq_any(JobState::running()).and(jobs::deleted_us.is_null()))
+            .filter(job_queue::lease_owner.is_null().or(job_queue::lease_owner.ne(&owner)))
+            .limit(1_000)
+            .select((jobs::id, job_queue::abandoned))
+            .into_boxed();
+        if !exclusive {
+            query = query.filter(job_queue::lease_until_us.is_null().or(job_queue::lease_until_us.lt(now_us())));
+        }
+        let dead: Vec<(JobId, i64)> = query.load(conn).await?;
+        let mut events = Vec::with_capacity(dead.len());
+        // A handful: as many as the dead process ran at once.
+        for (id, abandoned) in dead {
+            let job = find(conn, id).await?;
+            let abandoned = abandoned + 1;
+            let ending = if abandoned >= MAX_ABANDONED {
+                Ending::Failed {
+                    error: format!(
+                        "the process died {abandoned} times while it ran this job; not tried again by itself"
+                    ),
+                }
+            } else {
+                Ending::Requeued
+            };
+            diesel::update(job_queue::table.find(id)).set(job_queue::abandoned.eq(abandoned)).execute(conn).await?;
+            events.extend(end(conn, &job, ending).await?.event);
+        }
+        Ok::<_, StoreError>(events)
+    })
+}
+
+fn until(now: i64, lease: Duration) -> i64 {
+    now.saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX))
+}

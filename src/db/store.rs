@@ -1,0 +1,241 @@
+//! The store's handle: options, status, start and stop.
+//!
+//! Starting returns at once and never touches the database: a supervisor task does, for as long as the store lives.
+//! It leaves SQL to the file of each noun. The one thing easy to get wrong: never make a caller wait for a database
+//! that is known to be away; it gets [`StoreError::Unavailable`] with the reason at once.
+use super::error::StoreError;
+use super::migrate::Extra;
+use super::pool::{Checked, Db, Lane};
+use super::supervisor;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Where the store is and its bounds.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The SQLite file; its directory is created when missing.
+    pub path: PathBuf,
+    /// Connections for reading. Default 4.
+    pub readers: u32,
+    /// Time between probes of a healthy database. Default 1 s.
+    pub probe_interval: Duration,
+    /// Jobs queued or running at once in the whole installation; past it [`StoreError::LimitExceeded`]. Default 100.
+    pub open_jobs: u64,
+    /// Sources of one project. Default 1,000.
+    pub sources_per_project: u64,
+    /// Jobs of one project, finished ones included. Default 10,000.
+    pub jobs_per_project: u64,
+    /// Projects of the installation. Default 10,000.
+    pub projects: u64,
+    pub(crate) extra_migrations: Vec<Extra>,
+}
+
+impl Options {
+    /// The defaults on a SQLite file.
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            readers: 4,
+            probe_interval: Duration::from_secs(1),
+            open_jobs: 100,
+            sources_per_project: 1_000,
+            jobs_per_project: 10_000,
+            projects: 10_000,
+            extra_migrations: Vec::new(),
+        }
+    }
+
+    /// Adds a migration behind the embedded ones. For tests of what a failing or a future one does.
+    #[doc(hidden)]
+    pub fn with_extra_migration(mut self, name: &str, up: &str) -> Self {
+        self.extra_migrations.push(Extra { name: name.into(), up: up.into() });
+        self
+    }
+}
+
+/// The options cannot work, whatever the database does.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The path is empty or names a directory root.
+    #[error("{0:?} is not a database file name")]
+    BadPath(PathBuf),
+    /// A pool needs a connection.
+    #[error("readers must be at least 1")]
+    NoReaders,
+    /// The store's tasks live on a tokio runtime; start it from inside one.
+    #[error("the store must be started from inside a tokio runtime")]
+    NoRuntime,
+}
+
+/// What the store is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// The first connection is being made.
+    Connecting,
+    /// Connected; the schema is being brought up to date.
+    Migrating,
+    /// Serving.
+    Ready,
+    /// Not serving; retried with backoff.
+    Down {
+        /// The cause, readable alone.
+        reason: String,
+    },
+    /// A migration failed and was rolled back, or the database is newer than the binary; retried with backoff.
+    MigrationFailed {
+        /// Its name.
+        migration: String,
+        /// The cause, readable alone.
+        reason: String,
+    },
+    /// [`Store::stop`] was called.
+    Stopped,
+}
+
+impl Status {
+    /// Whether calls are served.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
+
+    /// Why calls are not served, in one sentence; `None` when they are.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Ready => None,
+            Self::Connecting => Some("the database is being connected".into()),
+            Self::Migrating => Some("the schema is being brought up to date".into()),
+            Self::Down { reason } => Some(reason.clone()),
+            Self::MigrationFailed { migration, reason } => Some(format!("migration {migration} failed: {reason}")),
+            Self::Stopped => Some("the store is stopped".into()),
+        }
+    }
+}
+
+/// The handle: cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    runtime: Handle,
+    live: watch::Receiver<Option<Arc<Db>>>,
+    status: watch::Receiver<Status>,
+    suspect: Arc<Notify>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Starts the supervisor and returns at once, whatever state the database is in.
+    ///
+    /// # Errors
+    /// Only for options that can never work; an absent or broken database is a [`Status`].
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        if options.path.file_name().is_none() {
+            return Err(StartError::BadPath(options.path));
+        }
+        if options.readers == 0 {
+            return Err(StartError::NoReaders);
+        }
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let (status_sender, status) = watch::channel(Status::Connecting);
+        let (live_sender, live) = watch::channel(None);
+        let suspect = Arc::new(Notify::new());
+        let closing = CancellationToken::new();
+        let supervisor = supervisor::Supervisor {
+            options: options.clone(),
+            status: status_sender,
+            live: live_sender,
+            suspect: suspect.clone(),
+            closing: closing.clone(),
+        };
+        let task = runtime.spawn(supervisor.run());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                options,
+                runtime,
+                live,
+                status,
+                suspect,
+                tasks: TaskTracker::new(),
+                closing,
+                supervisor: Mutex::new(Some(task)),
+            }),
+        })
+    }
+
+    /// What the store is doing, now and from now on. Reading it costs no I/O.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.status.clone()
+    }
+
+    /// Waits until calls are served; `false` when `within` passed first.
+    pub async fn ready_within(&self, within: Duration) -> bool {
+        let mut status = self.status();
+        matches!(tokio::time::timeout(within, status.wait_for(Status::is_ready)).await, Ok(Ok(_)))
+    }
+
+    /// Refuses new calls, lets running transactions end, closes the database and releases the lock beside it.
+    pub async fn stop(&self) {
+        self.inner.tasks.close();
+        self.inner.closing.cancel();
+        self.inner.tasks.wait().await;
+        let task = self.inner.supervisor.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let Some(task) = task
+            && let Err(lost) = task.await
+        {
+            log::error!("the store's supervisor was lost error={lost}");
+        }
+    }
+
+    /// The bounds it was started with.
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Whether no other process can be writing: then any lease that is not ours is a dead process's.
+    pub(crate) fn exclusive(&self) -> bool {
+        // The SQLite arm holds the lock file; a database server would answer false.
+        true
+    }
+
+    /// A connection when it is the caller's turn; at once an error while the database is away.
+    pub(crate) async fn checkout(&self, lane: Lane) -> Result<Checked, StoreError> {
+        let mut live = self.inner.live.clone();
+        let Some(db) = live.borrow_and_update().clone() else { return Err(self.why_not()) };
+        tokio::select! {
+            checked = db.checkout(lane) => checked,
+            _ = live.wait_for(Option::is_none) => Err(self.why_not()),
+        }
+    }
+
+    pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.inner.tasks.spawn_on(task, &self.inner.runtime)
+    }
+
+    /// A call met an outage: probe now rather than at the next tick.
+    pub(crate) fn suspect(&self) {
+        self.inner.suspect.notify_one();
+    }
+
+    fn why_not(&self) -> StoreError {
+        let reason = self.inner.status.borrow().reason();
+        StoreError::unavailable(reason.unwrap_or_else(|| "the database was just lost".into()))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.options.path).finish_non_exhaustive()
+    }
+}

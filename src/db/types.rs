@@ -1,0 +1,117 @@
+//! How the domain's newtypes become columns, and the store's clock.
+//!
+//! Ids are hyphenated lower-case text on SQLite (it sorts like the id), to become real uuids on PostgreSQL. The
+//! one thing easy to get wrong: times are microseconds in the store and milliseconds on the wire.
+use crate::protocol::ids::{JobId, MatchId, ProjectId, SourceId};
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::Text;
+use diesel::sqlite::Sqlite;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+macro_rules! text_column {
+    ($type:ident, $proxy:ident) => {
+        #[derive(AsExpression, FromSqlRow)]
+        #[diesel(foreign_derive)]
+        #[diesel(sql_type = Text)]
+        #[expect(dead_code, reason = "diesel's way to derive for a type of another module")]
+        struct $proxy($type);
+
+        impl ToSql<Text, Sqlite> for $type {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+                out.set_value(self.to_string());
+                Ok(IsNull::No)
+            }
+        }
+        impl FromSql<Text, Sqlite> for $type {
+            fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+                let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
+                Ok(text.parse()?)
+            }
+        }
+    };
+}
+text_column!(ProjectId, ProjectIdColumn);
+text_column!(SourceId, SourceIdColumn);
+text_column!(JobId, JobIdColumn);
+text_column!(MatchId, MatchIdColumn);
+
+/// JSON in a text column; to become jsonb on PostgreSQL.
+#[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Text)]
+pub(crate) struct Json(pub serde_json::Value);
+
+impl ToSql<Text, Sqlite> for Json {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(self.0.to_string());
+        Ok(IsNull::No)
+    }
+}
+impl FromSql<Text, Sqlite> for Json {
+    fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
+        Ok(Self(serde_json::from_str(&text)?))
+    }
+}
+
+/// A closed set of words in a text column. `ALL` lists every word once; the words are the JSON ones.
+macro_rules! word_column {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, diesel::expression::AsExpression,
+                 diesel::deserialize::FromSqlRow, serde::Serialize, serde::Deserialize)]
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of their declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word used in tables, JSON and logs.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+                    .ok_or_else(|| format!(concat!("unknown ", stringify!($name), " {:?}"), text))
+            }
+        }
+        impl diesel::serialize::ToSql<diesel::sql_types::Text, diesel::sqlite::Sqlite> for $name {
+            fn to_sql<'b>(&'b self, out: &mut diesel::serialize::Output<'b, '_, diesel::sqlite::Sqlite>)
+                -> diesel::serialize::Result {
+                out.set_value(self.as_str());
+                Ok(diesel::serialize::IsNull::No)
+            }
+        }
+        impl diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::sqlite::Sqlite> for $name {
+            fn from_sql(bytes: <diesel::sqlite::Sqlite as diesel::backend::Backend>::RawValue<'_>)
+                -> diesel::deserialize::Result<Self> {
+                let text = <String as diesel::deserialize::FromSql<diesel::sql_types::Text,
+                    diesel::sqlite::Sqlite>>::from_sql(bytes)?;
+                Ok(text.parse::<Self>()?)
+            }
+        }
+    };
+}
+pub(crate) use word_column;
+
+/// Microseconds since the epoch.
+pub(crate) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A stored time as it crosses the wire.
+pub(crate) fn ms(us: i64) -> i64 {
+    us.div_euclid(1_000)
+}

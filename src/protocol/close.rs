@@ -1,0 +1,83 @@
+//! Close codes and the reason text that goes with them.
+//!
+//! 44xx: do not reconnect unchanged (4429 excepted). 45xx: reconnect after `retry_ms`, or full jitter. Easy to
+//! get wrong: a close reason is at most 123 bytes, so it carries a short code, never a sentence.
+
+/// Why the server ends a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum CloseCode {
+    /// Normal end, the client's close echoed.
+    Normal,
+    /// The bytes break RFC 6455.
+    Protocol,
+    /// A text message is not UTF-8.
+    NotUtf8,
+    /// Too many malformed messages.
+    BadRequests,
+    /// The bearer token is wrong.
+    Token,
+    /// No `Auth` in time.
+    AuthTimeout,
+    /// The installation has no room for another connection.
+    ConnectionLimit,
+    /// A message is longer than the limit.
+    TooBig,
+    /// Far more messages than the rate allows.
+    RateLimited,
+    /// The server failed; nothing to do with the client.
+    Internal,
+    /// The server is going away.
+    Draining,
+    /// No byte came after an unanswered ping.
+    NoPong,
+    /// The client does not read what it is sent.
+    Slow,
+}
+
+impl CloseCode {
+    /// The number on the wire.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::Protocol => 1002,
+            Self::NotUtf8 => 1007,
+            Self::BadRequests => 4400,
+            Self::Token => 4401,
+            Self::AuthTimeout => 4408,
+            Self::ConnectionLimit => 4409,
+            Self::TooBig => 4413,
+            Self::RateLimited => 4429,
+            Self::Internal => 4500,
+            Self::Draining => 4503,
+            Self::NoPong => 4504,
+            Self::Slow => 4508,
+        }
+    }
+
+    /// The short name used in the reason, in logs and as a metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "NORMAL",
+            Self::Protocol => "PROTOCOL",
+            Self::NotUtf8 => "NOT_UTF8",
+            Self::BadRequests => "BAD_REQUESTS",
+            Self::Token => "TOKEN",
+            Self::AuthTimeout => "AUTH_TIMEOUT",
+            Self::ConnectionLimit => "CONNECTION_LIMIT",
+            Self::TooBig => "TOO_BIG",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::Internal => "INTERNAL",
+            Self::Draining => "DRAIN",
+            Self::NoPong => "NO_PONG",
+            Self::Slow => "SLOW",
+        }
+    }
+
+    /// The reason text: `{"c":"DRAIN","retry_ms":7312}`.
+    pub fn reason(self, retry_ms: Option<u64>) -> String {
+        match retry_ms {
+            Some(ms) => format!(r#"{{"c":"{}","retry_ms":{ms}}}"#, self.name()),
+            None => format!(r#"{{"c":"{}"}}"#, self.name()),
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! One comparison of one pair becomes a level: 0 missing, 1 disagreement, then better and better.
+//!
+//! Levels are what the model learns weights for, so two pairs on one level must mean the same. Agreement on a
+//! rare value is a level of its own: it says more than agreement on a common one. Names of levels go into
+//! explanations.
+use super::features::{Lexicon, Words, segment};
+use super::table::{NO_AMOUNT, NO_DATE};
+use super::text;
+use rapidfuzz::distance::{jaro_winkler, osa};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// Most levels of a comparison, 0 included; a pattern has four bits for each.
+pub(crate) const MAX_LEVELS: usize = 16;
+
+/// A comparison made ready for its two tables.
+pub(crate) enum Comparator {
+    Equal { left: Arc<Words>, right: Arc<Words> },
+    Amount(Amounts),
+    Date { left: Vec<i32>, right: Vec<i32>, before: i32, after: i32 },
+    Contained(Contained),
+    Like(Like),
+}
+
+/// Amounts at one scale.
+pub(crate) struct Amounts {
+    pub(crate) left: Vec<i64>,
+    pub(crate) right: Vec<i64>,
+    pub(crate) tolerance: i64,
+    pub(crate) percent: f64,
+    pub(crate) right_rows: FxHashMap<i64, u32>,
+}
+
+/// The shorter text sought in the longer one.
+pub(crate) struct Contained {
+    pub(crate) needle: Arc<Words>,
+    pub(crate) hay: Arc<Words>,
+    /// The needle is the left column.
+    pub(crate) needle_left: bool,
+    pub(crate) code: bool,
+    pub(crate) weight: Vec<f32>,
+    /// Per needle row: its rare segments, and where the first begins in its letters.
+    pub(crate) cores: Vec<Core>,
+}
+
+/// The telling part of a reference: `001388` of `INV-2024-001388`.
+#[derive(Default)]
+pub(crate) struct Core {
+    segments: Vec<u32>,
+    start: u16,
+}
+
+/// Text like text.
+pub(crate) struct Like {
+    pub(crate) left: Arc<Words>,
+    pub(crate) right: Arc<Words>,
+    pub(crate) method: LikeMethod,
+    pub(crate) weight: Vec<f32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LikeMethod {
+    Code,
+    Name,
+    Words,
+}
+
+const EQUAL: [&str; 5] = ["missing", "different", "equal (common value)", "equal", "equal (rare value)"];
+const AMOUNT: [&str; 10] = [
+    "missing",
+    "different",
+    "right lower by up to 30 %",
+    "right higher by up to 10 %",
+    "right lower by up to 10 %",
+    "right lower by up to 2 %",
+    "within tolerance",
+    "equal (common amount)",
+    "equal",
+    "equal (rare amount)",
+];
+const DATE: [&str; 9] = [
+    "missing",
+    "outside the window",
+    "right 2 days or more earlier",
+    "right 1 day earlier",
+    "right 4 days or more later",
+    "right 3 days later",
+    "right 2 days later",
+    "right 1 day later",
+    "same day",
+];
+const CODE_IN: [&str; 10] = [
+    "missing",
+    "another reference",
+    "cut off early",
+    "no reference",
+    "two characters differ",
+    "cut off",
+    "one character differs",
+    "found (common value)",
+    "found, written differently",
+    "found",
+];
+const NAME_IN: [&str; 8] = [
+    "missing",
+    "not found",
+    "little found",
+    "partly found",
+    "mostly found",
+    "nearly all found",
+    "found",
+    "found (rare value)",
+];
+const CODE_LIKE: [&str; 8] = [
+    "missing",
+    "different",
+    "somewhat alike",
+    "two characters differ",
+    "one character differs",
+    "equal (common value)",
+    "equal",
+    "equal (rare value)",
+];
+const NAME_LIKE: [&str; 10] = [
+    "missing",
+    "different",
+    "slightly alike",
+    "somewhat alike",
+    "alike",
+    "very alike",
+    "same words",
+    "equal (common value)",
+    "equal",
+    "equal (rare value)",
+];
+const WORDS_LIKE: [&str; 10] = [
+    "missing",
+    "no words shared",
+    "few words shared",
+    "some words shared",
+    "a third of the words shared",
+    "half of the words shared",
+    "most words shared",
+    "nearly all words shared",
+    "all words shared",
+    "equal",
+];
+
+impl Comparator {
+    /// What each level means.
+    pub(crate) fn names(&self) -> &'static [&'static str] {
+        match self {
+            Self::Equal { .. } => &EQUAL,
+            Self::Amount(_) => &AMOUNT,
+            Self::Date { .. } => &DATE,
+            Self::Contained(c) if c.code => &CODE_IN,
+            Self::Contained(_) => &NAME_IN,
+            Self::Like(like) => match like.method {
+                LikeMethod::Code => &CODE_LIKE,
+                LikeMethod::Name => &NAME_LIKE,
+                LikeMethod::Words => &WORDS_LIKE,
+            },
+        }
+    }
+
+    /// Whether the comparison is about text, so that its agreement is evidence for a group of sums.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self, Self::Contained(_) | Self::Like(_))
+    }
+
+    /// The level of a pair.
+    pub(crate) fn level(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
+        match self {
+            Self::Equal { left, right } => {
+                if left.is_missing(l) || right.is_missing(r) {
+                    0
+                } else if left.value[l] != right.value[r] {
+                    1
+                } else {
+                    2 + rarity(right.rows_of(right.value[r]))
+                }
+            }
+            Self::Amount(amounts) => amounts.level(l, r),
+            Self::Date { left, right, before, after } => {
+                if left[l] == NO_DATE || right[r] == NO_DATE {
+                    return 0;
+                }
+                let days = right[r] - left[l];
+                match days {
+                    _ if days < -before || days > *after => 1,
+                    0 => 8,
+                    1 => 7,
+                    2 => 6,
+                    3 => 5,
+                    -1 => 3,
+                    _ if days < 0 => 2,
+                    _ => 4,
+                }
+            }
+            Self::Contained(contained) => {
+                let (n, h) = if contained.needle_left { (l, r) } else { (r, l) };
+                if contained.needle.is_missing(n) || contained.hay.is_missing(h) {
+                    0
+                } else if contained.code {
+                    contained.code_level(n, h)
+                } else {
+                    contained.name_level(n, h, lexicon)
+                }
+            }
+            Self::Like(like) => like.level(l, r, lexicon),
+        }
+    }
+
+    /// Whether a level means that the two values differ beyond what the rule allows.
+    pub(crate) fn is_discrepancy(&self, level: u8) -> bool {
+        match self {
+            Self::Amount(_) => (1..=5).contains(&level),
+            Self::Date { .. } | Self::Equal { .. } => level == 1,
+            Self::Contained(_) | Self::Like(_) => false,
+        }
+    }
+}
+
+/// 2 for a value of few rows, 1 for some, 0 for many.
+fn rarity(rows: u32) -> u8 {
+    match rows {
+        0..=3 => 2,
+        4..=30 => 1,
+        _ => 0,
+    }
+}
+
+impl Amounts {
+    fn level(&self, l: usize, r: usize) -> u8 {
+        let (a, b) = (self.left[l], self.right[r]);
+        if a == NO_AMOUNT || b == NO_AMOUNT {
+            return 0;
+        }
+        if a == b {
+            return 7 + rarity(self.right_rows.get(&b).copied().unwrap_or(0));
+        }
+        let difference = i128::from(b) - i128::from(a);
+        let gap = difference.unsigned_abs() as f64;
+        let size = (a as f64).abs().max(1.0);
+        if gap <= self.tolerance as f64 || gap <= size * self.percent / 100.0 {
+            return 6;
+        }
+        let share = gap / size;
+        let lower = (difference < 0) == (a >= 0);
+        match (lower, share) {
+            (true, s) if s <= 0.02 => 5,
+            (true, s) if s <= 0.10 => 4,
+            (false, s) if s <= 0.10 => 3,
+            (true, s) if s <= 0.30 => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl Contained {
+    /// Finds the telling segments of every needle: three characters or more, and on few rows of their column.
+    pub(crate) fn find_cores(needle: &Words) -> Vec<Core> {
+        let rows = needle.value.len();
+        let mut rows_with: FxHashMap<u32, u32> = FxHashMap::default();
+        for row in 0..rows {
+            for segment in needle.segments(row) {
+                *rows_with.entry(*segment).or_default() += 1;
+            }
+        }
+        let rare = (rows as u32 / 2_000).max(3);
+        let core = |row: usize| {
+            let mut core = Core { segments: Vec::new(), start: u16::MAX };
+            let letters = needle.compact(row);
+            let mut at = 0_u16;
+            // Runs of the whole letters, where neighbouring digit words have grown together, only give the offset;
+            // the segments themselves come from the words.
+            text::runs(letters, |run, digits| {
+                let hash = segment(run, digits);
+                if hash & 1 == 1 && rows_with.get(&hash).copied().unwrap_or(1) <= rare && core.start == u16::MAX {
+                    core.start = at;
+                }
+                at = at.saturating_add(run.len() as u16);
+            });
+            core.segments =
+                needle.segments(row).iter().copied().filter(|s| s & 1 == 1 && rows_with[s] <= rare).collect();
+            core.start = core.start.min(letters.len() as u16);
+            core
+        };
+        (0..rows).map(core).collect()
+    }
+
+    fn code_level(&self, n: usize, h: usize) -> u8 {
+        let (needle, hay) = (self.needle.compact(n).as_bytes(), self.hay.compact(h).as_bytes());
+        let core = &self.cores[n];
+        if needle.len() >= 3 && memchr::memmem::find(hay, needle).is_some() {
+            return if self.needle.rows_of(self.needle.value[n]) <= 30 { 9 } else { 7 };
+        }
+        let segments = self.hay.segments(h);
+        if !core.segments.is_empty() && core.segments.iter().all(|s| segments.binary_search(s).is_ok()) {
+            return 8;
+        }
+        let distance = if needle.len() >= 5 { within(needle, hay) } else { u32::MAX };
+        if distance == 1 {
+            return 6;
+        }
+        // The end of the text often cuts a reference off.
+        let cut = (3..needle.len()).rev().find(|k| hay.ends_with(&needle[..*k])).unwrap_or(0);
+        if cut > 0 && cut >= usize::from(core.start) + 3 {
+            return 5;
+        }
+        if distance == 2 && needle.len() >= 8 {
+            return 4;
+        }
+        if cut > 0 && cut + 1 >= usize::from(core.start).min(4) {
+            return 2;
+        }
+        if self.hay.has_code[h] { 1 } else { 3 }
+    }
+
+    fn name_level(&self, n: usize, h: usize, lexicon: &Lexicon) -> u8 {
+        let (needle, hay) = (self.needle.words(n), self.hay.words(h));
+        let (mut found, mut all) = (0.0_f32, 0.0_f32);
+        for word in needle {
+            let weight = self.weight[*word as usize];
+            all += weight;
+            if hay.contains(word) {
+                found += weight;
+            } else if hay.iter().any(|other| near(lexicon.word(*word), lexicon.word(*other))) {
+                found += weight * 0.85;
+            }
+        }
+        match found / all.max(f32::MIN_POSITIVE) {
+            c if c >= 0.97 && self.needle.rows_of(self.needle.value[n]) <= 30 => 7,
+            c if c >= 0.97 => 6,
+            c if c >= 0.82 => 5,
+            c if c >= 0.62 => 4,
+            c if c >= 0.40 => 3,
+            c if c >= 0.18 => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// One word is the beginning of the other, or one edit away.
+fn near(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    if short.len() < 3 {
+        return false;
+    }
+    if long.starts_with(short) {
+        return true;
+    }
+    short.len() >= 4
+        && long.len() - short.len() <= 1
+        && (short[0] == long[0] || short[1..] == long[1..] || short[short.len() - 1] == long[long.len() - 1])
+        && osa::distance_with_args(a.iter(), b.iter(), &osa::Args::default().score_cutoff(1)).is_some()
+}
+
+/// The smallest number of edits that makes `needle` a part of `hay` (Myers' bit-parallel scan); needles over 64
+/// bytes are cut.
+fn within(needle: &[u8], hay: &[u8]) -> u32 {
+    let needle = &needle[..needle.len().min(64)];
+    let mut peq = [0_u64; 128];
+    for (at, byte) in needle.iter().enumerate() {
+        peq[usize::from(byte & 127)] |= 1 << at;
+    }
+    let last = 1_u64 << (needle.len() - 1);
+    let (mut pv, mut mv) = (u64::MAX, 0_u64);
+    let mut score = needle.len() as u32;
+    let mut best = score;
+    for byte in hay {
+        let eq = peq[usize::from(byte & 127)];
+        let xv = eq | mv;
+        let xh = (((eq & pv).wrapping_add(pv)) ^ pv) | eq;
+        let mut ph = mv | !(xh | pv);
+        let mut mh = pv & xh;
+        if ph & last != 0 {
+            score += 1;
+        } else if mh & last != 0 {
+            score -= 1;
+        }
+        ph <<= 1;
+        mh <<= 1;
+        pv = mh | !(xv | ph);
+        mv = ph & xv;
+        best = best.min(score);
+    }
+    best
+}
+
+impl Like {
+    fn level(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
+        let (a, b) = (self.left.compact(l), self.right.compact(r));
+        if a.is_empty() || b.is_empty() {
+            return 0;
+        }
+        let equal = self.left.value[l] == self.right.value[r];
+        let rare = || rarity(self.right.rows_of(self.right.value[r]));
+        match self.method {
+            LikeMethod::Code if equal => 5 + rare(),
+            LikeMethod::Code => code_like(a.as_bytes(), b.as_bytes()),
+            LikeMethod::Name if equal => 7 + rare(),
+            LikeMethod::Name => self.name_like(l, r, lexicon),
+            LikeMethod::Words if equal => 9,
+            LikeMethod::Words => self.words_like(l, r, lexicon),
+        }
+    }
+
+    fn name_like(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
+        let (a, b) = (self.left.compact(l).as_bytes(), self.right.compact(r).as_bytes());
+        let (left, right) = (self.left.words(l), self.right.words(r));
+        let shared = self.shared(left, right, lexicon);
+        if left.len() > 1 && right.len() > 1 && shared >= 0.99 {
+            return 6;
+        }
+        let like = jaro_winkler::similarity(a.iter(), b.iter());
+        let edits = osa::distance_with_args(a.iter(), b.iter(), &osa::Args::default().score_cutoff(2)).unwrap_or(3);
+        let shorter = a.len().min(b.len());
+        match () {
+            () if edits == 1 && shorter >= 3 => 5,
+            () if (edits == 2 && shorter >= 5) || shared >= 0.8 || like >= 0.95 => {
+                5 - u8::from(like < 0.9 && shared < 0.8)
+            }
+            () if like >= 0.88 || shared >= 0.6 => 4,
+            () if like >= 0.80 || shared >= 0.4 => 3,
+            () if like >= 0.70 || shared >= 0.2 => 2,
+            () => 1,
+        }
+    }
+
+    fn words_like(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
+        match self.shared(self.left.words(l), self.right.words(r), lexicon) {
+            s if s >= 0.97 => 8,
+            s if s >= 0.80 => 7,
+            s if s >= 0.62 => 6,
+            s if s >= 0.46 => 5,
+            s if s >= 0.32 => 4,
+            s if s >= 0.18 => 3,
+            s if s >= 0.06 => 2,
+            _ => 1,
+        }
+    }
+
+    /// Weighted share of the words in common: cosine of the two weight vectors, near words counted when few.
+    fn shared(&self, left: &[u32], right: &[u32], lexicon: &Lexicon) -> f32 {
+        let square = |words: &[u32]| words.iter().map(|w| self.weight[*w as usize].powi(2)).sum::<f32>();
+        let soft = left.len() <= 10 && right.len() <= 10;
+        let mut both = 0.0;
+        for word in left {
+            let weight = self.weight[*word as usize];
+            if right.contains(word) {
+                both += weight * weight;
+            } else if soft {
+                let other = right.iter().find(|other| near(lexicon.word(*word), lexicon.word(**other)));
+                both += other.map_or(0.0, |other| 0.8 * weight * self.weight[*other as usize].min(weight));
+            }
+        }
+        both / (square(left) * square(right)).sqrt().max(f32::MIN_POSITIVE)
+    }
+}
+
+fn code_like(a: &[u8], b: &[u8]) -> u8 {
+    let shorter = a.len().min(b.len());
+    let edits = osa::distance_with_args(a.iter(), b.iter(), &osa::Args::default().score_cutoff(2)).unwrap_or(3);
+    match edits {
+        1 if shorter >= 3 => 4,
+        2 if shorter >= 6 => 3,
+        1 | 2 => 2,
+        _ if shorter >= 4 && (a.starts_with(b) || b.starts_with(a)) => 2,
+        _ => 1,
+    }
+}
+
+/// How telling each word is: the bits of its rarity over both columns.
+pub(crate) fn word_weights(left: &Words, right: &Words) -> Vec<f32> {
+    let rows = (left.value.len() + right.value.len()).max(1) as f32;
+    let weight = |(l, r): (&u32, &u32)| (rows / (l + r).max(1) as f32).log2().max(0.3);
+    left.rows_with.iter().zip(&right.rows_with).map(weight).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scan_finds_the_fewest_edits_anywhere_in_the_text() {
+        assert_eq!(within(b"inv2024001388", b"achinv2024001388x"), 0);
+        assert_eq!(within(b"po1234567", b"transferpo123x567"), 1);
+        assert_eq!(within(b"po1234567", b"transferpo1243567"), 2);
+        assert_eq!(within(b"abcdef", b""), 6);
+    }
+}

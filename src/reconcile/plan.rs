@@ -1,0 +1,333 @@
+//! Rules bound to two tables: columns found, values brought to one scale, comparators and blocking passes ready.
+//!
+//! The last place where a rule can be wrong: a missing column or a wrong type is an error here with its path.
+use super::blocking::{KeySource, Pass, Window};
+use super::features::{Lexicon, Words};
+use super::levels::{Amounts, Comparator, Contained, Like, LikeMethod, word_weights};
+use super::outcome::Side;
+use super::rules::{Block, By, Compare, CompareKind, Method, RuleError, RuleSet};
+use super::table::{NO_AMOUNT, NO_DATE, Table, Typed};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// A rule set ready to run.
+pub(crate) struct Plan {
+    pub(crate) lexicon: Lexicon,
+    pub(crate) comparators: Vec<Comparator>,
+    pub(crate) passes: Vec<Pass>,
+    /// Column positions of each comparison.
+    pub(crate) columns: Vec<(usize, usize)>,
+    /// The comparison of amounts that sums and allocations use.
+    pub(crate) amount: Option<usize>,
+    /// The comparison of dates.
+    pub(crate) date: Option<usize>,
+}
+
+impl Plan {
+    /// Binds `rules` to the tables.
+    pub(crate) fn new(left: &Table, right: &Table, rules: &RuleSet) -> Result<Self, RuleError> {
+        let mut binder = Binder { left, right, lexicon: Lexicon::default(), words: FxHashMap::default() };
+        let columns = binder.columns(rules)?;
+        // Every text column first: weights need the complete lexicon.
+        for (compare, (l, r)) in rules.compare.iter().zip(&columns) {
+            if !matches!(compare.kind, CompareKind::Tolerance | CompareKind::Window) {
+                binder.load(Side::Left, *l);
+                binder.load(Side::Right, *r);
+            }
+        }
+        for (at, block) in rules.block.iter().enumerate() {
+            binder.load_block(at, block)?;
+        }
+        binder.count();
+        let mut comparators = Vec::new();
+        for (at, (compare, (l, r))) in rules.compare.iter().zip(&columns).enumerate() {
+            comparators.push(binder.comparator(at, compare, *l, *r)?);
+        }
+        let of = |kind| rules.compare.iter().position(|c| c.kind == kind);
+        let mut plan = Self {
+            comparators,
+            passes: Vec::new(),
+            columns,
+            amount: of(CompareKind::Tolerance),
+            date: of(CompareKind::Window),
+            lexicon: Lexicon::default(),
+        };
+        plan.passes = if rules.block.is_empty() { plan.derive(rules) } else { binder.passes(rules)? };
+        plan.require(rules);
+        plan.lexicon = binder.lexicon;
+        Ok(plan)
+    }
+
+    /// Adds the columns that must be equal to the key of every pass.
+    fn require(&mut self, rules: &RuleSet) {
+        for (compare, comparator) in rules.compare.iter().zip(&self.comparators) {
+            if let (true, Comparator::Equal { left, right }) = (compare.require, comparator) {
+                for pass in &mut self.passes {
+                    pass.keys.push(KeySource::Value(left.clone(), right.clone()));
+                }
+            }
+        }
+    }
+
+    /// The passes that the comparisons themselves suggest.
+    fn derive(&self, rules: &RuleSet) -> Vec<Pass> {
+        let window = self.date.and_then(|at| match &self.comparators[at] {
+            Comparator::Date { left, right, before, after } => {
+                // A little wider than the rule, so that a late payment is seen and reported as late.
+                let days = (left.clone(), right.clone());
+                Some(Arc::new(Window { left: days.0, right: days.1, before: before + 2, after: after + 5 }))
+            }
+            _ => None,
+        });
+        let mut passes = Vec::new();
+        let mut names: Vec<KeySource> = Vec::new();
+        let mut amounts: Vec<KeySource> = Vec::new();
+        let mut prefixes: Vec<KeySource> = Vec::new();
+        for (compare, comparator) in rules.compare.iter().zip(&self.comparators) {
+            match comparator {
+                Comparator::Equal { left, right } if !compare.require => {
+                    passes.push(Pass::new(vec![KeySource::Value(left.clone(), right.clone())], None));
+                }
+                Comparator::Equal { .. } | Comparator::Date { .. } => {}
+                Comparator::Amount(a) => amounts.push(KeySource::amount(a)),
+                Comparator::Contained(c) => {
+                    let (l, r) = if c.needle_left { (&c.needle, &c.hay) } else { (&c.hay, &c.needle) };
+                    if c.code {
+                        passes.push(Pass::new(vec![KeySource::Code(l.clone(), r.clone())], None));
+                    } else {
+                        names.push(KeySource::Token(l.clone(), r.clone()));
+                        passes.push(Pass::new(vec![KeySource::Pair(l.clone(), r.clone())], window.clone()));
+                    }
+                    if window.is_none() {
+                        passes.push(Pass::new(vec![KeySource::Token(l.clone(), r.clone())], None));
+                    }
+                }
+                Comparator::Like(like) => {
+                    let (l, r) = (&like.left, &like.right);
+                    passes.push(Pass::new(vec![KeySource::Value(l.clone(), r.clone())], None));
+                    prefixes.push(KeySource::Prefix(l.clone(), r.clone()));
+                    if like.method != LikeMethod::Code {
+                        names.push(KeySource::Token(l.clone(), r.clone()));
+                        passes.push(Pass::new(vec![KeySource::Pair(l.clone(), r.clone())], window.clone()));
+                        passes.push(Pass::new(vec![KeySource::Token(l.clone(), r.clone())], window.clone()));
+                    }
+                }
+            }
+        }
+        for amount in &amounts {
+            passes.push(Pass::new(vec![amount.clone()], window.clone()));
+            if window.is_some() {
+                passes.push(Pass { cap: 16, ..Pass::new(vec![amount.clone()], None) });
+            }
+            for name in &names {
+                passes.push(Pass { cap: 32, ..Pass::new(vec![amount.clone(), name.clone()], None) });
+            }
+        }
+        // Two columns that begin alike, for rows in which no whole value survived.
+        for two in prefixes.windows(2) {
+            passes.push(Pass::new(two.to_vec(), None));
+        }
+        passes
+    }
+}
+
+/// Finds columns and caches their words.
+struct Binder<'a> {
+    left: &'a Table,
+    right: &'a Table,
+    lexicon: Lexicon,
+    words: FxHashMap<(Side, usize), Arc<Words>>,
+}
+
+impl Binder<'_> {
+    fn table(&self, side: Side) -> &Table {
+        if side == Side::Left { self.left } else { self.right }
+    }
+
+    fn column(&self, side: Side, name: &str, path: &str) -> Result<usize, RuleError> {
+        let table = self.table(side);
+        table.column_index(name).ok_or_else(|| {
+            let known: Vec<&str> = table.columns.iter().map(|c| c.profile.name.as_str()).collect();
+            let reason = format!("no column {name:?} in {}; it has {}", table.name, known.join(", "));
+            RuleError::new(format!("{path}.{}", side.as_str()), reason)
+        })
+    }
+
+    fn columns(&self, rules: &RuleSet) -> Result<Vec<(usize, usize)>, RuleError> {
+        let both = |(at, c): (usize, &Compare)| {
+            let path = format!("compare[{at}]");
+            Ok((self.column(Side::Left, &c.left, &path)?, self.column(Side::Right, &c.right, &path)?))
+        };
+        rules.compare.iter().enumerate().map(both).collect()
+    }
+
+    fn load(&mut self, side: Side, column: usize) {
+        if !self.words.contains_key(&(side, column)) {
+            let table = if side == Side::Left { self.left } else { self.right };
+            let words = Words::build(table, column, &mut self.lexicon);
+            self.words.insert((side, column), Arc::new(words));
+        }
+    }
+
+    fn load_block(&mut self, at: usize, block: &Block) -> Result<(), RuleError> {
+        for (k, key) in block.on.iter().enumerate() {
+            let path = format!("block[{at}].on[{k}]");
+            for (side, name) in [(Side::Left, &key.left), (Side::Right, &key.right)] {
+                let column = self.column(side, name, &path)?;
+                self.load(side, column);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) {
+        for words in self.words.values_mut() {
+            Arc::get_mut(words).expect("nothing shares the words before they are counted").count(&self.lexicon);
+        }
+    }
+
+    fn both(&self, l: usize, r: usize) -> (Arc<Words>, Arc<Words>) {
+        (self.words[&(Side::Left, l)].clone(), self.words[&(Side::Right, r)].clone())
+    }
+
+    fn comparator(&self, at: usize, compare: &Compare, l: usize, r: usize) -> Result<Comparator, RuleError> {
+        let path = format!("compare[{at}]");
+        Ok(match compare.kind {
+            CompareKind::Exact => {
+                let (left, right) = self.both(l, r);
+                Comparator::Equal { left, right }
+            }
+            CompareKind::Tolerance => Comparator::Amount(self.amounts(&path, compare, l, r)?),
+            CompareKind::Window => Comparator::Date {
+                left: self.days(&format!("{path}.left"), Side::Left, l)?,
+                right: self.days(&format!("{path}.right"), Side::Right, r)?,
+                before: compare.before_days.map_or(5, |d| d.min(100_000) as i32),
+                after: compare.after_days.map_or(5, |d| d.min(100_000) as i32),
+            },
+            CompareKind::Contains => Comparator::Contained(self.contained(compare, l, r)),
+            CompareKind::Fuzzy => {
+                let (left, right) = self.both(l, r);
+                let words = left.mean_words().max(right.mean_words());
+                let method = match compare.method.unwrap_or_default() {
+                    Method::Code => LikeMethod::Code,
+                    Method::Name => LikeMethod::Name,
+                    Method::Words => LikeMethod::Words,
+                    Method::Auto if left.code_share().min(right.code_share()) >= 0.6 => LikeMethod::Code,
+                    Method::Auto if words <= 5.0 => LikeMethod::Name,
+                    Method::Auto => LikeMethod::Words,
+                };
+                Comparator::Like(Like { weight: word_weights(&left, &right), left, right, method })
+            }
+        })
+    }
+
+    fn contained(&self, compare: &Compare, l: usize, r: usize) -> Contained {
+        let (left, right) = self.both(l, r);
+        let needle_left = left.mean_words() <= right.mean_words();
+        let weight = word_weights(&left, &right);
+        let (needle, hay) = if needle_left { (left, right) } else { (right, left) };
+        let code = match compare.method.unwrap_or_default() {
+            Method::Code => true,
+            Method::Name | Method::Words => false,
+            Method::Auto => needle.code_share() >= 0.5,
+        };
+        let cores = if code { Contained::find_cores(&needle) } else { Vec::new() };
+        Contained { needle, hay, needle_left, code, weight, cores }
+    }
+
+    fn amounts(&self, path: &str, compare: &Compare, l: usize, r: usize) -> Result<Amounts, RuleError> {
+        let typed = |side, column: usize| match &self.table(side).columns[column].typed {
+            Typed::Money { units, scale } => Ok((units, *scale)),
+            _ => Err(self.wrong_type(&format!("{path}.{}", side.as_str()), side, column, "amounts")),
+        };
+        let ((left, left_scale), (right, right_scale)) = (typed(Side::Left, l)?, typed(Side::Right, r)?);
+        let wanted =
+            super::amount::parse(compare.tolerance.as_deref().unwrap_or("0"), super::amount::DecimalStyle::Point);
+        let wanted = wanted.ok_or_else(|| RuleError::new(format!("{path}.tolerance"), "not a decimal"))?;
+        let scale = left_scale.max(right_scale).max(wanted.scale);
+        let raise = |units: &[i64], from: u8| -> Vec<i64> {
+            let factor = 10_i64.pow(u32::from(scale - from));
+            // An amount too large for the common scale is treated as missing rather than as a wrong number.
+            units
+                .iter()
+                .map(|u| if *u == NO_AMOUNT { *u } else { u.checked_mul(factor).unwrap_or(NO_AMOUNT) })
+                .collect()
+        };
+        let (left, right) = (raise(left, left_scale), raise(right, right_scale));
+        let mut right_rows: FxHashMap<i64, u32> = FxHashMap::default();
+        for units in right.iter().filter(|u| **u != NO_AMOUNT) {
+            *right_rows.entry(*units).or_default() += 1;
+        }
+        let tolerance = wanted
+            .at_scale(scale)
+            .ok_or_else(|| RuleError::new(format!("{path}.tolerance"), "more digits than an amount can have"))?;
+        Ok(Amounts { left, right, tolerance, percent: compare.percent.unwrap_or(0.0), right_rows })
+    }
+
+    fn days(&self, path: &str, side: Side, column: usize) -> Result<Vec<i32>, RuleError> {
+        match &self.table(side).columns[column].typed {
+            Typed::Date(days) => Ok(days.clone()),
+            // Compact dates are read as codes, lest a typo cost the row; a rule that says they are dates is believed.
+            Typed::Text => {
+                let table = self.table(side);
+                let cells = || (0..table.len()).map(|row| table.cell(row, column));
+                let (style, fits) = super::date::sniff_style(cells());
+                let filled = cells().filter(|cell| !super::csv_text::is_missing(cell)).count();
+                if filled > 0 && fits * 2 >= filled {
+                    return Ok(cells().map(|cell| super::date::parse(cell, style).unwrap_or(NO_DATE)).collect());
+                }
+                Err(self.wrong_type(path, side, column, "dates"))
+            }
+            Typed::Money { .. } => Err(self.wrong_type(path, side, column, "dates")),
+        }
+    }
+
+    fn wrong_type(&self, path: &str, side: Side, column: usize, wanted: &str) -> RuleError {
+        let table = self.table(side);
+        let profile = &table.columns[column].profile;
+        let samples = profile.samples.join(", ");
+        let reason = format!("column {:?} of {} does not hold {wanted}: {samples}", profile.name, table.name);
+        RuleError::new(path, reason)
+    }
+
+    /// The passes the rules ask for.
+    fn passes(&self, rules: &RuleSet) -> Result<Vec<Pass>, RuleError> {
+        let mut passes = Vec::new();
+        for (at, block) in rules.block.iter().enumerate() {
+            let mut keys = Vec::new();
+            for (k, key) in block.on.iter().enumerate() {
+                let path = format!("block[{at}].on[{k}]");
+                let (l, r) = (self.column(Side::Left, &key.left, &path)?, self.column(Side::Right, &key.right, &path)?);
+                let (left, right) = self.both(l, r);
+                let money =
+                    |side: Side, column: usize| matches!(self.table(side).columns[column].typed, Typed::Money { .. });
+                keys.push(match key.by {
+                    By::Value if money(Side::Left, l) && money(Side::Right, r) => {
+                        let exact = Compare::new(CompareKind::Tolerance, &key.left, &key.right);
+                        KeySource::amount(&self.amounts(&path, &exact, l, r)?)
+                    }
+                    By::Value => KeySource::Value(left, right),
+                    By::Token => KeySource::Token(left, right),
+                    By::Pair => KeySource::Pair(left, right),
+                    By::Code => KeySource::Code(left, right),
+                    By::Prefix => KeySource::Prefix(left, right),
+                });
+            }
+            let window = match &block.window {
+                None => None,
+                Some(w) => {
+                    let path = format!("block[{at}].window");
+                    let (l, r) = (self.column(Side::Left, &w.left, &path)?, self.column(Side::Right, &w.right, &path)?);
+                    Some(Arc::new(Window {
+                        left: self.days(&format!("{path}.left"), Side::Left, l)?,
+                        right: self.days(&format!("{path}.right"), Side::Right, r)?,
+                        before: w.before_days.min(100_000) as i32,
+                        after: w.after_days.min(100_000) as i32,
+                    }))
+                }
+            };
+            passes.push(Pass::new(keys, window));
+        }
+        Ok(passes)
+    }
+}

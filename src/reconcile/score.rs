@@ -1,0 +1,93 @@
+//! Candidate pairs and their patterns of levels.
+//!
+//! A pair is two row numbers and the number of its pattern; patterns repeat so much that the model and the
+//! explanations work on a few hundred of them. Pairs come out sorted by left row, then right row, whatever the
+//! threads did.
+use super::blocking::Index;
+use super::control::{Cancelled, Meter};
+use super::plan::Plan;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+/// A candidate pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pair {
+    pub(crate) l: u32,
+    pub(crate) r: u32,
+    /// Position in [`Scored::patterns`].
+    pub(crate) pattern: u32,
+}
+
+/// All candidate pairs.
+pub(crate) struct Scored {
+    pub(crate) pairs: Vec<Pair>,
+    /// Levels packed four bits each, the first comparison lowest; sorted.
+    pub(crate) patterns: Vec<u64>,
+    /// Pairs of each pattern.
+    pub(crate) counts: Vec<u64>,
+    /// Left rows that had a block split.
+    pub(crate) split: u64,
+}
+
+/// The level of comparison `at` in a pattern.
+pub(crate) fn level(pattern: u64, at: usize) -> usize {
+    (pattern >> (4 * at) & 15) as usize
+}
+
+/// Rows a thread takes at a time: small enough that a cancellation is seen within a few milliseconds.
+const CHUNK: usize = 128;
+
+/// Compares the candidates of every left row.
+pub(crate) fn score(
+    plan: &Plan,
+    indexes: &[Index<'_>],
+    left_rows: usize,
+    meter: &Meter<'_>,
+) -> Result<Scored, Cancelled> {
+    let chunks = left_rows.div_ceil(CHUNK);
+    let work = |chunk: usize| -> Result<(Vec<(u32, u32, u64)>, u64), Cancelled> {
+        let (mut keys, mut scratch, mut candidates, mut out, mut split) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
+        let rows = chunk * CHUNK..left_rows.min((chunk + 1) * CHUNK);
+        let count = rows.len() as u64;
+        for row in rows {
+            candidates.clear();
+            let mut cut = false;
+            for index in indexes {
+                cut |= index.candidates(row, &mut keys, &mut scratch, &mut candidates);
+            }
+            split += u64::from(cut);
+            candidates.sort_unstable();
+            candidates.dedup();
+            for r in &candidates {
+                out.push((row as u32, *r, pattern(plan, row, *r as usize)));
+            }
+        }
+        meter.add(count, 0)?;
+        Ok((out, split))
+    };
+    let parts: Vec<(Vec<(u32, u32, u64)>, u64)> = (0..chunks).into_par_iter().map(work).collect::<Result<_, _>>()?;
+    let mut counts: FxHashMap<u64, u64> = FxHashMap::default();
+    for (part, _) in &parts {
+        for (_, _, pattern) in part {
+            *counts.entry(*pattern).or_default() += 1;
+        }
+    }
+    let mut patterns: Vec<u64> = counts.keys().copied().collect();
+    patterns.sort_unstable();
+    let number: FxHashMap<u64, u32> = patterns.iter().enumerate().map(|(at, p)| (*p, at as u32)).collect();
+    let total = parts.iter().map(|(part, _)| part.len()).sum();
+    let mut pairs = Vec::with_capacity(total);
+    let split = parts.iter().map(|(_, split)| split).sum();
+    for (part, _) in parts {
+        pairs.extend(part.into_iter().map(|(l, r, pattern)| Pair { l, r, pattern: number[&pattern] }));
+    }
+    let counts = patterns.iter().map(|p| counts[p]).collect();
+    Ok(Scored { pairs, patterns, counts, split })
+}
+
+/// The pattern of any pair, candidate or not.
+pub(crate) fn pattern(plan: &Plan, l: usize, r: usize) -> u64 {
+    let levels = plan.comparators.iter().enumerate();
+    levels.fold(0, |pattern, (at, comparator)| pattern | u64::from(comparator.level(l, r, &plan.lexicon)) << (4 * at))
+}
