@@ -7,10 +7,11 @@ use tokio::sync::{mpsc::error::TrySendError, watch};
 
 use super::{
     ask::Ask,
+    core::Core,
     envelope::TellCell,
     error::{SendError, StopReason, StopTimeout},
     home,
-    shared::{Hosted, Item, Shared},
+    shared::{Hosted, Item, Shared, may_wait},
     spec::Overflow,
     state::State,
 };
@@ -78,6 +79,9 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     {
         let (cell, item) = match self.offer_tell(msg) {
             Ok(()) => return Ok(()),
+            Err(Refused::Full(cell, _)) if !may_wait(self.shared.mailbox) => {
+                return Err(take(&cell, SendError::MailboxFull));
+            }
             Err(Refused::Full(cell, item)) => (cell, item),
             Err(Refused::Closed(cell)) => return Err(self.closed(&cell)),
         };
@@ -112,7 +116,7 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     /// It does not come back, whatever its restart policy. Awaiting it inside the actor's own handler times out.
     pub async fn stop(&self, within: Duration) -> Result<(), StopTimeout> {
         self.shared.drain();
-        if wait_stopped(&*self.shared, within).await {
+        if wait_stopped(&self.shared.core, &*self.shared, within).await {
             return Ok(());
         }
         self.shared.end(StopReason::TimedOut);
@@ -132,9 +136,6 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
             Offer::Full(item) if self.shared.mailbox.overflow == Overflow::DropNewest => {
                 self.shared.core.dead_letter(&self.shared.name, item.message(), "overflow");
                 Ok(())
-            }
-            Offer::Full(_) if self.shared.mailbox.overflow == Overflow::Reject => {
-                Err(Refused::Full(cell.clone(), cell))
             }
             Offer::Full(item) => Err(Refused::Full(cell, item)),
             Offer::Closed => Err(Refused::Closed(cell)),
@@ -191,8 +192,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 }
 
 /// Waits for the state `Stopped`; false past the limit.
-pub(crate) async fn wait_stopped(hosted: &dyn Hosted, within: Duration) -> bool {
+pub(crate) async fn wait_stopped(core: &Core, hosted: &dyn Hosted, within: Duration) -> bool {
     let mut state = hosted.watch();
-    let stopped = state.wait_for(|s| matches!(s, State::Stopped { .. }));
-    tokio::time::timeout(within, stopped).await.is_ok()
+    core.within(within, state.wait_for(|s| matches!(s, State::Stopped { .. }))).await.is_some()
 }

@@ -76,7 +76,7 @@ where
             return Err(AskError::SelfAsk(msg));
         }
         let msg = self.check_state(msg)?;
-        let times = self.shared.core.times(self.timeout.unwrap_or(self.shared.limits.ask));
+        let times = self.shared.core.times(self.timeout.map_or(self.shared.ask_limit, |d| self.shared.core.coarse(d)));
         let cell = Arc::new(AskCell::new(msg, cx.waker().clone(), times));
         let offer = self.shared.offer(cell.clone());
         self.cell = Some(cell);
@@ -164,9 +164,7 @@ where
                 return Poll::Ready(Err(this.undelivered(|shared, msg| shared.refusal(msg).into())));
             }
             this.shared.after_send();
-            if this.timeout.is_none() {
-                this.timer = None; // from here on the sweep sees it
-            }
+            // The timer stays: the sweep goes by the order of entry and would see this one late.
         }
         this.poll_timer(cx).map(Err)
     }

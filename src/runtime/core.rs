@@ -39,10 +39,13 @@ pub(crate) struct Registry {
     pub(crate) ended: Vec<Weak<dyn Hosted>>,
 }
 
+/// A callback of the owner.
+pub(crate) type Callback<T> = Box<dyn Fn(&T) + Send + Sync>;
+
 /// What the owner plugs in.
 pub(crate) struct Plugs {
-    pub(crate) on_event: Option<Box<dyn Fn(&Event) + Send + Sync>>,
-    pub(crate) on_fatal: Box<dyn Fn(&str) + Send + Sync>,
+    pub(crate) on_event: Option<Callback<Event>>,
+    pub(crate) on_fatal: Callback<str>,
 }
 
 pub(crate) struct Core {
@@ -112,9 +115,14 @@ impl Core {
         now
     }
 
-    pub(crate) fn times(&self, limit: Duration) -> Times {
+    /// The limit in coarse milliseconds, rounded up so that no deadline fires early.
+    pub(crate) fn coarse(&self, limit: Duration) -> u64 {
+        u64::try_from((limit + self.tick).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Sent now, to be done within the coarse `limit`.
+    pub(crate) fn times(&self, limit: u64) -> Times {
         let sent = self.now();
-        let limit = u64::try_from((limit + self.tick).as_millis()).unwrap_or(u64::MAX);
         Times { sent, deadline: sent.saturating_add(limit) }
     }
 
@@ -170,5 +178,14 @@ impl Core {
         }
         let _on_control = self.control.enter();
         tokio::time::sleep(d)
+    }
+
+    /// The future's output, or `None` past the limit; works on any thread.
+    pub(crate) async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = self.sleep(limit) => None,
+        }
     }
 }

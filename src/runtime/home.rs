@@ -35,6 +35,8 @@ pub(crate) struct Home {
 thread_local! {
     static HERE: RefCell<Option<EndSignal>> = const { RefCell::new(None) };
     static CURRENT: Cell<u64> = const { Cell::new(0) };
+    /// Spares all other threads a look at `HERE`.
+    static HOSTING: Cell<bool> = const { Cell::new(false) };
 }
 
 struct EndSignal {
@@ -70,6 +72,7 @@ impl Home {
         let here = home.clone();
         home.arbiter.spawn_fn(move || {
             panics::note_on_this_thread();
+            HOSTING.with(|h| h.set(true));
             HERE.with(|h| *h.borrow_mut() = Some(EndSignal { home: here, ended: ended_tx }));
         });
         Ok(home)

@@ -81,7 +81,13 @@ async fn host<A: Actor<Context = Context<A>>>(
         let stopping = *shared.wish.borrow() != Wish::Live;
         let failure = match end {
             End::Fenced => return,
-            End::FailedFirstStart(e) => return shared.finish(StopReason::StartFailed(e)),
+            End::FailedFirstStart(first, e) => {
+                // The name is free before the caller hears of it.
+                shared.finish(StopReason::StartFailed(e.to_string()));
+                // Nobody listens any more when the start had timed out.
+                let _ = first.send(Err(e));
+                return;
+            }
             End::Stopped if stopping => return shared.finish(StopReason::Requested),
             End::Panicked(info) if stopping || shared.policy.restart == Restart::Temporary => {
                 return shared.finish(StopReason::Panicked(info));
@@ -128,7 +134,7 @@ enum End {
     Fenced,
     Stopped,
     Panicked(PanicInfo),
-    FailedFirstStart(String),
+    FailedFirstStart(oneshot::Sender<Result<(), StartError>>, StartError),
 }
 
 struct Live<A: Actor<Context = Context<A>>> {
@@ -194,12 +200,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         log::error!("{info}");
         self.shared.core.emit(&Event::Panicked(info.clone()));
         match self.first.take() {
-            Some(first) => {
-                let text = info.to_string();
-                // Nobody listens any more when the start had timed out.
-                let _ = first.send(Err(StartError::Panicked(info)));
-                End::FailedFirstStart(text)
-            }
+            Some(first) => End::FailedFirstStart(first, StartError::Panicked(info)),
             None => End::Panicked(info),
         }
     }
@@ -227,10 +228,7 @@ impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
         let end = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => match this.first.take() {
-                Some(first) => {
-                    let _ = first.send(Err(StartError::StoppedItself(this.shared.name.clone())));
-                    End::FailedFirstStart("it stopped itself while starting".to_owned())
-                }
+                Some(first) => End::FailedFirstStart(first, StartError::StoppedItself(this.shared.name.clone())),
                 None => End::Stopped,
             },
             Err(payload) => this.panicked(&*payload),

@@ -2,7 +2,7 @@
 //! thread may call it. Running the actor is left to `host` and `pump`. Easy to get wrong: the epoch is read and raised under the
 //! inbox lock, so that a fenced pump can never take a message that belongs to its successor; user values are dropped outside of it.
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -37,12 +37,42 @@ pub(crate) enum Wish {
     End,
 }
 
+/// Messages the pump takes out of the channel in one go; one release of permits for all.
+const AHEAD: usize = 32;
+
+/// Mailboxes smaller than this are taken from one by one; in larger ones what is taken ahead counts towards the bound.
+const EXACT_BELOW: usize = 4 * AHEAD;
+
 struct Inbox<A: Actor<Context = Context<A>>> {
-    /// Looked at by the deadline sweep and put back: it goes first.
-    front: Option<Item<A>>,
+    /// Taken ahead; at most `ahead`.
+    front: VecDeque<Item<A>>,
+    ahead: usize,
+    /// Between the channel and `front`; empty outside of `take`.
+    landing: Vec<Item<A>>,
     rx: mpsc::Receiver<Item<A>>,
+    /// Nothing that waits was sent before this (coarse clock): spares the sweep a look.
+    oldest: u64,
     /// What the pump is handling now.
     running: Option<Item<A>>,
+}
+
+impl<A: Actor<Context = Context<A>>> Inbox<A> {
+    fn poll_take(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Item<A>>> {
+        if let Some(item) = self.front.pop_front() {
+            return Poll::Ready(Some(item));
+        }
+        match self.rx.poll_recv_many(cx, &mut self.landing, self.ahead) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => {
+                self.front.extend(self.landing.drain(..));
+                Poll::Ready(self.front.pop_front())
+            }
+        }
+    }
+
+    fn try_take(&mut self) -> Option<Item<A>> {
+        self.front.pop_front().or_else(|| self.rx.try_recv().ok())
+    }
 }
 
 /// What the pump finds.
@@ -61,6 +91,8 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) factory: Factory<A>,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
+    /// `limits.ask` on the coarse clock.
+    pub(crate) ask_limit: u64,
     pub(crate) mailbox: Mailbox,
     pub(crate) tx: mpsc::Sender<Item<A>>,
     pub(crate) state: watch::Sender<State>,
@@ -84,7 +116,10 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
     pub(crate) fn new(id: u64, core: Arc<Core>, spec: ChildSpec<A>) -> Self {
-        let (tx, rx) = mpsc::channel(spec.mailbox.capacity);
+        let capacity = spec.mailbox.capacity;
+        let (ahead, in_channel) = if capacity < EXACT_BELOW { (1, capacity) } else { (AHEAD, capacity - AHEAD) };
+        let (tx, rx) = mpsc::channel(in_channel);
+        let ask_limit = core.coarse(spec.limits.ask);
         Self {
             id,
             name: spec.name,
@@ -92,6 +127,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             factory: spec.factory,
             policy: spec.policy,
             limits: spec.limits,
+            ask_limit,
             mailbox: spec.mailbox,
             tx,
             state: watch::Sender::new(State::Starting),
@@ -99,7 +135,14 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             ledger: Mutex::new(Ledger::default()),
             restarts: AtomicU64::new(0),
             waker: AtomicWaker::new(),
-            inbox: Mutex::new(Inbox { front: None, rx, running: None }),
+            inbox: Mutex::new(Inbox {
+                front: VecDeque::with_capacity(ahead),
+                ahead,
+                landing: Vec::with_capacity(ahead),
+                rx,
+                oldest: 0,
+                running: None,
+            }),
             in_flight: Mutex::new(HashMap::new()),
             next_reply: AtomicU64::new(0),
             last_panic: Mutex::new(None),
@@ -114,18 +157,16 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         if self.epoch.load(Ordering::Relaxed) != epoch {
             return Next::Fenced;
         }
-        let item = match inbox.front.take() {
-            Some(item) => Some(item),
-            None => match inbox.rx.poll_recv(cx) {
-                Poll::Ready(item) => item,
-                Poll::Pending => {
-                    let done = inbox.running.take();
-                    drop(inbox);
-                    drop(done);
-                    return Next::Empty;
-                }
-            },
+        let Poll::Ready(item) = inbox.poll_take(cx) else {
+            let done = inbox.running.take();
+            inbox.oldest = self.core.now();
+            drop(inbox);
+            drop(done);
+            return Next::Empty;
         };
+        if let Some(item) = &item {
+            inbox.oldest = item.times().sent;
+        }
         let done = std::mem::replace(&mut inbox.running, item.clone());
         drop(inbox);
         drop(done);
@@ -221,7 +262,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     /// Makes room for a newer message.
     pub(crate) fn evict_oldest(&self) {
         let mut inbox = lock(&self.inbox);
-        let oldest = inbox.front.take().or_else(|| inbox.rx.try_recv().ok());
+        let oldest = inbox.try_take();
         drop(inbox);
         if let Some(item) = oldest
             && item.fail(&Failure::Full)
@@ -248,7 +289,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         loop {
             let mut inbox = lock(&self.inbox);
             inbox.rx.close();
-            let item = inbox.front.take().or_else(|| inbox.rx.try_recv().ok());
+            let item = inbox.try_take();
             drop(inbox);
             let Some(item) = item else { return };
             if item.fail(&Failure::Stopped(why.clone())) {
@@ -319,7 +360,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         ActorHealth {
             name: self.name.clone(),
             state: self.state.borrow().clone(),
-            mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + usize::from(lock(&self.inbox).front.is_some()),
+            mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).front.len(),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
     }
@@ -364,9 +405,16 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         }
         loop {
             let mut inbox = lock(&self.inbox);
-            let Some(item) = inbox.front.take().or_else(|| inbox.rx.try_recv().ok()) else { return };
+            if inbox.oldest.saturating_add(self.ask_limit) > now {
+                return;
+            }
+            let Some(item) = inbox.try_take() else {
+                inbox.oldest = now;
+                return;
+            };
+            inbox.oldest = item.times().sent;
             if !item.times().expired(now) {
-                inbox.front = Some(item);
+                inbox.front.push_front(item);
                 return;
             }
             drop(inbox);

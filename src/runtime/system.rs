@@ -74,7 +74,6 @@ impl Builder {
     pub fn start(self) -> io::Result<Runtime> {
         panics::install();
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
-        let (end_tx, control_ended) = watch::channel(false);
         let control = std::thread::Builder::new().name(format!("{}-control", self.name)).spawn(move || {
             let runner = System::new();
             // The receiver waits below for as long as this thread lives.
@@ -82,20 +81,18 @@ impl Builder {
             if let Err(e) = runner.run() {
                 log::error!("the control thread of the actor runtime failed: {e}");
             }
-            end_tx.send_replace(true);
         })?;
         let (system, handle) = rx.recv().map_err(io::Error::other)?;
         let home = Home::start(0, &system)?;
         let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
         let watchdog = Watchdog::start(&core, self.watchdog)?;
-        let threads = Threads { control, control_ended, watchdog };
+        let threads = Threads { control, watchdog };
         Ok(Runtime { inner: Arc::new(Inner { core, threads: Mutex::new(Some(threads)), report: Mutex::new(None) }) })
     }
 }
 
 struct Threads {
     control: JoinHandle<()>,
-    control_ended: watch::Receiver<bool>,
     watchdog: Watchdog,
 }
 
@@ -209,7 +206,7 @@ impl Runtime {
         for hosted in core.actors().into_iter().rev() {
             hosted.drain();
             let limit = hosted.stop_limit().min(deadline.saturating_duration_since(Instant::now()));
-            if wait_stopped(&*hosted, limit).await {
+            if wait_stopped(core, &*hosted, limit).await {
                 report.drained.push(hosted.name().clone());
             } else {
                 hosted.end(StopReason::TimedOut);
@@ -232,33 +229,27 @@ impl Threads {
         let left = || deadline.saturating_duration_since(Instant::now()).max(JOIN_GRACE);
         let mut leaked = Vec::new();
         self.watchdog.stop();
+        // The watchdog may be in the middle of a re-homing: it must be gone before the threads are counted.
+        if core.within(left(), self.watchdog.ended().wait_for(|e| *e)).await.is_some() {
+            self.watchdog.join();
+        } else {
+            leaked.push(format!("{}-watchdog", core.name));
+        }
         let mut homes = std::mem::take(&mut *lock(&core.retired));
         homes.push(lock(&core.home).clone());
-        for home in homes {
+        for home in &homes {
             home.arbiter().stop();
-            // An error means that the sender, and so the thread, is gone.
-            let _ = tokio::time::timeout(left(), home.ended().wait_for(|e| *e)).await;
+        }
+        for home in homes {
+            // An error of the channel means that the sender, and so the thread, is gone.
+            core.within(left(), home.ended().wait_for(|e| *e)).await;
             if !home.join() {
                 leaked.push(home.label());
             }
         }
         core.system.stop();
-        let mut control_ended = self.control_ended;
-        match tokio::time::timeout(left(), control_ended.wait_for(|e| *e)).await {
-            Ok(_) => {
-                // It has signalled its end; its panic, if any, has been logged by the hook.
-                let _ = self.control.join();
-            }
-            Err(_) => leaked.push(format!("{}-control", core.name)),
-        }
-        while !self.watchdog.is_finished() && Instant::now() < deadline {
-            tokio::task::yield_now().await;
-        }
-        if self.watchdog.is_finished() {
-            self.watchdog.join();
-        } else {
-            leaked.push(format!("{}-watchdog", core.name));
-        }
+        // Blocks for microseconds: the control thread runs nobody's code but actix's. Its panic would have been logged.
+        let _ = self.control.join();
         leaked
     }
 }

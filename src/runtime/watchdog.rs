@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use super::{
     core::{Core, lock},
     home::Home,
@@ -36,6 +38,7 @@ pub(crate) struct Settings {
 
 pub(crate) struct Watchdog {
     stop: Arc<AtomicBool>,
+    ended: watch::Receiver<bool>,
     thread: JoinHandle<()>,
 }
 
@@ -43,10 +46,12 @@ impl Watchdog {
     pub(crate) fn start(core: &Arc<Core>, settings: Settings) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (weak, stop2, tick) = (Arc::downgrade(core), stop.clone(), core.tick);
-        let thread = thread::Builder::new()
-            .name(format!("{}-watchdog", core.name))
-            .spawn(move || run(&weak, &stop2, tick, settings))?;
-        Ok(Self { stop, thread })
+        let (end_tx, ended) = watch::channel(false);
+        let thread = thread::Builder::new().name(format!("{}-watchdog", core.name)).spawn(move || {
+            run(&weak, &stop2, tick, settings);
+            end_tx.send_replace(true);
+        })?;
+        Ok(Self { stop, ended, thread })
     }
 
     pub(crate) fn stop(&self) {
@@ -54,8 +59,8 @@ impl Watchdog {
         self.thread.thread().unpark();
     }
 
-    pub(crate) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.clone()
     }
 
     pub(crate) fn join(self) {
