@@ -4,6 +4,7 @@
 //! `start` makes, `stop` ends, and says so when it does not end in time.
 use crate::{
     config::{Config, Token, TokenError},
+    db::{self, Store},
     http::{AppState, Auth, Bound, Limits, Options, Server},
     runtime::Runtime,
     telemetry,
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The token file can't be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The store's options make no sense.
+    #[error("cannot start the store: {0}")]
+    Store(#[from] db::StartError),
     /// The actor thread can't be started.
     #[error("cannot start the actor thread: {0}")]
     Runtime(io::Error),
@@ -68,11 +72,13 @@ impl App {
             Bound::new(config.listen).map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = bound.address();
         let token = Token::find(&config)?;
+        let store = Store::start(store_options(&config))?;
         let runtime = Runtime::builder().name("tieout").start().map_err(StartError::Runtime)?;
         let state = AppState {
             auth: Arc::new(Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0)),
             transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
             config: Arc::new(http_options(&config)),
+            store,
             runtime,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -117,8 +123,19 @@ impl App {
         if !report.clean() {
             log::error!("actors did not end in time actors={:?} threads={:?}", report.timed_out, report.leaked_threads);
         }
+        if timeout_at(deadline, self.state.store.stop()).await.is_err() {
+            log::error!("the store did not close in time");
+            return false;
+        }
         tasks_ended && cut_off == 0 && report.clean()
     }
+}
+
+/// The database file inside the data directory.
+const DATABASE: &str = "tieout.sqlite";
+
+fn store_options(config: &Config) -> db::Options {
+    db::Options { open_jobs: config.max_open_jobs, ..db::Options::sqlite(config.data_dir.join(DATABASE)) }
 }
 
 fn http_options(config: &Config) -> Options {

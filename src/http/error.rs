@@ -24,6 +24,12 @@ pub struct ApiError {
     cause: Option<String>,
 }
 
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.cause.as_ref().unwrap_or(&self.detail))
+    }
+}
+
 /// What a handler answers.
 pub type ApiResult<T> = Result<T, ApiError>;
 
@@ -154,11 +160,9 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound => Self::not_found("there is no such thing, or it was deleted"),
             StoreError::Conflict(text) => Self::conflict(text),
             StoreError::Invalid(text) => Self::invalid(text),
-            StoreError::LimitExceeded { limit, max } => Self::limit(
-                StatusCode::TOO_MANY_REQUESTS,
-                limit,
-                format!("the limit {limit} of {max} is reached"),
-            ),
+            StoreError::LimitExceeded { limit, max } => {
+                Self::limit(StatusCode::TOO_MANY_REQUESTS, limit, format!("the limit {limit} of {max} is reached"))
+            }
             StoreError::Fenced => Self::conflict("the job was taken over; ask again for its state"),
             StoreError::Internal(text) => Self::internal(text),
         }

@@ -3,16 +3,22 @@
 //! A request's way: [`listener`] accepts its connection, [`pipeline`] admits it ([`auth`]), [`router`] finds its handler
 //! in [`routes`], [`error`] turns what went wrong into an answer.
 mod auth;
+mod commit;
 mod console;
 pub(crate) mod error;
+mod export;
+mod extract;
 mod listener;
 mod options;
 mod pipeline;
+mod position;
 mod request_id;
 mod router;
 mod routes;
 mod server;
 mod state;
+mod transfers;
+mod upload;
 
 pub use auth::Auth;
 pub use options::{Limits, Options};

@@ -3,7 +3,7 @@
 //! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
 use super::{auth::Auth, options::Options};
-use crate::runtime::Runtime;
+use crate::{db::Store, runtime::Runtime};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -13,6 +13,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct AppState {
     /// What the HTTP layer was told at start.
     pub config: Arc<Options>,
+    /// The store.
+    pub store: Store,
     /// The actors' runtime.
     pub runtime: Runtime,
     /// The rules of the door.

@@ -3,6 +3,7 @@
 //! Both read what others have published and do no I/O, so they can't hang on what they report. Easy to get wrong: an
 //! actor that restarts is not a reason to take the server out of traffic; a stuck or dead thread is.
 use crate::{
+    db::store::Status,
     http::state::AppState,
     runtime::{Health, State as ActorState},
 };
@@ -20,10 +21,11 @@ pub(in crate::http) async fn health(State(app): State<AppState>) -> Json<Value> 
 
 pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResponse {
     let runtime = app.runtime.health();
+    let store = app.store.status().borrow().clone();
     let thread_ok = runtime.thread_alive && runtime.stalled.is_none();
     let status = if app.shutdown.is_cancelled() {
         "draining"
-    } else if !thread_ok {
+    } else if !thread_ok || !store.is_ready() {
         "unavailable"
     } else if !runtime.ok() {
         "degraded"
@@ -31,8 +33,23 @@ pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResp
         "ready"
     };
     let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "status": status, "checks": { "actors": actors(&runtime) } });
+    let body = json!({ "status": status, "checks": { "store": store_check(&store), "actors": actors(&runtime) } });
     (code, Json(body))
+}
+
+fn store_check(status: &Status) -> Value {
+    let state = match status {
+        Status::Connecting => "connecting",
+        Status::Migrating => "migrating",
+        Status::Ready => "ready",
+        Status::Down { .. } => "down",
+        Status::MigrationFailed { .. } => "migration_failed",
+        Status::Stopped => "stopped",
+    };
+    match status.reason() {
+        None => json!({ "state": state }),
+        Some(reason) => json!({ "state": state, "reason": reason }),
+    }
 }
 
 fn actors(health: &Health) -> Value {

@@ -116,6 +116,13 @@ pub(super) async fn profiled(app: &AppState, project: ProjectId, id: SourceId) -
         .map_err(|error| ApiError::internal(format!("the stored profile of source {id}: {error}")))
 }
 
+/// The column names of a source, in file order.
+pub(super) async fn column_names(app: &AppState, id: SourceId) -> ApiResult<Vec<String>> {
+    let columns = sources::get(&app.store, id).await?.columns;
+    let listed = columns.get("columns").unwrap_or(&columns).as_array().cloned().unwrap_or_default();
+    Ok(listed.iter().filter_map(|column| column["name"].as_str().map(str::to_owned)).collect())
+}
+
 /// A source as the API shows it: the profile's columns without the sketches that only the engine reads.
 fn shown(source: &Source) -> ApiResult<Value> {
     let mut value = json!({

@@ -34,7 +34,11 @@ pub(in crate::http) struct Received {
 }
 
 /// Reads the whole body. `filename` is what a raw body is called.
-pub(in crate::http) async fn receive(app: &AppState, request: Request, filename: Option<String>) -> ApiResult<Received> {
+pub(in crate::http) async fn receive(
+    app: &AppState,
+    request: Request,
+    filename: Option<String>,
+) -> ApiResult<Received> {
     let max = app.config.limits.max_upload_bytes;
     let multipart = is_multipart(request.headers());
     let allowed = if multipart { max + MULTIPART_OVERHEAD } else { max };
