@@ -3,10 +3,14 @@
 //! Leaves every part to itself. Easy to get wrong: a part that is not stopped here is a leak at shutdown; whatever
 //! `start` makes, `stop` ends, and says so when it does not end in time.
 use crate::{
-    config::{Config, Token, TokenError},
+    actors::{
+        hub,
+        realtime::{self, Realtime},
+    },
+    config::{Config, RealtimeMode, Token, TokenError},
     db::{self, Store},
     http::{AppState, Auth, Bound, Limits, Options, Server},
-    runtime::Runtime,
+    runtime::{self, Runtime},
     telemetry,
 };
 use std::{
@@ -41,6 +45,9 @@ pub enum StartError {
     /// The actor thread can't be started.
     #[error("cannot start the actor thread: {0}")]
     Runtime(io::Error),
+    /// An actor did not start.
+    #[error("cannot start an actor: {0}")]
+    Actor(#[from] runtime::StartError),
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -74,12 +81,15 @@ impl App {
         let token = Token::find(&config)?;
         let store = Store::start(store_options(&config))?;
         let runtime = Runtime::builder().name("tieout").start().map_err(StartError::Runtime)?;
+        let realtime =
+            Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config)).await?;
         let state = AppState {
             auth: Arc::new(Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0)),
             transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
             config: Arc::new(http_options(&config)),
             store,
             runtime,
+            realtime,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
             started: Instant::now(),
@@ -110,6 +120,10 @@ impl App {
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         // From here on `/api/ready` says draining and no socket is opened.
         self.state.shutdown.cancel();
+        let sockets = self.state.realtime.drain(left() / 2).await;
+        if sockets > 0 {
+            log::warn!("sockets were still open at the deadline count={sockets}");
+        }
         let cut_off = self.server.stop(left() / 2).await;
         if cut_off > 0 {
             log::warn!("connections were cut off at the deadline count={cut_off}");
@@ -127,7 +141,7 @@ impl App {
             log::error!("the store did not close in time");
             return false;
         }
-        tasks_ended && cut_off == 0 && report.clean()
+        tasks_ended && sockets == 0 && cut_off == 0 && report.clean()
     }
 }
 
@@ -136,6 +150,19 @@ const DATABASE: &str = "tieout.sqlite";
 
 fn store_options(config: &Config) -> db::Options {
     db::Options { open_jobs: config.max_open_jobs, ..db::Options::sqlite(config.data_dir.join(DATABASE)) }
+}
+
+fn mode(mode: RealtimeMode) -> realtime::Mode {
+    match mode {
+        RealtimeMode::On => realtime::Mode::On,
+        RealtimeMode::Lazy => realtime::Mode::Lazy,
+        RealtimeMode::Off => realtime::Mode::Off,
+    }
+}
+
+fn realtime_options(config: &Config) -> realtime::Options {
+    let limits = hub::Limits { sockets: config.max_sockets as usize, ..hub::Limits::default() };
+    realtime::Options { workers: config.workers.0, limits }
 }
 
 fn http_options(config: &Config) -> Options {

@@ -2,6 +2,7 @@
 //!
 //! Easy to get wrong: `tieout` alone, and `tieout --listen …`, mean `tieout serve …`.
 use super::{healthcheck, reconcile, serve};
+use crate::config::Overrides;
 use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -34,29 +35,29 @@ pub struct Arguments {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Serve the page, the API and live updates (the default)
-    Serve(serve::Arguments),
+    Serve(serve::ServeArgs),
     /// Reconcile two CSV files here and now, without a server
     Reconcile(reconcile::ReconcileArgs),
     /// Ask a running server whether it is alive; exits 0 or 1
-    Healthcheck(healthcheck::Arguments),
+    Healthcheck(healthcheck::HealthcheckArgs),
 }
 
 impl Arguments {
     /// The command to run.
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Serve(self.serve.0))
+        self.command.unwrap_or(Command::Serve(serve::ServeArgs { settings: self.serve.0 }))
     }
 }
 
-/// As `serve::Arguments`, left out of the top-level help, which would drown in it.
+/// The settings, left out of the top-level help, which would drown in it.
 #[derive(Debug)]
-struct HiddenServe(serve::Arguments);
+struct HiddenServe(Overrides);
 
 impl clap::Args for HiddenServe {
     fn augment_args(command: clap::Command) -> clap::Command {
         let known: Vec<_> = command.get_arguments().map(|argument| argument.get_id().clone()).collect();
         let hide = |argument: clap::Arg| if known.contains(argument.get_id()) { argument } else { argument.hide(true) };
-        serve::Arguments::augment_args(command).mut_args(hide)
+        Overrides::augment_args(command).mut_args(hide)
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -66,10 +67,29 @@ impl clap::Args for HiddenServe {
 
 impl clap::FromArgMatches for HiddenServe {
     fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
-        serve::Arguments::from_arg_matches(matches).map(Self)
+        Overrides::from_arg_matches(matches).map(Self)
     }
 
     fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
         self.0.update_from_arg_matches(matches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_settings_work_without_a_command() {
+        Arguments::command().debug_assert();
+        for words in [&["tieout", "--max-rows", "7"][..], &["tieout", "serve", "--max-rows", "7"][..]] {
+            let Command::Serve(serve) = Arguments::try_parse_from(words).unwrap().into_command() else {
+                panic!("{words:?} should serve")
+            };
+            assert_eq!(serve.settings.values["max_rows"], "7");
+        }
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.contains("reconcile") && !help.contains("--max-rows"), "{help}");
     }
 }

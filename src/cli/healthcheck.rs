@@ -17,7 +17,7 @@ const MAX_ANSWER: u64 = 64 * 1024;
 
 /// Whom to ask.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub struct HealthcheckArgs {
     /// Full address to ask, such as http://127.0.0.1:2000/api/ready; by default the health of the server that TIEOUT_LISTEN
     /// describes
     #[arg(long)]
@@ -25,7 +25,7 @@ pub struct Arguments {
 }
 
 /// 0 when the answer is 200, else 1 and the reason on standard error.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub fn run(arguments: &HealthcheckArgs) -> ExitCode {
     match target(arguments.url.as_deref())
         .and_then(|(address, path)| ask(&address, &path).map_err(|e| format!("{address}{path}: {e}")))
     {

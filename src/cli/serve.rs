@@ -11,13 +11,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The settings given on the command line.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub struct ServeArgs {
+    /// Any of them.
     #[command(flatten)]
-    settings: Overrides,
+    pub settings: Overrides,
 }
 
 /// Serves until a signal arrives. 0 after an orderly end, 1 when the server could not start, 2 for bad settings.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub fn run(arguments: &ServeArgs) -> ExitCode {
     let config = match Config::load(&arguments.settings) {
         Ok(config) => config,
         Err(error) => return fail(2, &error),

@@ -15,8 +15,12 @@ impl AppState {
         &self,
         change: impl Future<Output = Result<Committed<T>, StoreError>> + Send + 'static,
     ) -> ApiResult<T> {
+        let realtime = self.realtime.clone();
         let task = self.tracker.spawn(async move {
             let committed = change.await?;
+            if let Some(event) = committed.event {
+                realtime.publish(event);
+            }
             Ok::<_, StoreError>(committed.value)
         });
         match task.await {

@@ -5,14 +5,14 @@
 use super::{
     console,
     error::ApiError,
-    routes::{export, health, jobs, metrics, projects, results, rules, sources},
+    routes::{claims, export, health, jobs, metrics, projects, results, rules, sources},
     state::AppState,
 };
 use axum::{
     Router,
     extract::{DefaultBodyLimit, OriginalUri, Request},
     response::IntoResponse,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http::StatusCode;
 
@@ -27,6 +27,8 @@ pub(super) fn routes(state: AppState) -> Router {
         .route("/api/v1/projects/{id}/sources", get(sources::list).post(sources::upload))
         .route("/api/v1/projects/{id}/suggested-rules", get(rules::suggest))
         .route("/api/v1/projects/{id}/jobs", get(jobs::list).post(jobs::create))
+        .route("/api/v1/projects/{id}/claims", post(claims::claim))
+        .route("/api/v1/projects/{id}/claims/{entity_id}", delete(claims::release))
         .route("/api/v1/sources/{id}", get(sources::get).delete(sources::delete))
         .route("/api/v1/jobs/{id}", get(jobs::get).delete(jobs::delete))
         .route("/api/v1/jobs/{id}/start", post(jobs::start))

@@ -3,6 +3,7 @@
 //! Both read what others have published and do no I/O, so they can't hang on what they report. Easy to get wrong: an
 //! actor that restarts is not a reason to take the server out of traffic; a stuck or dead thread is.
 use crate::{
+    actors::realtime::{Mode, RealtimeHealth},
     db::store::Status,
     http::state::AppState,
     runtime::{Health, State as ActorState},
@@ -22,18 +23,24 @@ pub(in crate::http) async fn health(State(app): State<AppState>) -> Json<Value> 
 pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResponse {
     let runtime = app.runtime.health();
     let store = app.store.status().borrow().clone();
+    let realtime = app.realtime.health();
     let thread_ok = runtime.thread_alive && runtime.stalled.is_none();
     let status = if app.shutdown.is_cancelled() {
         "draining"
     } else if !thread_ok || !store.is_ready() {
         "unavailable"
-    } else if !runtime.ok() {
+    } else if !runtime.ok() || !realtime.ok() {
         "degraded"
     } else {
         "ready"
     };
     let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "status": status, "checks": { "store": store_check(&store), "actors": actors(&runtime) } });
+    let checks = json!({
+        "store": store_check(&store),
+        "actors": actors(&runtime),
+        "realtime": realtime_check(&realtime),
+    });
+    let body = json!({ "status": status, "checks": checks });
     (code, Json(body))
 }
 
@@ -50,6 +57,22 @@ fn store_check(status: &Status) -> Value {
         None => json!({ "state": state }),
         Some(reason) => json!({ "state": state, "reason": reason }),
     }
+}
+
+fn realtime_check(health: &RealtimeHealth) -> Value {
+    let state = match (&health.hub, health.mode) {
+        _ if health.draining => "draining",
+        (Some(state), _) => state_word(state),
+        (None, Mode::On) => "starting",
+        (None, Mode::Lazy) => "not_started",
+        (None, Mode::Off) => "off",
+    };
+    json!({
+        "state": state,
+        "mode": health.mode.to_string(),
+        "connections": health.connections,
+        "queued_bytes": health.queued_bytes,
+    })
 }
 
 fn actors(health: &Health) -> Value {

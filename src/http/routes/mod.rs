@@ -1,4 +1,5 @@
 //! The handlers, one file per noun. Each takes a `Principal` and asks `authorise`; the health checks take none.
+pub(super) mod claims;
 pub(super) mod export;
 pub(super) mod health;
 pub(super) mod jobs;
