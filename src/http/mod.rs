@@ -19,6 +19,7 @@ mod server;
 mod state;
 mod transfers;
 mod upload;
+pub mod ws;
 
 pub use auth::Auth;
 pub use options::{Limits, Options};

@@ -5,7 +5,7 @@
 use super::{
     console,
     error::ApiError,
-    routes::{claims, export, health, jobs, metrics, projects, results, rules, sources},
+    routes::{claims, export, health, jobs, metrics, projects, results, rules, sources, ws},
     state::AppState,
 };
 use axum::{
@@ -21,6 +21,7 @@ pub(super) fn routes(state: AppState) -> Router {
     let mut router = Router::new()
         .route("/api/health", get(health::health))
         .route("/api/ready", get(health::ready))
+        .route("/ws", get(ws::open))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/projects", get(projects::list).post(projects::create))
         .route("/api/v1/projects/{id}", get(projects::get).patch(projects::rename).delete(projects::delete))

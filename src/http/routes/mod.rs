@@ -8,3 +8,4 @@ pub(super) mod projects;
 pub(super) mod results;
 pub(super) mod rules;
 pub(super) mod sources;
+pub(super) mod ws;
