@@ -93,7 +93,8 @@ where
 enum Slot<M: Message> {
     Queued(M),
     Running,
-    Done(Result<M::Result, AskError<M>>),
+    /// Boxed, because errors are large and the slot is moved about.
+    Done(Result<M::Result, Box<AskError<M>>>),
     /// The outcome was taken, or the asker is gone.
     Gone,
 }
@@ -125,7 +126,7 @@ impl<M: Message> AskCell<M> {
         if let Slot::Done(_) = inner.slot
             && let Slot::Done(outcome) = mem::replace(&mut inner.slot, Slot::Gone)
         {
-            return Poll::Ready(outcome);
+            return Poll::Ready(outcome.map_err(|e| *e));
         }
         if !inner.asker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             inner.asker = Some(cx.waker().clone());
@@ -215,9 +216,9 @@ where
         self.settle(|slot| match slot {
             Slot::Queued(msg) => {
                 was_waiting = true;
-                Slot::Done(Err(undelivered(msg, failure)))
+                Slot::Done(Err(Box::new(undelivered(msg, failure))))
             }
-            Slot::Running => Slot::Done(Err(unfinished(failure))),
+            Slot::Running => Slot::Done(Err(Box::new(unfinished(failure)))),
             done => done,
         });
         was_waiting
