@@ -135,6 +135,21 @@ async function json(method, path, options) {
 }
 
 const V1 = "/api/v1";
+/** Most pages of one list that are read at once. */
+const MAX_PAGES = 20;
+
+/** Every item of a paged list, newest first. */
+async function all(path) {
+  const items = [];
+  let after = null;
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const got = await json("GET", path, { query: { after } });
+    items.push(...got.items);
+    after = got.next;
+    if (!after) break;
+  }
+  return items.sort((a, b) => b.created_at_ms - a.created_at_ms);
+}
 
 export const health = () => json("GET", "/api/health");
 /** Never throws for 503: an unready server describes itself in the body. */
@@ -149,11 +164,11 @@ export const getProject = (id) => json("GET", `${V1}/projects/${id}`);
 export const renameProject = (id, name) => json("PATCH", `${V1}/projects/${id}`, { body: { name } });
 export const deleteProject = (id) => json("DELETE", `${V1}/projects/${id}`);
 
-export const listSources = (project) => json("GET", `${V1}/projects/${project}/sources`);
+export const listSources = (project) => all(`${V1}/projects/${project}/sources`);
 export const getSource = (id) => json("GET", `${V1}/sources/${id}`);
 export const suggestedRules = (project, query, signal) => json("GET", `${V1}/projects/${project}/suggested-rules`, { query, signal });
 
-export const listJobs = (project) => json("GET", `${V1}/projects/${project}/jobs`);
+export const listJobs = (project) => all(`${V1}/projects/${project}/jobs`);
 export const createJob = (project, body) => json("POST", `${V1}/projects/${project}/jobs`, { body });
 export const getJob = (id) => json("GET", `${V1}/jobs/${id}`);
 export const startJob = (id) => json("POST", `${V1}/jobs/${id}/start`);

@@ -73,7 +73,7 @@ live.addEventListener("presence", ({ detail }) => {
 });
 
 live.addEventListener("message", ({ detail }) => {
-  if (detail.kind === "Notification") toast(detail.body.message ?? detail.body.title ?? "Notification", { detail: detail.body.detail ?? null });
+  if (detail.kind === "Notification") toast(detail.body.message, { tone: detail.body.level === "error" ? "bad" : "info" });
   current?.onMessage?.(detail.kind, detail.body);
 });
 live.addEventListener("resync", () => current?.onResync?.());

@@ -92,6 +92,13 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** Runs `redraw`, which replaces what is inside `node`, and puts the focus back on the element of the same id, or on the first control. */
+export function keepFocus(node, redraw) {
+  const had = node.contains(document.activeElement) ? document.activeElement.id : null;
+  redraw();
+  if (had !== null) (document.getElementById(had) ?? node.querySelector("a, button, select"))?.focus({ preventScroll: true });
+}
+
 /** Says `text` to a screen reader without moving the focus. */
 export function announce(text) {
   const region = document.getElementById("announce");

@@ -7,6 +7,7 @@ const BACKOFF_MAX_MS = 20_000;
 const SILENCE_MS = 30_000;
 const ANSWER_MS = 10_000;
 const REQUEST_MS = 10_000;
+const RETRY_JOIN_MS = 1000;
 
 /** What the indicator shows: connecting, online, waiting, draining, refused, off. */
 export class Live extends EventTarget {
@@ -66,7 +67,10 @@ export class Live extends EventTarget {
     this.#position = null;
     this.#joined = false;
     this.#presence(0);
-    if (this.#authed) this.#request("LeaveProject", { project_id: project }).catch(() => {});
+    if (!this.#authed) return;
+    // Nobody waits for the answer, and a lost one changes nothing: the room forgets a closed connection by itself.
+    this.#request("LeaveProject", { project_id: project }).catch(() => {});
+    this.#set("online");
   }
 
   /** Connects now, whatever the backoff says. */
@@ -148,6 +152,7 @@ export class Live extends EventTarget {
       if (this.#project !== project || !this.#socket) return;
       if (error.code === "AUTH_ERROR") this.#drop(4401);
       else if (error.code === "NOT_FOUND" || error.code === "FORBIDDEN") this.#set("refused", error.message);
+      else if (error.retryable) setTimeout(() => this.#project === project && this.#authed && !this.#joined && this.#sendJoin(), error.retry_after_ms ?? RETRY_JOIN_MS);
       else this.#socket.close(4000);
     }
   }

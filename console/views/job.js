@@ -2,7 +2,7 @@
 // Progress comes over the WebSocket; while that is silent the same numbers are polled, so the page never stands still.
 
 import * as api from "../api.js";
-import { announce, confirmDialog, fill, h, icon, problemBox, toast, toastProblem } from "../dom.js";
+import { announce, confirmDialog, fill, h, icon, keepFocus, problemBox, toast, toastProblem } from "../dom.js";
 import { count, duration, isTerminal, jobState, PHASE_NAME, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
 import { resultsPanel } from "./results.js";
 import { describeRules } from "./rules.js";
@@ -12,7 +12,9 @@ const TICK_MS = 1000;
 const ANNOUNCE_EVERY = 0.25;
 
 export async function jobView({ args: [projectId, jobId], query, live, go }) {
-  let [job, project] = await Promise.all([api.getJob(jobId), api.getProject(projectId)]);
+  // The project first: what happens after its position is told again by the room, so the job may be newer but never older.
+  const project = await api.getProject(projectId);
+  let job = await api.getJob(jobId);
   const [left, right] = await Promise.all([api.getSource(job.left_source_id), api.getSource(job.right_source_id)]);
   let progress = job;
   let heard = Date.now();
@@ -42,11 +44,11 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     const took = job.finished_at_ms && job.started_at_ms ? (job.finished_at_ms - job.started_at_ms) / 1000 : null;
     facts.textContent = [when(job.started_at_ms ?? job.created_at_ms), took !== null && `took ${duration(took)}`, job.attempt > 1 && `attempt ${job.attempt}`].filter(Boolean).join("  ·  ");
     facts.title = `Job ${job.id}`;
-    fill(actions,
+    keepFocus(actions, () => fill(actions,
       job.state === "created" && button("Start", "play", "primary", () => act(api.startJob), "start"),
       !isTerminal(job.state) && job.state !== "created" && button(job.state === "cancelling" ? "Cancelling…" : "Cancel", "stop", "danger-ghost", () => act(api.cancelJob), "cancel", job.state === "cancelling"),
       isTerminal(job.state) && button("Run again", "refresh", "", () => go(`#/projects/${projectId}?from=${jobId}`), "again"),
-      (isTerminal(job.state) || job.state === "created") && button("Delete", "trash", "danger-ghost", remove, "delete"));
+      (isTerminal(job.state) || job.state === "created") && button("Delete", "trash", "danger-ghost", remove, "delete")));
   }
 
   const button = (text, glyph, tone, onclick, id, disabled = false) => h("button", { class: `btn small ${tone}`, type: "button", id, onclick, disabled }, icon(glyph), text);
@@ -81,7 +83,7 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     if (!stage.contains(meter.node)) fill(stage, meter.node);
     meter.update(progress);
     const part = progress.total ? progress.done / progress.total : 0;
-    const phase = progress.phase ?? progress.state;
+    const phase = progress.phase || progress.state;
     if (phase !== announced.phase || part >= announced.part + ANNOUNCE_EVERY) {
       announced = { phase, part };
       announce(`${PHASE_TEXT[phase] ?? phase}, ${percent(part, 0)}`);
@@ -188,8 +190,8 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
 function progressCard() {
   const title = h("h2", { id: "phase" });
   const share = h("span", { class: "progress-share num" });
-  const segments = PHASES.map((phase) => h("li", { "data-phase": phase }, h("span", { class: "segment" }, h("span")), h("span", { class: "segment-name" }, PHASE_NAME[phase])));
-  const bar = h("ol", { class: "segments", role: "progressbar", "aria-label": "Progress of this run", "aria-valuemin": "0", "aria-valuemax": "100" }, segments);
+  const segments = PHASES.map((phase) => h("span", { "data-phase": phase }, h("span", { class: "segment" }, h("span")), h("span", { class: "segment-name" }, PHASE_NAME[phase])));
+  const bar = h("div", { class: "segments", role: "progressbar", "aria-label": "Progress of this run", "aria-valuemin": "0", "aria-valuemax": "100" }, segments);
   const tile = (label, id) => {
     const value = h("dd", { id, class: "num" }, "–");
     return { value, node: h("div", null, h("dt", null, label), value) };
@@ -203,13 +205,13 @@ function progressCard() {
   return {
     node,
     update({ state, phase, done, total, matches: found, rows_per_second: speed, eta_seconds: seconds }) {
-      const at = PHASES.indexOf(phase ?? state);
+      const at = PHASES.indexOf(phase || state);
       const part = total ? Math.min(1, done / total) : 0;
       segments.forEach((segment, i) => {
         segment.className = i < at ? "done" : i === at ? "now" : "";
         segment.style.setProperty("--part", i < at ? 1 : i === at ? part : 0);
       });
-      const text = PHASE_TEXT[state === "cancelling" ? state : phase ?? state] ?? state;
+      const text = PHASE_TEXT[state === "cancelling" ? state : phase || state] ?? state;
       title.textContent = text;
       share.textContent = at >= 0 && total ? percent(part, 0) : "";
       const overall = at < 0 ? 0 : Math.round(((at + part) / PHASES.length) * 100);
@@ -235,13 +237,14 @@ function summary(job, show) {
   const badRows = c.errors ?? 0;
   const tiles = [
     { list: "matched", label: "Matched", value: c.matched, tone: "good", glyph: "checkCircle", note: "pairs that agree" },
-    { list: "review", label: "To review", value: c.review, tone: "warn", glyph: "eye", note: "likely, worth a look" },
+    { list: "review", label: "To review", value: c.review, tone: "warn", glyph: "eye", note: "of the matched, worth a look" },
     { list: "discrepancy", label: "Discrepancies", value: c.discrepancy, tone: "bad", glyph: "notEqual", note: "paired, but different" },
     { list: "unmatched_left", label: "Unmatched left", value: c.unmatched_left, tone: "left", glyph: "left", note: share(c.unmatched_left, c.left, "left") },
     { list: "unmatched_right", label: "Unmatched right", value: c.unmatched_right, tone: "right", glyph: "right", note: share(c.unmatched_right, c.right, "right") },
     { list: "errors", label: "Bad rows", value: badRows, tone: badRows ? "warn" : "neutral", glyph: "alert", note: badRows ? "left out of the run" : "every row was read" },
   ];
-  const parts = tiles.slice(0, 5).filter((t) => t.value > 0);
+  // Matches to review are matches too; in the bar they are one part of the whole, not counted twice.
+  const parts = tiles.slice(0, 5).map((t) => (t.list === "matched" ? { ...t, value: (c.matched ?? 0) - (c.review ?? 0) } : t)).filter((t) => t.value > 0);
   return h("section", { class: "summary", "aria-label": "Summary" },
     h("div", { class: "tiles" }, tiles.map((t) => h("button", { class: `tile ${t.tone}`, type: "button", "data-tile": t.list, onclick: () => show(t.list) },
       h("span", { class: "tile-label" }, icon(t.glyph), t.label),

@@ -1,13 +1,16 @@
 // One project: the two files, the suggested rules, Start, and the runs so far.
 
 import * as api from "../api.js";
-import { confirmDialog, dialog, fill, h, icon, problemBox, toastProblem } from "../dom.js";
+import { confirmDialog, dialog, fill, h, icon, keepFocus, problemBox, toastProblem } from "../dom.js";
 import { ago, count, duration, isTerminal, jobState, percent, when } from "../format.js";
 import { rulesPanel } from "./rules.js";
 import { columnsOf, sourcePanel } from "./sources.js";
 
 export async function projectView({ args: [id], query, live, go, setCrumbs, setTitle }) {
-  let [project, sources, jobs] = await Promise.all([api.getProject(id), listAll(api.listSources, id), listAll(api.listJobs, id)]);
+  // The project first: what happens after its position is told again by the room, so the lists may be newer but never older.
+  let project = await api.getProject(id);
+  let [sources, jobs] = await Promise.all([api.listSources(id), api.listJobs(id)]);
+  const { position } = project;
   let left = null;
   let right = null;
   let asked = null;
@@ -99,7 +102,8 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
   }
 
   const nameOf = (source) => sources.find((s) => s.id === source)?.filename ?? "file";
-  function showHistory() {
+  const showHistory = () => keepFocus(history, drawHistory);
+  function drawHistory() {
     if (jobs.length === 0) {
       fill(history, h("header", { class: "card-head" }, h("h2", null, "Runs")),
         h("div", { class: "empty" }, h("span", { class: "empty-icon" }, icon("clock")), h("p", null, "No run yet."), h("p", { class: "muted small" }, "Each run stays here with its rules and results.")));
@@ -110,7 +114,7 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
         const state = jobState(job.state);
         const c = job.counts;
         const done = job.state === "completed" && c;
-        return h("li", null, h("a", { class: "run", href: `#/projects/${id}/jobs/${job.id}` },
+        return h("li", null, h("a", { class: "run", id: `run-${job.id}`, href: `#/projects/${id}/jobs/${job.id}` },
           h("span", { class: `badge ${state.tone}` }, icon(state.icon), state.text),
           h("span", { class: "run-files" }, h("span", null, nameOf(job.left_source_id)), icon("swap"), h("span", null, nameOf(job.right_source_id))),
           h("span", { class: "run-counts num" }, done
@@ -123,11 +127,11 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
   }
 
   const reloadJobs = async () => {
-    jobs = await listAll(api.listJobs, id);
+    jobs = await api.listJobs(id);
     showHistory();
   };
   const reloadSources = async () => {
-    sources = await listAll(api.listSources, id);
+    sources = await api.listSources(id);
     panels.left.refresh();
     panels.right.refresh();
   };
@@ -193,7 +197,7 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
     suggest();
   }
 
-  live.join(id, project.position);
+  live.join(id, position);
   return {
     node,
     title: project.name,
@@ -224,7 +228,6 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
   };
 }
 
-const listAll = async (call, id) => (await call(id)).items.sort((a, b) => b.created_at_ms - a.created_at_ms);
 const firstUnique = (source) => (columnsOf(source).find((c) => c.unique) ?? columnsOf(source)[0])?.name;
 
 const stepHead = (number, title, text) => h("header", { class: "step-head" },

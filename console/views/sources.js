@@ -1,8 +1,8 @@
 // One side of a reconciliation: drop or choose a file, watch it upload, see what was understood of it, pick its id column.
 
 import * as api from "../api.js";
-import { fill, h, icon, problemBox, toast } from "../dom.js";
-import { bytes, count, percent, plural, words } from "../format.js";
+import { fill, h, icon, keepFocus, problemBox, toast } from "../dom.js";
+import { bytes, percent, plural, words } from "../format.js";
 
 const TYPE_ICON = { money: "money", number: "number", date: "date", text: "text", code: "code" };
 const DELIMITER = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe" };
@@ -71,14 +71,15 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
   function use(given, { quiet = false } = {}) {
     source = given ?? null;
     idColumn = null;
-    if (source) showSource();
-    else showEmpty();
+    keepFocus(node, () => (source ? showSource() : showEmpty()));
+    // The control that brought the file is gone; the next one in its place is where the keyboard goes on.
+    if (!quiet && document.activeElement === document.body) node.querySelector("select, button")?.focus({ preventScroll: true });
     if (!quiet) onChange(source);
   }
 
   function showSource() {
     const columns = columnsOf(source);
-    const facts = [source.rows !== null && source.rows !== undefined && plural(source.rows, "row"), bytes(source.bytes), formatText(source.format)].filter(Boolean);
+    const facts = [source.rows !== null && source.rows !== undefined && plural(source.rows, "row"), bytes(source.bytes), source.delimiter && `${DELIMITER[source.delimiter] ?? source.delimiter}-separated`, source.encoding].filter(Boolean);
     fill(body,
       head(h("button", { class: "btn ghost small", type: "button", id: `change-${side}`, onclick: () => use(null) }, "Change")),
       h("div", { class: "file-line" },
@@ -94,7 +95,7 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
           h("thead", null, h("tr", null, h("th", { scope: "col" }, "Column"), h("th", { scope: "col" }, "Type"), h("th", { scope: "col" }, "Sample"))),
           h("tbody", null, columns.map((c) => h("tr", null,
             h("th", { scope: "row" }, h("span", { class: "column-name" }, c.name, c.unique && h("span", { class: "tag", title: "No value occurs twice" }, "unique"))),
-            h("td", null, h("span", { class: "type" }, icon(TYPE_ICON[c.type] ?? "text"), h("span", null, words(c.type)), c.format && h("span", { class: "muted small" }, formatText(c.format)))),
+            h("td", null, h("span", { class: "type" }, icon(TYPE_ICON[c.type] ?? "text"), h("span", null, words(c.type)), c.format && h("span", { class: "muted small" }, c.format))),
             h("td", { class: "samples" }, samplesOf(c).slice(0, 2).map((s) => h("code", { title: String(s) }, String(s))))))))));
   }
 
@@ -122,7 +123,7 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
       if (select && column) select.value = column;
     },
     /** Other files of the project came or went. */
-    refresh() { if (!source && !upload) showEmpty(); },
+    refresh() { if (!source && !upload) keepFocus(node, () => showEmpty()); },
     destroy() { upload?.abort(); },
   };
 }
@@ -132,9 +133,3 @@ export const columnsOf = (source) => {
   return Array.isArray(columns) ? columns : columns?.columns ?? [];
 };
 const samplesOf = (column) => (Array.isArray(column.samples) ? column.samples : column.sample !== undefined ? [column.sample] : []).filter((s) => s !== null && s !== "");
-
-function formatText(format) {
-  if (!format) return null;
-  if (typeof format === "string") return format;
-  return [format.kind, format.delimiter && `${DELIMITER[format.delimiter] ?? format.delimiter}-separated`, format.encoding, format.rows && count(format.rows)].filter(Boolean).join(", ");
-}

@@ -1,1 +1,3 @@
 //! The product's own actors: the hub, the job dispatcher and its runners, the janitor.
+pub mod hub;
+pub mod realtime;

@@ -6,7 +6,9 @@ use super::error::StoreError;
 use super::jobs_run::held;
 use super::pool::{Checked, Lane};
 use super::records::NewRecord;
-use super::schema::{jobs, records};
+use super::results::RowProblem;
+use super::schema::{jobs, records, result_lines, results, row_errors, staged_attempts};
+use super::staging::NewResult;
 use super::store::Store;
 use crate::protocol::ids::{JobId, SourceId};
 use diesel::prelude::*;
@@ -49,5 +51,80 @@ pub(crate) fn records(sync: &mut SqliteConnection, source: SourceId, batch: &[Ne
             ))
             .execute(sync)?;
     }
+    Ok(())
+}
+
+/// Stages results and their lines.
+pub(crate) fn results(
+    sync: &mut SqliteConnection,
+    job: JobId,
+    attempt: i64,
+    batch: &[NewResult],
+) -> Result<(), StoreError> {
+    announce(sync, job, attempt)?;
+    let job = job.to_string();
+    for found in batch {
+        diesel::insert_into(results::table)
+            .values((
+                results::job_id.eq(&job),
+                results::attempt.eq(attempt),
+                results::ordinal.eq(found.ordinal as i64),
+                results::status.eq(found.status),
+                results::match_id.eq(found.match_id.as_deref()),
+                results::kind.eq(found.kind),
+                results::state.eq(found.state),
+                results::probability.eq(found.probability),
+                results::comparisons.eq(&found.comparisons),
+                results::explanation.eq(&found.explanation),
+            ))
+            .execute(sync)?;
+        for line in &found.lines {
+            diesel::insert_into(result_lines::table)
+                .values((
+                    result_lines::job_id.eq(&job),
+                    result_lines::attempt.eq(attempt),
+                    result_lines::result_ordinal.eq(found.ordinal as i64),
+                    result_lines::side.eq(line.side.as_str()),
+                    result_lines::record_ordinal.eq(line.record_ordinal as i64),
+                    result_lines::allocated_minor.eq(line.allocated_minor),
+                ))
+                .execute(sync)?;
+        }
+    }
+    Ok(())
+}
+
+/// Stages rows that could not be read.
+pub(crate) fn row_errors(
+    sync: &mut SqliteConnection,
+    job: JobId,
+    attempt: i64,
+    first: u64,
+    batch: &[RowProblem],
+) -> Result<(), StoreError> {
+    announce(sync, job, attempt)?;
+    let job = job.to_string();
+    for (ordinal, problem) in (first..).zip(batch) {
+        diesel::insert_into(row_errors::table)
+            .values((
+                row_errors::job_id.eq(&job),
+                row_errors::attempt.eq(attempt),
+                row_errors::ordinal.eq(ordinal as i64),
+                row_errors::side.eq(&problem.side),
+                row_errors::line.eq(problem.line as i64),
+                row_errors::column_name.eq(&problem.column),
+                row_errors::value.eq(&problem.value),
+                row_errors::reason.eq(&problem.reason),
+            ))
+            .execute(sync)?;
+    }
+    Ok(())
+}
+
+/// Lets the janitor find what this attempt staged, should it die.
+fn announce(sync: &mut SqliteConnection, job: JobId, attempt: i64) -> Result<(), StoreError> {
+    diesel::insert_or_ignore_into(staged_attempts::table)
+        .values((staged_attempts::job_id.eq(job), staged_attempts::attempt.eq(attempt)))
+        .execute(sync)?;
     Ok(())
 }

@@ -18,7 +18,10 @@ pub mod jobs;
 mod jobs_run;
 pub mod projects;
 pub mod records;
+pub mod results;
 pub mod sources;
+pub mod staging;
+pub mod sweep;
 
 pub use error::StoreError;
 pub use events::{Committed, DurableEvent, Page, Position};

@@ -121,6 +121,13 @@ table! {
 }
 
 table! {
+    staged_attempts (job_id, attempt) {
+        job_id -> Text,
+        attempt -> BigInt,
+    }
+}
+
+table! {
     claims (project_id, entity_id) {
         project_id -> Text,
         entity_id -> Text,
@@ -140,5 +147,6 @@ allow_tables_to_appear_in_same_query!(
     results,
     result_lines,
     row_errors,
+    staged_attempts,
     claims
 );

@@ -87,7 +87,10 @@ impl Supervisor {
         }
         let text = path_text(path).map_err(down)?;
         let mut connection = connect_sqlite(text).await.map_err(|error| cannot_open(with_sources(&error)))?;
-        self.set(Status::Migrating);
+        // A retry of a failed migration keeps saying what failed until it succeeds.
+        if !matches!(*self.status.borrow(), Status::MigrationFailed { .. }) {
+            self.set(Status::Migrating);
+        }
         migrate::run(&mut connection, self.options.extra_migrations.clone())
             .await
             .map_err(|failure| Status::MigrationFailed { migration: failure.migration, reason: failure.reason })?;
@@ -131,20 +134,22 @@ impl Supervisor {
     }
 
     fn set(&self, status: Status) {
-        let changed = self.status.send_if_modified(|current| {
+        let mut before = None;
+        self.status.send_if_modified(|current| {
             let changed = *current != status;
-            // A retry passes through Migrating on its way to the same failure; that is not news.
-            let old = std::mem::replace(current, status.clone());
-            changed && old != Status::Migrating
-        });
-        if changed {
-            match status.reason() {
-                Some(reason) if matches!(status, Status::Down { .. } | Status::MigrationFailed { .. }) => {
-                    log::error!("the store is down reason={reason:?}");
-                }
-                Some(reason) => log::debug!("store status={reason:?}"),
-                None => log::info!("the store is ready path={}", self.options.path.display()),
+            if changed {
+                before = Some(std::mem::replace(current, status.clone()));
             }
+            changed
+        });
+        match (&before, &status) {
+            (None, _) => {}
+            (Some(_), Status::Ready) => log::info!("the store is ready path={}", self.options.path.display()),
+            (Some(_), Status::Down { reason }) => log::error!("the store is down reason={reason:?}"),
+            (Some(_), Status::MigrationFailed { migration, reason }) => {
+                log::error!("a migration failed name={migration} reason={reason:?}");
+            }
+            (Some(_), other) => log::debug!("store status={other:?}"),
         }
     }
 }

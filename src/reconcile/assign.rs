@@ -23,8 +23,8 @@ const EXACT_WORK: u64 = 2_000_000_000;
 /// The chosen pairs, sorted by left row. `left_order` and `right_order` rank the rows of each side by content.
 pub(crate) fn assign(
     edges: &[Edge],
-    left_order: &[u64],
-    right_order: &[u64],
+    left_order: &[u32],
+    right_order: &[u32],
     meter: &Meter<'_>,
 ) -> Result<Vec<Edge>, Cancelled> {
     let components = components(edges, left_order.len(), right_order.len());
@@ -78,16 +78,16 @@ struct Local {
 }
 
 impl Local {
-    fn new(edges: &[Edge], left_order: &[u64], right_order: &[u64]) -> Self {
-        let number = |mut all: Vec<u32>, order: &[u64]| {
-            all.sort_unstable_by_key(|at| (order[*at as usize], *at));
+    fn new(edges: &[Edge], left_order: &[u32], right_order: &[u32]) -> Self {
+        let number = |mut all: Vec<u32>, order: &[u32]| {
+            all.sort_unstable_by_key(|at| order[*at as usize]);
             all.dedup();
             all
         };
         let rows = number(edges.iter().map(|e| e.l).collect(), left_order);
         let columns = number(edges.iter().map(|e| e.r).collect(), right_order);
-        let find = |all: &[u32], order: &[u64], at: u32| {
-            all.binary_search_by_key(&(order[at as usize], at), |x| (order[*x as usize], *x))
+        let find = |all: &[u32], order: &[u32], at: u32| {
+            all.binary_search_by_key(&order[at as usize], |x| order[*x as usize])
                 .expect("every end of an edge was numbered") as u32
         };
         let mut lists = vec![Vec::new(); rows.len()];
@@ -279,7 +279,7 @@ mod tests {
         #[test]
         fn the_assignment_is_one_to_one_and_as_good_as_trying_everything(edges in edges()) {
             let meter = Meter::start(&Unattended, Phase::Assigning, 0, 0).unwrap();
-            let order: Vec<u64> = (0..6).collect();
+            let order: Vec<u32> = (0..6).collect();
             let chosen = assign(&edges, &order, &order, &meter).unwrap();
             let (mut l, mut r) = (0_u32, 0_u32);
             for edge in &chosen {
@@ -295,7 +295,7 @@ mod tests {
         fn the_auction_is_within_a_step_per_row_of_the_best(edges in edges()) {
             let meter = Meter::start(&Unattended, Phase::Assigning, 0, 0).unwrap();
             let scaled: Vec<Edge> = edges.iter().map(|e| Edge { gain: e.gain * 1_000, ..*e }).collect();
-            let order: Vec<u64> = (0..6).collect();
+            let order: Vec<u32> = (0..6).collect();
             let local = Local::new(&scaled, &order, &order);
             let found = local.auction(&meter).unwrap();
             let total: i64 = found.iter().enumerate().filter_map(|(row, c)| {

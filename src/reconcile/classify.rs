@@ -27,8 +27,8 @@ pub(crate) struct Found<'a> {
     pub(crate) pairs: Vec<Edge>,
     pub(crate) groups: Vec<Group>,
     pub(crate) sum_searches_cut: u64,
-    pub(crate) left_order: &'a [u64],
-    pub(crate) right_order: &'a [u64],
+    pub(crate) left_content: &'a [u64],
+    pub(crate) right_content: &'a [u64],
 }
 
 impl Found<'_> {
@@ -128,8 +128,8 @@ impl Found<'_> {
 
     fn breaks(&self, matches: &[Match], rivals: &Rivals) -> Vec<Break> {
         let mut out = Vec::new();
-        for (side, rows, order) in
-            [(Side::Left, self.left.len(), self.left_order), (Side::Right, self.right.len(), self.right_order)]
+        for (side, rows, content) in
+            [(Side::Left, self.left.len(), self.left_content), (Side::Right, self.right.len(), self.right_content)]
         {
             let mut matched = vec![false; rows];
             matches.iter().flat_map(|m| m.rows(side)).for_each(|row| matched[row as usize] = true);
@@ -137,11 +137,11 @@ impl Found<'_> {
             let mut first: FxHashMap<u64, u32> = FxHashMap::default();
             for matched_pass in [true, false] {
                 for row in (0..rows).filter(|row| matched[*row] == matched_pass) {
-                    first.entry(order[row]).or_insert(row as u32);
+                    first.entry(content[row]).or_insert(row as u32);
                 }
             }
             for row in (0..rows).filter(|row| !matched[*row]) {
-                let original = first[&order[row]];
+                let original = first[&content[row]];
                 let (kind, related) = if original as usize != row {
                     (BreakKind::Duplicate, Some(original))
                 } else {

@@ -123,7 +123,9 @@ impl<'a> Inference<'a> {
                     return 2.0 + tokens;
                 }
                 let longer = l.tokens.max(r.tokens) / l.tokens.min(r.tokens).max(1.0);
-                let alike = values >= 0.2 || (tokens >= 0.3 && longer <= 1.7);
+                // One way alone would say that a name column is like a free text that is sometimes a bare name.
+                let back = overlap(l, r).0.min(overlap(r, l).0);
+                let alike = (values >= 0.2 && back >= 0.04) || (tokens >= 0.5 && longer <= 1.2);
                 if alike { values + tokens / 2.0 + name } else { 0.0 }
             },
             |l, r| Compare::new(CompareKind::Fuzzy, &l.name, &r.name),
@@ -148,7 +150,8 @@ impl<'a> Inference<'a> {
             let mut used: Vec<&ColumnProfile> = Vec::new();
             for (share, short, long) in &found {
                 let repeats = found.iter().any(|(other_share, other, _)| {
-                    other.name != short.name && other_share >= share && overlap(short, other).1 >= 0.8
+                    let (here, there) = (overlap(short, other).1, overlap(other, short).1);
+                    other.name != short.name && *other_share >= share * 0.7 && here >= 0.8 && there < here
                 });
                 if repeats || used.iter().any(|u| u.name == short.name) {
                     continue;

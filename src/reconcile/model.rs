@@ -1,13 +1,17 @@
-//! Weights for levels, learnt from the patterns alone (Fellegi and Sunter 1969; EM after Winkler 1988).
+//! Weights for levels, learnt without labels (Fellegi and Sunter 1969; EM after Winkler 1988).
 //!
-//! `m` is how often a level occurs among matches, `u` among the rest; its weight is log2(m/u) bits. Two things keep
-//! EM from calling something else a match: the share of matches is capped at what one-to-one allows, and after the
-//! first rounds only pairs that are the best of both their rows may count as matches. Without the cap EM collapses on
-//! dense data, where most candidates agree on amount and day by chance.
+//! `m` is how often a level occurs among matches, `u` among all other pairs; its weight is log2(m/u) bits. `u` comes
+//! from random pairs of the whole cross product, not from the candidates: those were picked because something agrees,
+//! so among them agreement looks worthless. `m` comes from rounds of EM in which only a pair that is the best of both
+//! its rows may count as a match, and matches never outnumber the smaller side. Without those two caps EM collapses
+//! on dense data, where most candidates agree on amount and day by chance.
 use super::control::{Cancelled, Meter};
 use super::levels::MAX_LEVELS;
+use super::plan::Plan;
 use super::rules::{Model, RuleSet};
-use super::score::{Scored, level};
+use super::score::{Scored, level, pattern};
+use super::text::mix;
+use rayon::prelude::*;
 
 /// The trained weights.
 pub(crate) struct Weights {
@@ -31,11 +35,13 @@ pub(crate) fn probability(bits: f64) -> f64 {
     1.0 / (1.0 + (-bits).exp2())
 }
 
-const ROUNDS: usize = 25;
-const FREE_ROUNDS: usize = 4;
+const ROUNDS: usize = 20;
+/// Random pairs looked at for `u`; fewer when the cross product is smaller.
+const SAMPLE: u64 = 200_000;
 
 /// Learns (or, for the weighted model, reads) the weights.
 pub(crate) fn train(
+    plan: &Plan,
     scored: &Scored,
     rules: &RuleSet,
     levels: &[usize],
@@ -45,70 +51,67 @@ pub(crate) fn train(
     if rules.model == Model::Weighted {
         return Ok(by_hand(scored, rules, levels));
     }
-    let mut em = Em::start(scored, levels, rows);
-    for round in 0..ROUNDS {
-        let responsible = if round < FREE_ROUNDS { em.expect_free() } else { em.expect_mutual(rows) };
-        em.maximise(&responsible);
+    let mut em = Em::start(plan, scored, levels, rows, meter)?;
+    for _ in 0..ROUNDS {
+        let responsible = em.expect();
+        let change = em.maximise(&responsible);
         meter.add(1, 0)?;
+        if change < 1e-4 {
+            break;
+        }
     }
     Ok(em.weights())
 }
 
+type Shares = Vec<[f64; MAX_LEVELS]>;
+
 struct Em<'a> {
     scored: &'a Scored,
     levels: &'a [usize],
-    m: Vec<[f64; MAX_LEVELS]>,
-    u: Vec<[f64; MAX_LEVELS]>,
+    rows: (usize, usize),
+    m: Shares,
+    /// Shares of the levels among random pairs, matches among them included.
+    random: Shares,
+    u: Shares,
+    /// Share of matches in the cross product.
     lambda: f64,
-    cap: f64,
+    /// Nothing is rarer than this among pairs that are no match: the sample would not show it.
+    least: f64,
 }
 
 impl<'a> Em<'a> {
-    /// Matches agree mostly; non-matches are what candidates are on the whole.
-    fn start(scored: &'a Scored, levels: &'a [usize], (left, right): (usize, usize)) -> Self {
-        let pairs = scored.pairs.len().max(1) as f64;
-        let cap = (left.min(right) as f64 / pairs).min(0.95);
-        let mut m = Vec::new();
-        for count in levels {
-            let mut row = [0.0; MAX_LEVELS];
-            for (at, share) in row.iter_mut().enumerate().take(*count).skip(1) {
-                // The upper half of the levels is agreement of some kind.
-                *share = if at == 1 { 0.05 } else { (2.0_f64).powf(at as f64 * 4.0 / *count as f64) };
-            }
-            normalise(&mut row);
-            m.push(row);
-        }
-        let mut em = Self { scored, levels, m, u: Vec::new(), lambda: cap * 0.7, cap };
-        em.u = em.shares(|at| scored.counts[at] as f64);
-        em
+    fn start(
+        plan: &Plan,
+        scored: &'a Scored,
+        levels: &'a [usize],
+        rows: (usize, usize),
+        meter: &Meter<'_>,
+    ) -> Result<Self, Cancelled> {
+        let (random, sample) = random_shares(plan, levels, rows, meter)?;
+        let m = levels.iter().map(|count| first_guess(*count)).collect();
+        let lambda = 0.7 / rows.0.max(rows.1).max(2) as f64;
+        let least = 0.5 / sample.max(1) as f64;
+        let mut em = Self { scored, levels, rows, m, u: random.clone(), random, lambda, least };
+        em.take_matches_out();
+        Ok(em)
     }
 
-    /// Shares of the levels under a weight per pattern, smoothed so that no level is impossible.
-    fn shares(&self, weight: impl Fn(usize) -> f64) -> Vec<[f64; MAX_LEVELS]> {
-        let mut all = vec![[0.0; MAX_LEVELS]; self.levels.len()];
-        for (at, pattern) in self.scored.patterns.iter().enumerate() {
-            let weight = weight(at);
-            for (comparison, row) in all.iter_mut().enumerate() {
-                row[level(*pattern, comparison)] += weight;
+    /// `u` is what is left of the random pairs without the matches among them.
+    fn take_matches_out(&mut self) {
+        for ((u, random), m) in self.u.iter_mut().zip(&self.random).zip(&self.m) {
+            for ((u, random), m) in u.iter_mut().zip(random).zip(m).skip(1) {
+                // Never all of it: the guess of m may be far too high for a level.
+                *u = ((random - self.lambda * m) / (1.0 - self.lambda)).max(random * 0.02).max(self.least);
             }
+            normalise(u);
         }
-        for (row, count) in all.iter_mut().zip(self.levels) {
-            row[0] = 0.0;
-            for share in row.iter_mut().take(*count).skip(1) {
-                *share += 0.5;
-            }
-            normalise(row);
-        }
-        all
     }
 
     fn weights(&self) -> Weights {
-        let bits = self.m.iter().zip(&self.u).map(|(m, u)| {
+        let bits = self.m.iter().zip(&self.u).zip(self.levels).map(|((m, u), count)| {
             let mut bits = [0.0; MAX_LEVELS];
-            for at in 1..MAX_LEVELS {
-                if m[at] > 0.0 && u[at] > 0.0 {
-                    bits[at] = (m[at] / u[at]).log2().clamp(-12.0, 16.0);
-                }
+            for at in 1..*count {
+                bits[at] = (m[at] / u[at]).log2().clamp(-10.0, 20.0);
             }
             bits
         });
@@ -118,17 +121,11 @@ impl<'a> Em<'a> {
         weights
     }
 
-    /// Expected matches per pattern, every pair on its own.
-    fn expect_free(&self) -> Vec<f64> {
-        let weights = self.weights();
-        let counts = self.scored.counts.iter();
-        weights.of_pattern.iter().zip(counts).map(|(bits, count)| probability(*bits) * *count as f64).collect()
-    }
-
     /// Expected matches per pattern, when only a pair that is the best of both its rows may be one.
-    fn expect_mutual(&self, (left, right): (usize, usize)) -> Vec<f64> {
+    fn expect(&self) -> Vec<f64> {
         let weights = self.weights();
-        let (mut best_left, mut best_right) = (vec![f64::NEG_INFINITY; left], vec![f64::NEG_INFINITY; right]);
+        let (mut best_left, mut best_right) =
+            (vec![f64::NEG_INFINITY; self.rows.0], vec![f64::NEG_INFINITY; self.rows.1]);
         for pair in &self.scored.pairs {
             let bits = weights.of_pattern[pair.pattern as usize];
             let (l, r) = (&mut best_left[pair.l as usize], &mut best_right[pair.r as usize]);
@@ -145,13 +142,68 @@ impl<'a> Em<'a> {
         weights.of_pattern.iter().zip(mutual).map(|(bits, count)| probability(*bits) * count as f64).collect()
     }
 
-    fn maximise(&mut self, responsible: &[f64]) {
+    /// New shares from the expected matches; returns the largest change of a share.
+    fn maximise(&mut self, responsible: &[f64]) -> f64 {
         let matches: f64 = responsible.iter().sum();
-        let pairs = self.scored.pairs.len().max(1) as f64;
-        self.m = self.shares(|at| responsible[at]);
-        self.u = self.shares(|at| (self.scored.counts[at] as f64 - responsible[at]).max(0.0));
-        self.lambda = (matches / pairs).clamp(1e-9, self.cap);
+        let before = self.m.clone();
+        for (comparison, row) in self.m.iter_mut().enumerate() {
+            *row = [0.0; MAX_LEVELS];
+            for (pattern, weight) in self.scored.patterns.iter().zip(responsible) {
+                row[level(*pattern, comparison)] += weight;
+            }
+            row[0] = 0.0;
+            row.iter_mut().take(self.levels[comparison]).skip(1).for_each(|share| *share += 0.5);
+            normalise(row);
+        }
+        let (left, right) = (self.rows.0.max(1) as f64, self.rows.1.max(1) as f64);
+        self.lambda = (matches.max(0.5) / (left * right)).min(1.0 / left.max(right)).min(0.5);
+        self.take_matches_out();
+        let changes = self.m.iter().flatten().zip(before.iter().flatten()).map(|(a, b)| (a - b).abs());
+        changes.fold(0.0, f64::max)
     }
+}
+
+/// Matches agree mostly: each step up is twice as likely or so, disagreement is rare.
+fn first_guess(levels: usize) -> [f64; MAX_LEVELS] {
+    let mut row = [0.0; MAX_LEVELS];
+    for (at, share) in row.iter_mut().enumerate().take(levels).skip(1) {
+        *share = if at == 1 { 0.2 } else { (at as f64 * 4.0 / levels as f64).exp2() };
+    }
+    normalise(&mut row);
+    row
+}
+
+/// Shares of the levels over random pairs (all pairs when they are few), and how many were looked at.
+fn random_shares(
+    plan: &Plan,
+    levels: &[usize],
+    (left, right): (usize, usize),
+    meter: &Meter<'_>,
+) -> Result<(Shares, u64), Cancelled> {
+    const CHUNK: u64 = 2_000;
+    let all = left as u64 * right as u64;
+    let sample = all.min(SAMPLE);
+    let count = |chunk: u64| -> Result<Vec<[u64; MAX_LEVELS]>, Cancelled> {
+        let mut counts = vec![[0; MAX_LEVELS]; levels.len()];
+        for at in chunk * CHUNK..sample.min((chunk + 1) * CHUNK) {
+            let cell = if all <= SAMPLE { at } else { (u128::from(mix(at)) * u128::from(all) >> 64) as u64 };
+            let levels = pattern(plan, (cell / right as u64) as usize, (cell % right as u64) as usize);
+            for (comparison, counts) in counts.iter_mut().enumerate() {
+                counts[level(levels, comparison)] += 1;
+            }
+        }
+        meter.add(0, 0)?;
+        Ok(counts)
+    };
+    let parts: Vec<_> = (0..sample.div_ceil(CHUNK)).into_par_iter().map(count).collect::<Result<_, _>>()?;
+    let mut shares = vec![[0.0; MAX_LEVELS]; levels.len()];
+    for (comparison, row) in shares.iter_mut().enumerate() {
+        for (at, share) in row.iter_mut().enumerate().take(levels[comparison]).skip(1) {
+            *share = parts.iter().map(|part| part[comparison][at]).sum::<u64>() as f64;
+        }
+        normalise(row);
+    }
+    Ok((shares, sample))
 }
 
 fn normalise(row: &mut [f64; MAX_LEVELS]) {

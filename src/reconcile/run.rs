@@ -12,7 +12,6 @@ use super::rules::{RuleError, RuleSet};
 use super::score::{Scored, level, score};
 use super::sums::{Group, Loose, search};
 use super::table::Table;
-use rayon::prelude::*;
 
 /// Why a run gave no outcome.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -67,10 +66,10 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
 
     let meter = Meter::start(control, Phase::Training, 0, 0)?;
     let levels: Vec<usize> = plan.comparators.iter().map(|c| c.names().len()).collect();
-    let weights = train(&scored, rules, &levels, (left.len(), right.len()), &meter)?;
+    let weights = train(&plan, &scored, rules, &levels, (left.len(), right.len()), &meter)?;
 
-    let hashes = |table: &Table| (0..table.len()).into_par_iter().map(|row| table.content_hash(row)).collect();
-    let (left_order, right_order): (Vec<u64>, Vec<u64>) = (hashes(left), hashes(right));
+    let (left_content, right_content) = (left.content_hashes(), right.content_hashes());
+    let (left_order, right_order) = (left.content_order(&left_content), right.content_order(&right_content));
     let edges = edges(&scored, &weights, rules);
     let meter = Meter::start(control, Phase::Assigning, edges.len() as u64, 0)?;
     let pairs = assign(&edges, &left_order, &right_order, &meter)?;
@@ -90,8 +89,8 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
         pairs,
         groups,
         sum_searches_cut,
-        left_order: &left_order,
-        right_order: &right_order,
+        left_content: &left_content,
+        right_content: &right_content,
     };
     Ok(found.outcome())
 }

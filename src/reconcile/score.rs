@@ -7,7 +7,7 @@ use super::blocking::Index;
 use super::control::{Cancelled, Meter};
 use super::plan::Plan;
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A candidate pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,8 +23,6 @@ pub(crate) struct Scored {
     pub(crate) pairs: Vec<Pair>,
     /// Levels packed four bits each, the first comparison lowest; sorted.
     pub(crate) patterns: Vec<u64>,
-    /// Pairs of each pattern.
-    pub(crate) counts: Vec<u64>,
     /// Left rows that had a block split.
     pub(crate) split: u64,
 }
@@ -67,13 +65,8 @@ pub(crate) fn score(
         Ok((out, split))
     };
     let parts: Vec<(Vec<(u32, u32, u64)>, u64)> = (0..chunks).into_par_iter().map(work).collect::<Result<_, _>>()?;
-    let mut counts: FxHashMap<u64, u64> = FxHashMap::default();
-    for (part, _) in &parts {
-        for (_, _, pattern) in part {
-            *counts.entry(*pattern).or_default() += 1;
-        }
-    }
-    let mut patterns: Vec<u64> = counts.keys().copied().collect();
+    let seen: FxHashSet<u64> = parts.iter().flat_map(|(part, _)| part.iter().map(|(_, _, pattern)| *pattern)).collect();
+    let mut patterns: Vec<u64> = seen.into_iter().collect();
     patterns.sort_unstable();
     let number: FxHashMap<u64, u32> = patterns.iter().enumerate().map(|(at, p)| (*p, at as u32)).collect();
     let total = parts.iter().map(|(part, _)| part.len()).sum();
@@ -82,8 +75,7 @@ pub(crate) fn score(
     for (part, _) in parts {
         pairs.extend(part.into_iter().map(|(l, r, pattern)| Pair { l, r, pattern: number[&pattern] }));
     }
-    let counts = patterns.iter().map(|p| counts[p]).collect();
-    Ok(Scored { pairs, patterns, counts, split })
+    Ok(Scored { pairs, patterns, split })
 }
 
 /// The pattern of any pair, candidate or not.

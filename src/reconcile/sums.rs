@@ -18,7 +18,7 @@ const MAX_CANDIDATES: usize = 20;
 /// Bits of text evidence a part needs.
 const MIN_TEXT_BITS: f64 = 2.0;
 /// Bits a group needs in all.
-const MIN_GROUP_BITS: f64 = 4.0;
+const MIN_GROUP_BITS: f64 = 3.0;
 
 /// A total and the parts that make it up.
 #[derive(Clone, PartialEq, Debug)]
@@ -69,7 +69,7 @@ pub(crate) fn search(
         let totals: Vec<&[(u32, u32, f64)]> = links.chunk_by(|a, b| a.0 == b.0).filter(|c| c.len() >= 2).collect();
         let solve = |links: &&[(u32, u32, f64)]| -> Result<(Option<Group>, bool), Cancelled> {
             meter.add(1, 0)?;
-            Ok(Search::new(amounts, side, links, rules).best())
+            Ok(Search::new(amounts, side, links, weights.prior, rules).best())
         };
         let parts: Vec<(Option<Group>, bool)> =
             totals.par_iter().with_min_len(16).map(solve).collect::<Result<_, _>>()?;
@@ -128,16 +128,17 @@ struct Search<'a> {
     total: u32,
     target: i64,
     tolerance: i64,
+    prior: f64,
     parts: Vec<(u32, i64, f64)>,
     rules: &'a Sums,
     steps: u32,
     cut: bool,
     chosen: Vec<usize>,
-    hits: Vec<(f64, Vec<usize>)>,
+    hits: Vec<Vec<usize>>,
 }
 
 impl<'a> Search<'a> {
-    fn new(amounts: &Amounts, side: Side, links: &[(u32, u32, f64)], rules: &'a Sums) -> Self {
+    fn new(amounts: &Amounts, side: Side, links: &[(u32, u32, f64)], prior: f64, rules: &'a Sums) -> Self {
         let (own, other) =
             if side == Side::Left { (&amounts.left, &amounts.right) } else { (&amounts.right, &amounts.left) };
         let total = links[0].0;
@@ -153,6 +154,7 @@ impl<'a> Search<'a> {
             total,
             target,
             tolerance: amounts.tolerance,
+            prior,
             parts,
             rules,
             steps: 0,
@@ -168,7 +170,7 @@ impl<'a> Search<'a> {
         }
         self.descend(0, self.target);
         let tried = f64::from(self.steps.max(1)).log2();
-        let scored = self.hits.iter().map(|(_, chosen)| (self.bits(chosen, tried), chosen));
+        let scored = self.hits.iter().map(|chosen| (self.bits(chosen, tried), chosen));
         // Ties go to the parts with the best evidence, which come first.
         let best = scored.min_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         let group = best.filter(|(bits, _)| *bits >= MIN_GROUP_BITS).map(|(bits, chosen)| {
@@ -189,7 +191,7 @@ impl<'a> Search<'a> {
             let left_over = rest - self.parts[at].1;
             self.chosen.push(at);
             if self.chosen.len() >= 2 && left_over.abs() <= self.tolerance {
-                self.hits.push((0.0, self.chosen.clone()));
+                self.hits.push(self.chosen.clone());
             } else if self.chosen.len() < self.rules.max_parts && (left_over > 0) == (self.target > 0) && left_over != 0
             {
                 self.descend(at + 1, left_over);
@@ -198,14 +200,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Evidence of the parts, plus how unlikely the sum is by chance.
+    /// The odds of one pair on its evidence, plus how unlikely the sum is by chance.
     fn bits(&self, chosen: &[usize], tried: f64) -> f64 {
         let mut grain = 1_i64;
         while grain < 1_000_000 && chosen.iter().all(|at| self.parts[*at].1 % (grain * 10) == 0) {
             grain *= 10;
         }
         let fine = (self.target.unsigned_abs() as f64 / grain as f64 / (2 * self.tolerance + 1) as f64).max(1.0).log2();
-        let evidence: f64 = chosen.iter().map(|at| self.parts[*at].2.clamp(-4.0, 8.0)).sum();
-        fine - tried + evidence / chosen.len() as f64 - 8.0
+        let evidence: f64 = chosen.iter().map(|at| self.parts[*at].2).sum();
+        self.prior + evidence / chosen.len() as f64 + fine - tried
     }
 }

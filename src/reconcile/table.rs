@@ -9,6 +9,7 @@ use super::csv_text::{self, ReadError, ReadOptions};
 use super::date;
 use super::profile::{ColumnProfile, ColumnType, Profile, profile_bytes};
 use super::text;
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
@@ -118,11 +119,28 @@ impl Table {
         self.columns.iter().position(|c| c.profile.name == name)
     }
 
-    /// A hash of all cells of a row but its id: equal for duplicates.
-    pub(crate) fn content_hash(&self, row: usize) -> u64 {
-        (0..self.columns.len())
-            .filter(|at| Some(*at) != self.id_column)
-            .fold(0, |hash, at| text::combine(hash, text::hash(self.cell(row, at))))
+    /// A hash of all cells of each row but its id: equal for duplicates.
+    pub(crate) fn content_hashes(&self) -> Vec<u64> {
+        let hash = |row| {
+            let cells = (0..self.columns.len()).filter(|at| Some(*at) != self.id_column);
+            cells.fold(0, |hash, at| text::combine(hash, text::hash(self.cell(row, at))))
+        };
+        (0..self.len()).into_par_iter().map(hash).collect()
+    }
+
+    /// The rank of each row by content, then id: of equal rows the one with the lowest id comes first, wherever it
+    /// stands in the file.
+    pub(crate) fn content_order(&self, content: &[u64]) -> Vec<u32> {
+        let id = |row: u32| self.id_column.map_or("", |column| self.cell(row as usize, column));
+        let mut rows: Vec<u32> = (0..self.len() as u32).collect();
+        rows.par_sort_unstable_by(|a, b| {
+            content[*a as usize].cmp(&content[*b as usize]).then_with(|| id(*a).cmp(id(*b))).then(a.cmp(b))
+        });
+        let mut rank = vec![0; rows.len()];
+        for (at, row) in rows.iter().enumerate() {
+            rank[*row as usize] = at as u32;
+        }
+        rank
     }
 }
 

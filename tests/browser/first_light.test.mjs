@@ -45,19 +45,33 @@ describe("first light", () => {
   let page;
   let project;
   let job;
+  let broken = null;
   const json = async (path) => (await server.api(path)).json();
+  /** One step of the walk: it stands on the ones before it, so after a failure the others fail at once instead of waiting in vain. */
+  const step = (name, run) => test(name, async () => {
+    assert.equal(broken, null, "an earlier step failed");
+    try {
+      await run();
+    } catch (error) {
+      broken = name;
+      await shot(page, "failed").catch(() => {});
+      throw error;
+    }
+  });
 
   before(async () => {
     server = await startServer();
     browser = await openBrowser(server.url);
     page = browser.page;
+    // Chromium hands choosers over only while someone listens, and takes a moment to begin: listen from the start.
+    page.on("filechooser", () => {});
   });
   after(async () => {
     await browser?.close();
     await server?.close();
   });
 
-  test("an empty server greets, and a project is made by keyboard alone", async () => {
+  step("an empty server greets, and a project is made by keyboard alone", async () => {
     await page.goto(server.url);
     await page.waitForSelector("#create-project");
     await until("the live connection", async () => (await page.getAttribute("#conn", "data-state")) === "online");
@@ -71,7 +85,7 @@ describe("first light", () => {
     assert.equal(await page.locator("h1").innerText(), "Bank vs ledger, October");
   });
 
-  test("a chosen and a dropped file show their columns, and rules are suggested", async () => {
+  step("a chosen and a dropped file show their columns, and rules are suggested", async () => {
     await tabTo(page, "drop-left");
     const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
     await chooser.setFiles(LEFT);
@@ -91,10 +105,10 @@ describe("first light", () => {
     }
     const suggested = JSON.parse(await page.inputValue("#rules-json"));
     assert.equal(await page.locator("#rules .rule").count(), suggested.compare.length);
-    await shot(page, "light-2-files-and-rules", { fullPage: true });
+    await shot(page, "light-2-files-and-rules", { whole: true });
   });
 
-  test("broken rules can't be started, and the server's reason for refusing others is shown", async () => {
+  step("broken rules can't be started, and the server's reason for refusing others is shown", async () => {
     await page.click("#rules-editor summary");
     const good = await page.inputValue("#rules-json");
     await page.fill("#rules-json", `${good}}`);
@@ -112,7 +126,7 @@ describe("first light", () => {
     await page.click("#rules-editor summary");
   });
 
-  test("started by keyboard, the run ends on the page through the WebSocket", async () => {
+  step("started by keyboard, the run ends on the page through the WebSocket", async () => {
     browser.frames.length = 0;
     await tabTo(page, "start", 80);
     await page.keyboard.press("Enter");
@@ -124,7 +138,7 @@ describe("first light", () => {
     assert.ok(updates.some((f) => f.frame.JobProgressUpdate.terminal && f.frame.off > 0), `a durable last update came; got ${JSON.stringify(browser.frames.map((f) => f.frame)).slice(0, 2000)}`);
   });
 
-  test("the tiles say what the API says", async () => {
+  step("the tiles say what the API says", async () => {
     const c = job.counts;
     for (const list of [...LISTS, "review"]) assert.equal(await tile(page, list), shown(c[list]), list);
     assert.equal(await tile(page, "errors"), shown(c.errors));
@@ -139,7 +153,7 @@ describe("first light", () => {
     await shot(page, "light-3-results");
   });
 
-  test("every list shows its records and why, as the API tells it", async () => {
+  step("every list shows its records and why, as the API tells it", async () => {
     for (const list of LISTS) {
       await openList(page, list);
       const { items, total } = await json(`/api/v1/jobs/${job.id}/results?status=${list}&limit=${PAGE}`);
@@ -158,11 +172,11 @@ describe("first light", () => {
         assert.ok(text.includes(Math.abs(c.weight).toFixed(1)), `${list}: weight ${c.weight} is in "${text}"`);
         assert.equal(await rows.nth(i).locator(".weight-bar").count(), 1);
       }
-      if (list === "discrepancy") await shot(page, "light-4-discrepancies", { fullPage: true });
+      if (list === "discrepancy") await shot(page, "light-4-discrepancies", { whole: true });
     }
   });
 
-  test("pages turn with the buttons and the keys", async () => {
+  step("pages turn with the buttons and the keys", async () => {
     await openList(page, "matched");
     const first = await json(`/api/v1/jobs/${job.id}/results?status=matched&limit=${PAGE}`);
     assert.ok(first.next, "the fixtures fill more than one page");
@@ -177,7 +191,7 @@ describe("first light", () => {
     assert.ok(await page.isDisabled("#previous"));
   });
 
-  test("the results are read with the keyboard alone", async () => {
+  step("the results are read with the keyboard alone", async () => {
     await page.keyboard.press("2");
     await until("the discrepancies", async () => (await page.getAttribute("#tab-discrepancy", "aria-selected")) === "true");
     const { items } = await json(`/api/v1/jobs/${job.id}/results?status=discrepancy&limit=${PAGE}`);
@@ -204,7 +218,7 @@ describe("first light", () => {
     await page.waitForSelector("dialog", { state: "detached" });
   });
 
-  test("bad rows are listed with line, column, value and reason", async () => {
+  step("bad rows are listed with line, column, value and reason", async () => {
     await openList(page, "errors");
     const { items } = await json(`/api/v1/jobs/${job.id}/errors`);
     assert.equal(items.length, job.counts.errors);
@@ -218,7 +232,7 @@ describe("first light", () => {
     }
   });
 
-  test("downloads are the API's exports", async () => {
+  step("downloads are the API's exports", async () => {
     await openList(page, "discrepancy");
     for (const [format, status] of [["csv", "discrepancy"], ["jsonl", "discrepancy"], ["csv", "all"], ["jsonl", "all"]]) {
       const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-format="${format}"][data-status="${status}"]`)]);
@@ -232,7 +246,7 @@ describe("first light", () => {
     }
   });
 
-  test("a link opens the same list, and others in the project are counted", async () => {
+  step("a link opens the same list, and others in the project are counted", async () => {
     const other = await browser.context.newPage();
     await other.goto(`${server.url}/#/projects/${project}/jobs/${job.id}?show=discrepancy`);
     await other.waitForSelector("#result-list tbody tr");
@@ -241,10 +255,10 @@ describe("first light", () => {
     await other.close();
   });
 
-  test("dark and narrow are the same page", async () => {
+  step("dark and narrow are the same page", async () => {
     await openList(page, "discrepancy");
     await page.emulateMedia({ colorScheme: "dark" });
-    await shot(page, "dark-results", { fullPage: true });
+    await shot(page, "dark-results", { whole: true });
     const dark = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     await page.click("#theme"); // system -> light
     const light = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -264,15 +278,15 @@ describe("first light", () => {
     await page.emulateMedia({ colorScheme: "light" });
   });
 
-  test("the run is in the project's history and can be run again", async () => {
+  step("the run is in the project's history and can be run again", async () => {
     await page.click("#again");
     await page.waitForSelector("#rules .rule");
     assert.equal(await page.locator("#history .run").count(), 1);
     assert.match(await page.innerText("#history .run"), new RegExp(`${shown(job.counts.matched)} matched`));
-    await shot(page, "light-5-history", { fullPage: true });
+    await shot(page, "light-5-history", { whole: true });
   });
 
-  test("a long run shows its progress and stops when told to", async () => {
+  step("a long run shows its progress and stops when told to", async () => {
     const folder = await mkdtemp(join(tmpdir(), "tieout-large-"));
     try {
       const rows = 60_000;
@@ -301,7 +315,7 @@ describe("first light", () => {
     }
   });
 
-  test("text of a file stays text", async () => {
+  step("text of a file stays text", async () => {
     const sources = await Promise.all(["left", "right"].map(async (side, i) => {
       const body = `id,amount,note\n${side}1,1${i}.00,<img src=x onerror=alert(1)>\n${side}2,22.50,"<script>alert(2)</script>"\n`;
       return (await server.api(`/api/v1/projects/${project}/sources?filename=${encodeURIComponent(`<b>${side}</b>.csv`)}`, { method: "POST", headers: { "content-type": "text/csv" }, body })).json();
@@ -314,11 +328,11 @@ describe("first light", () => {
     assert.equal(await page.locator("main img, main script, main b:has-text('left')").count(), 0);
   });
 
-  test("nothing was asked of another host and the page never complained", () => {
+  step("nothing was asked of another host and the page never complained", () => {
     assert.deepEqual(browser.problems, []);
   });
 
-  test("the page comes back by itself when the server was restarted", async () => {
+  step("the page comes back by itself when the server was restarted", async () => {
     const conn = () => page.getAttribute("#conn", "data-state");
     await until("live", async () => (await conn()) === "online");
     await server.stop();

@@ -16,7 +16,7 @@ export const ARTIFACTS = process.env.TIEOUT_ARTIFACTS ?? join(ROOT, "test-artifa
 
 const START_MS = 30_000;
 const STOP_MS = 20_000;
-const WAIT_MS = 30_000;
+const WAIT_MS = Number(process.env.TIEOUT_TEST_WAIT_MS ?? 30_000);
 
 /** The server under test: the first argument, TIEOUT_BIN, or the debug build. */
 export const BINARY = process.argv.slice(2).find((a) => !a.startsWith("-")) ?? process.env.TIEOUT_BIN ?? join(ROOT, "target/debug/tieout");
@@ -134,10 +134,13 @@ export async function openBrowser(origin, { colorScheme = "light" } = {}) {
   };
 }
 
-/** Keeps a picture of the page in `test-artifacts/`. */
-export async function shot(page, name, { fullPage = false } = {}) {
+/** Keeps a picture of the page in `test-artifacts/`; a whole one is taken in a window as tall as the page, so that what sticks to its edge sits where it belongs. */
+export async function shot(page, name, { whole = false } = {}) {
   await mkdir(ARTIFACTS, { recursive: true });
-  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`), fullPage, animations: "disabled" });
+  const size = page.viewportSize();
+  if (whole) await page.setViewportSize({ width: size.width, height: Math.max(size.height, await page.evaluate(() => document.documentElement.scrollHeight)) });
+  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`), animations: "disabled" });
+  if (whole) await page.setViewportSize(size);
 }
 
 /** A number as the page writes it. */

@@ -5,3 +5,7 @@ mod runtime_panics;
 mod runtime_shutdown;
 mod runtime_starts_anywhere;
 mod runtime_watchdog;
+mod store_jobs;
+mod store_lifecycle;
+mod store_nouns;
+mod store_support;

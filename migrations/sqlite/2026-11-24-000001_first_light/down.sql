@@ -1,4 +1,5 @@
 DROP TABLE claims;
+DROP TABLE staged_attempts;
 DROP TABLE row_errors;
 DROP TABLE result_lines;
 DROP TABLE results;

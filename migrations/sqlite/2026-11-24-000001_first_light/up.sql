@@ -116,6 +116,13 @@ CREATE TABLE row_errors (
     PRIMARY KEY (job_id, attempt, ordinal)
 ) WITHOUT ROWID;
 
+-- Attempts that have staged rows and are not published: what the janitor looks at instead of all results.
+CREATE TABLE staged_attempts (
+    job_id  TEXT   NOT NULL,
+    attempt BIGINT NOT NULL,
+    PRIMARY KEY (job_id, attempt)
+) WITHOUT ROWID;
+
 CREATE TABLE claims (
     project_id TEXT   NOT NULL REFERENCES projects (id),
     entity_id  TEXT   NOT NULL,

@@ -1,0 +1,188 @@
+//! The hub as an actor: a thin shell that feeds [`Core`] with messages and time, and carries out what it decides.
+//!
+//! Reads of the store run as tokio tasks whose result is a message. Easy to get wrong: after every input the outputs
+//! must be carried out in their order, and the timer moved if something is due earlier.
+use super::{
+    claims::{Claim, ClaimRefused, Ledger, Now},
+    core::{Core, Output},
+    jobs::Queue,
+    limits::Shared,
+    messages::{
+        Attach, ClaimByFrame, ClaimEntity, Count, Counts, Disconnect, Join, Leave, PanicNow, Progress, Publish,
+        ReleaseEntity, RoomView, Say, Told, View,
+    },
+};
+use crate::{actors::realtime::history::Reader, protocol::ids::ProjectId, runtime::Addr};
+use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How often the hub looks for publishes that did not reach it.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Projects that may be noted as missed; past it, and they are rooms without members, nothing is lost but a check.
+const MAX_MISSED: usize = 10_000;
+
+/// What incarnations of the hub have in common.
+#[derive(Debug)]
+pub struct Base {
+    /// The shards' queues.
+    pub queues: Vec<Arc<Queue>>,
+    /// Limits and counters.
+    pub shared: Arc<Shared>,
+    /// Claims, handed on.
+    pub ledger: Ledger,
+    /// The hub's handle, set once it was started.
+    pub addr: OnceLock<Addr<Hub>>,
+    /// Reads the store.
+    pub reader: Reader,
+    generation: AtomicU64,
+    missed: Mutex<HashSet<ProjectId>>,
+}
+
+impl Base {
+    /// For `shards` shards.
+    pub fn new(shards: usize, shared: Arc<Shared>, reader: Reader) -> Self {
+        Self {
+            queues: (0..shards.max(1)).map(|_| Arc::default()).collect(),
+            shared,
+            ledger: Ledger::default(),
+            addr: OnceLock::new(),
+            reader,
+            generation: AtomicU64::new(0),
+            missed: Mutex::default(),
+        }
+    }
+
+    /// A publish for `project` did not fit the mailbox; the hub will compare with the store.
+    pub fn note_missed(&self, project: ProjectId) {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if missed.len() < MAX_MISSED {
+            missed.insert(project);
+        }
+    }
+
+    fn take_missed(&self) -> HashSet<ProjectId> {
+        std::mem::take(&mut *self.missed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The actor.
+pub struct Hub {
+    core: Core,
+    base: Arc<Base>,
+    timer: Option<(Instant, SpawnHandle)>,
+}
+
+impl Hub {
+    /// The next incarnation.
+    pub fn new(base: Arc<Base>) -> Self {
+        let generation = base.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let core =
+            Core::new(generation, base.queues.len(), base.shared.limits.clone(), base.ledger.clone(), Instant::now());
+        Self { core, base, timer: None }
+    }
+
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        let generation = self.core.generation();
+        for output in self.core.outputs() {
+            match output {
+                Output::Shard(shard, job) => self.base.queues[shard].push_from(generation, job),
+                Output::ReadHead(project, purpose) => self.base.reader.head(&self.base, generation, project, purpose),
+                Output::ReadSince(project, from, purpose) => {
+                    self.base.reader.since(&self.base, generation, project, from, purpose);
+                }
+            }
+        }
+        self.wind(ctx);
+    }
+
+    fn wind(&mut self, ctx: &mut Context<Self>) {
+        let Some(due) = self.core.next_due() else { return };
+        if let Some((at, handle)) = self.timer {
+            if at <= due {
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let wait = due.saturating_duration_since(Instant::now());
+        let handle = ctx.run_later(wait, |hub, ctx| {
+            hub.timer = None;
+            hub.core.tick(now());
+            hub.carry_out(ctx);
+        });
+        self.timer = Some((due, handle));
+    }
+}
+
+fn now() -> Now {
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    Now { instant: Instant::now(), unix_ms }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.carry_out(ctx);
+        ctx.run_interval(CHECK_EVERY, |hub, ctx| {
+            for project in hub.base.take_missed() {
+                hub.core.check(project);
+            }
+            hub.carry_out(ctx);
+        });
+    }
+}
+
+macro_rules! handle {
+    ($message:ty, $result:ty, |$hub:ident, $m:ident| $body:expr) => {
+        impl Handler<$message> for Hub {
+            type Result = $result;
+            fn handle(&mut self, $m: $message, ctx: &mut Context<Self>) -> Self::Result {
+                let $hub = &mut *self;
+                let result = $body;
+                self.carry_out(ctx);
+                result
+            }
+        }
+    };
+}
+
+handle!(Attach, (), |hub, m| hub.core.attach(m, now()));
+handle!(Join, (), |hub, m| hub.core.join(m, now()));
+handle!(Leave, (), |hub, m| hub.core.leave(m, now()));
+handle!(Disconnect, (), |hub, m| hub.core.disconnect(&m, now()));
+handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
+handle!(Say, (), |hub, m| hub.core.say(m));
+handle!(Progress, (), |hub, m| hub.core.progress(m, now()));
+handle!(ClaimByFrame, (), |hub, m| hub.core.claim_by_frame(m, now()));
+handle!(Told, (), |hub, m| hub.core.told(m, now()));
+handle!(ClaimEntity, Result<Claim, ClaimRefused>, |hub, m| hub.core.claim(m, now()));
+handle!(ReleaseEntity, Result<(), ClaimRefused>, |hub, m| hub.core.release(&m));
+
+impl Handler<View> for Hub {
+    type Result = Option<RoomView>;
+    fn handle(&mut self, m: View, _: &mut Context<Self>) -> Self::Result {
+        self.core.view(m.0)
+    }
+}
+
+impl Handler<Count> for Hub {
+    type Result = actix::MessageResult<Count>;
+    fn handle(&mut self, _: Count, _: &mut Context<Self>) -> Self::Result {
+        let counts: Counts = self.core.counts();
+        actix::MessageResult(counts)
+    }
+}
+
+impl Handler<PanicNow> for Hub {
+    type Result = ();
+    fn handle(&mut self, _: PanicNow, _: &mut Context<Self>) {
+        panic!("asked to panic by a test hook");
+    }
+}

@@ -1,0 +1,317 @@
+//! What the hub hands to a shard, and the bounded queue it goes through.
+//!
+//! Frames that depend on no reader are encoded before they get here; the rest is encoded by the shard, never by the
+//! actor. Easy to get wrong: a full queue may drop an ephemeral frame, but a durable one must leave a mark
+//! ([`ShardJob::Break`]) in its place, or members would miss an event without knowing.
+use super::{
+    outbox::{Kind, RoomFrame},
+    peer::Peer,
+};
+use crate::protocol::{
+    ErrorCode, ServerMessage,
+    ids::{ConnId, ProjectId},
+    server::{self, ClaimView, ErrorBody, Head, Presence, PresenceDiff, ProjectJoined},
+};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Frames that may wait for a shard. Past it ephemeral ones are dropped and durable ones become one mark per room.
+pub const MAX_QUEUED_FRAMES: usize = 8_192;
+
+/// What every member of a shard has been handed of a room.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// Epoch.
+    pub ep: Arc<str>,
+    /// Offset.
+    pub off: u64,
+}
+
+/// Work for a shard, in the order the hub decided.
+#[derive(Debug)]
+pub enum ShardJob {
+    /// A frame for all members of a room; `cursor` when it is durable.
+    Frame {
+        /// The room.
+        room: ProjectId,
+        /// What to send.
+        frame: Outgoing,
+        /// Where members are once they have it.
+        cursor: Option<Cursor>,
+    },
+    /// A new connection.
+    Add(Arc<Peer>),
+    /// A connection has ended.
+    Remove(ConnId),
+    /// Let a connection into a room.
+    Joined(Box<JoinedJob>),
+    /// Take it out.
+    Left {
+        /// Who.
+        conn: ConnId,
+        /// Of which room.
+        room: ProjectId,
+        /// The request this answers.
+        re: Option<u64>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Answer a request.
+    Reply {
+        /// Whose.
+        conn: ConnId,
+        /// Which.
+        re: Option<u64>,
+        /// With what.
+        reply: Reply,
+    },
+    /// Members of the room have missed something: tell them to join again.
+    Break {
+        /// The room.
+        room: ProjectId,
+        /// Why.
+        reason: &'static str,
+        /// Where the room is now.
+        cursor: Option<Cursor>,
+    },
+    /// The hub was rebuilt.
+    NewHub {
+        /// Its number.
+        generation: u64,
+    },
+    /// Close all connections at random moments within the window.
+    Drain {
+        /// The window.
+        window: Duration,
+    },
+}
+
+/// A frame, or what it takes to make it.
+#[derive(Debug, Clone)]
+pub enum Outgoing {
+    /// Encoded.
+    Ready(RoomFrame),
+    /// Who came and went.
+    Presence(Arc<PresenceDiff>),
+    /// A claim was made or let go.
+    Claim(Arc<ClaimNews>),
+}
+
+/// A claim's change, for the room.
+#[derive(Debug)]
+pub struct ClaimNews {
+    /// The room.
+    pub project: ProjectId,
+    /// `claimed` or `released`.
+    pub action: &'static str,
+    /// What.
+    pub entity_id: String,
+    /// Who.
+    pub user: Arc<str>,
+    /// The connection, if it was one.
+    pub by: Option<ConnId>,
+    /// When it lapses.
+    pub expires_at_ms: Option<i64>,
+}
+
+impl Outgoing {
+    /// The frame.
+    pub fn encode(self) -> RoomFrame {
+        match self {
+            Self::Ready(frame) => frame,
+            Self::Presence(diff) => {
+                let PresenceDiff { project_id, rev, ref joins, ref leaves, count } = *diff;
+                let body = PresenceDiff { project_id, rev, joins: joins.clone(), leaves: leaves.clone(), count };
+                let bytes = server::encode(Head::default(), &ServerMessage::PresenceDiff(body));
+                RoomFrame { bytes, kind: Kind::Ephemeral }
+            }
+            Self::Claim(news) => RoomFrame { bytes: news.encode(None), kind: Kind::Ephemeral },
+        }
+    }
+}
+
+impl ClaimNews {
+    fn encode(&self, re: Option<u64>) -> Bytes {
+        let body = server::Collaboration {
+            project_id: self.project,
+            action: self.action,
+            entity_id: Some(&self.entity_id),
+            user_id: &self.user,
+            expires_at_ms: self.expires_at_ms,
+            data: None,
+        };
+        server::encode(Head { re, by: self.by, ts: None }, &ServerMessage::Collaboration(body))
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// The claim is yours, or let go.
+    Claim(Arc<ClaimNews>),
+    /// Encoded already.
+    Ready(Bytes),
+    /// It can't be done.
+    Refused {
+        /// Why, as a code.
+        code: ErrorCode,
+        /// Why, in words.
+        text: String,
+        /// Who holds what was asked for.
+        holder: Option<String>,
+    },
+}
+
+impl Reply {
+    /// The frame.
+    pub fn encode(&self, re: Option<u64>) -> Bytes {
+        match self {
+            Self::Claim(news) => news.encode(re),
+            Self::Ready(bytes) => bytes.clone(),
+            Self::Refused { code, text, holder } => {
+                let mut body = ErrorBody::new(*code, text);
+                body.holder = holder.as_deref();
+                server::encode(Head::reply(re), &ServerMessage::Error(body))
+            }
+        }
+    }
+}
+
+/// What is live in a room: shared by all who join until something changes.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Revision of the presence.
+    pub rev: u64,
+    /// Connections.
+    pub count: usize,
+    /// Users.
+    pub users: Vec<Arc<str>>,
+    /// Latest progress of running jobs, as JSON.
+    pub jobs: Vec<Arc<RawValue>>,
+    /// Claims.
+    pub claims: Vec<ClaimView>,
+}
+
+/// A join, decided.
+#[derive(Debug)]
+pub struct JoinedJob {
+    /// Who.
+    pub conn: ConnId,
+    /// Which room.
+    pub room: ProjectId,
+    /// The request this answers.
+    pub re: Option<u64>,
+    /// Where the connection is once it has what follows.
+    pub cursor: Cursor,
+    /// Whether everything after its position follows.
+    pub recovered: bool,
+    /// What follows.
+    pub missed: Vec<RoomFrame>,
+    /// What is live there.
+    pub snapshot: Arc<Snapshot>,
+}
+
+impl JoinedJob {
+    /// The reply; `user` is in the room from now on, also before the next `PresenceDiff` says so.
+    pub fn encode(&self, user: &str) -> Bytes {
+        let mut users: Vec<String> = self.snapshot.users.iter().map(ToString::to_string).collect();
+        if !users.iter().any(|known| known == user) {
+            users.push(user.to_string());
+        }
+        let presence = Presence { rev: self.snapshot.rev, count: self.snapshot.count.max(1), users };
+        let body = ProjectJoined {
+            project_id: self.room,
+            ep: &self.cursor.ep,
+            off: self.cursor.off,
+            recovered: self.recovered,
+            role: "owner",
+            presence: &presence,
+            jobs: self.snapshot.jobs.iter().map(|job| &**job).collect(),
+            claims: &self.snapshot.claims,
+        };
+        server::encode(Head::reply(self.re), &ServerMessage::ProjectJoined(body))
+    }
+}
+
+/// One shard's share of a room, told to a new hub.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// The room.
+    pub room: ProjectId,
+    /// What its members have.
+    pub cursor: Option<Cursor>,
+    /// Who they are.
+    pub members: Vec<(ConnId, Arc<str>)>,
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    jobs: VecDeque<ShardJob>,
+    frames: usize,
+    marked: HashSet<ProjectId>,
+    generation: u64,
+}
+
+/// A shard's queue. Frames are bounded by [`MAX_QUEUED_FRAMES`]; other jobs by the connections and their rates.
+#[derive(Debug, Default)]
+pub struct Queue {
+    queued: Mutex<Queued>,
+    filled: Notify,
+}
+
+impl Queue {
+    /// From a connection's own task: it came or went.
+    pub fn push(&self, job: ShardJob) {
+        self.lock().jobs.push_back(job);
+        self.filled.notify_one();
+    }
+
+    /// From the hub of this generation; refused when a newer one has spoken.
+    pub fn push_from(&self, generation: u64, job: ShardJob) {
+        {
+            let mut queued = self.lock();
+            if generation < queued.generation {
+                return;
+            }
+            queued.generation = generation;
+            match job {
+                ShardJob::Frame { room, cursor, .. } if queued.frames >= MAX_QUEUED_FRAMES => {
+                    metrics::counter!("tieout_rt_shard_overflow_total").increment(1);
+                    if cursor.is_none() || !queued.marked.insert(room) {
+                        return;
+                    }
+                    queued.jobs.push_back(ShardJob::Break { room, reason: "slow", cursor });
+                }
+                ShardJob::Frame { .. } => {
+                    queued.frames += 1;
+                    queued.jobs.push_back(job);
+                }
+                job => queued.jobs.push_back(job),
+            }
+        }
+        self.filled.notify_one();
+    }
+
+    /// Everything queued.
+    pub fn take(&self) -> VecDeque<ShardJob> {
+        let mut queued = self.lock();
+        queued.frames = 0;
+        queued.marked.clear();
+        std::mem::take(&mut queued.jobs)
+    }
+
+    /// When something is queued.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

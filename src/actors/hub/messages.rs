@@ -1,0 +1,256 @@
+//! What the hub is told and asked.
+//!
+//! Everything that can be encoded is encoded by the sender. Easy to get wrong: connections report through their shard,
+//! except for requests, which carry connection and shard so that the answer takes the shard's queue too.
+use super::{
+    claims::{Claim, ClaimRefused, Holder},
+    jobs::Attached,
+    outbox::RoomFrame,
+};
+use crate::protocol::{
+    client::Position,
+    ids::{ConnId, JobId, ProjectId},
+};
+use actix::Message;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// A connection and where its answers go.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The connection.
+    pub conn: ConnId,
+    /// Its shard.
+    pub shard: usize,
+    /// Its user.
+    pub user: Arc<str>,
+    /// The request to answer.
+    pub re: Option<u64>,
+}
+
+/// Let a connection into a room.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    /// Who.
+    pub asker: Asker,
+    /// Which room.
+    pub project: ProjectId,
+    /// What it already has.
+    pub since: Option<Position>,
+}
+
+/// Take a connection out of a room.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// Who.
+    pub asker: Asker,
+    /// Which room.
+    pub project: ProjectId,
+}
+
+/// A connection is gone. Comes from its shard.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Disconnect {
+    /// Who.
+    pub conn: ConnId,
+    /// Where it was.
+    pub rooms: Vec<ProjectId>,
+}
+
+/// A shard tells a new hub whom it serves.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Attach {
+    /// The hub it answers to.
+    pub generation: u64,
+    /// Which shard.
+    pub shard: usize,
+    /// Its rooms.
+    pub rooms: Vec<Attached>,
+}
+
+/// A durable event, encoded.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Publish {
+    /// The room.
+    pub project: ProjectId,
+    /// Epoch.
+    pub ep: Arc<str>,
+    /// Offset.
+    pub off: u64,
+    /// The frame.
+    pub bytes: Bytes,
+    /// The job that this event ends.
+    pub ends: Option<JobId>,
+}
+
+/// A member says something to the room.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Say {
+    /// Who.
+    pub asker: Asker,
+    /// Where.
+    pub project: ProjectId,
+    /// What, encoded for all.
+    pub frame: RoomFrame,
+    /// The reply to the sender, encoded, when it asked for one.
+    pub ack: Option<Bytes>,
+}
+
+/// Progress of a job.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Progress {
+    /// The room.
+    pub project: ProjectId,
+    /// The job.
+    pub job: JobId,
+    /// The frame.
+    pub bytes: Bytes,
+    /// The message's body, for those who join later.
+    pub json: Arc<RawValue>,
+}
+
+/// Claim or release over a connection; the answer is a frame.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ClaimByFrame {
+    /// Who.
+    pub asker: Asker,
+    /// Where.
+    pub project: ProjectId,
+    /// What.
+    pub entity_id: String,
+    /// Let go instead.
+    pub release: bool,
+}
+
+/// Claim something.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Claim, ClaimRefused>")]
+pub struct ClaimEntity {
+    /// Where.
+    pub project: ProjectId,
+    /// What.
+    pub entity_id: String,
+    /// For whom.
+    pub holder: Holder,
+}
+
+/// Let it go.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), ClaimRefused>")]
+pub struct ReleaseEntity {
+    /// Where.
+    pub project: ProjectId,
+    /// What.
+    pub entity_id: String,
+    /// Whose.
+    pub user: Arc<str>,
+}
+
+/// What is live in a room.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Option<RoomView>")]
+pub struct View(pub ProjectId);
+
+/// The answer to [`View`].
+#[derive(Clone, Debug)]
+pub struct RoomView {
+    /// Epoch; empty while the room is still reading its position.
+    pub ep: String,
+    /// Newest durable offset handed out.
+    pub off: u64,
+    /// Connections.
+    pub connections: usize,
+    /// Users.
+    pub users: Vec<String>,
+    /// Jobs with progress.
+    pub running_jobs: usize,
+}
+
+/// How the hub is.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Counts")]
+pub struct Count;
+
+/// The answer to [`Count`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Rooms.
+    pub rooms: usize,
+    /// Memberships.
+    pub subscriptions: usize,
+    /// Incarnation.
+    pub generation: u64,
+}
+
+/// Make the hub panic, for tests of what happens then. Only sent when test hooks are enabled.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PanicNow;
+
+/// What a read of the store found.
+#[derive(Clone, Debug)]
+pub enum History {
+    /// The newest position.
+    Head {
+        /// Epoch.
+        ep: Arc<str>,
+        /// Offset.
+        off: u64,
+    },
+    /// Events right after the asked offset, encoded.
+    Events {
+        /// In order, without a hole.
+        events: Vec<(u64, Bytes)>,
+        /// The newest offset.
+        head: u64,
+    },
+    /// They are gone; the position is now this.
+    Gone {
+        /// Epoch.
+        ep: Arc<str>,
+        /// Offset.
+        off: u64,
+    },
+    /// No such project.
+    NotFound,
+    /// The store can't answer now.
+    Unavailable,
+}
+
+/// Why history was read.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// To open the room.
+    Open,
+    /// To see whether something was missed.
+    Check,
+    /// To fill a hole.
+    Hole,
+    /// To let a connection in.
+    Join(Box<Join>),
+    /// To bring a shard's members up to date after a restart.
+    Catchup(usize),
+}
+
+/// A read's result, back in the hub's mailbox.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Told {
+    /// The incarnation that asked.
+    pub generation: u64,
+    /// The room.
+    pub project: ProjectId,
+    /// Why.
+    pub purpose: Purpose,
+    /// What was found.
+    pub history: History,
+}

@@ -1,0 +1,413 @@
+//! One connection's outgoing bytes: three bounded lanes and what is left of a half-written frame.
+//!
+//! Control (replies, pings, close) is never dropped; ordered (durable events, collaboration) keeps its order;
+//! conflatable keeps the newest per key. The peer's lock is held around every call, so data, pongs and close frames
+//! never interleave. Easy to get wrong: a frame that is partly on the wire must be finished before any other, also
+//! when its room is discarded.
+use super::limits::{Limits, Shared};
+use crate::protocol::{frame, ids::ProjectId, server};
+use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    time::Instant,
+};
+
+/// Frames handed to the kernel in one call.
+pub const MAX_SLICES: usize = 64;
+/// Control bytes that may wait; a client that asks this much without reading is closed as slow.
+const MAX_CONTROL_BYTES: usize = 256 * 1024;
+
+/// What a frame for a room is, which decides what a slow connection does with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Stored: may not be lost without telling the client.
+    Durable,
+    /// Ordered, dropped when the connection is slow.
+    Ephemeral,
+    /// Only the newest of its key counts.
+    Keyed(u128),
+}
+
+/// An encoded frame for a room.
+#[derive(Clone, Debug)]
+pub struct RoomFrame {
+    /// Complete WebSocket frame.
+    pub bytes: Bytes,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What the caller must do after handing over frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// Nothing: all is written.
+    Written,
+    /// Bytes wait for the socket: wake the connection's task.
+    Waiting,
+    /// The connection does not keep up even with its replies: close it.
+    Overrun,
+    /// The socket is broken.
+    Broken,
+}
+
+/// The write end of a socket: a non-blocking vectored write.
+pub trait Wire {
+    /// Write what the kernel takes now.
+    fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+#[derive(Debug)]
+struct Ordered {
+    room: ProjectId,
+    bytes: Bytes,
+}
+
+/// What waits for the socket. Boxed and absent while all is written, so an idle connection pays a pointer.
+#[derive(Debug)]
+struct Backlog {
+    head: Bytes,
+    control: VecDeque<Bytes>,
+    control_bytes: usize,
+    ordered: VecDeque<Ordered>,
+    keyed: Vec<(ProjectId, u128, Bytes)>,
+    bytes: usize,
+    progress_at: Instant,
+    full_since: Option<Instant>,
+}
+
+/// The outgoing side of one connection.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    backlog: Option<Box<Backlog>>,
+    /// Rooms whose stream has a hole: nothing more until the client joins again.
+    broken: SmallVec<[ProjectId; 1]>,
+    /// A close frame is queued or written; nothing follows it.
+    closed: bool,
+}
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.backlog.is_none()
+    }
+
+    /// Whether a close frame was queued.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Bytes that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |b| b.bytes)
+    }
+
+    /// Since when no byte went out although some wait, and since when it has been full.
+    pub fn stuck_since(&self) -> Option<(Instant, Option<Instant>)> {
+        self.backlog.as_ref().map(|b| (b.progress_at, b.full_since))
+    }
+
+    /// Frames of one room, in order. Writes at once when nothing waits.
+    pub fn deliver(&mut self, wire: &impl Wire, shared: &Shared, room: ProjectId, frames: &[RoomFrame]) -> After {
+        if self.closed || self.broken.contains(&room) {
+            return After::Written;
+        }
+        let mut rest = frames;
+        let mut partial = 0;
+        if self.backlog.is_none() {
+            match write_now(wire, frames) {
+                Ok((whole, part)) if whole == frames.len() && part == 0 => return After::Written,
+                Ok((whole, part)) => {
+                    rest = &frames[whole..];
+                    partial = part;
+                }
+                Err(_) => return After::Broken,
+            }
+        }
+        if partial > 0 {
+            let mut head = rest[0].bytes.clone();
+            head.advance(partial);
+            self.backlog().put_head(head, shared);
+            rest = &rest[1..];
+        }
+        for frame in rest {
+            self.queue(shared, room, frame);
+        }
+        if self.backlog.is_some() { After::Waiting } else { After::Written }
+    }
+
+    /// A reply, ping or error: overtakes room frames, never dropped.
+    pub fn control(&mut self, wire: &impl Wire, shared: &Shared, bytes: Bytes) -> After {
+        if self.closed {
+            return After::Written;
+        }
+        self.control_bytes(wire, shared, bytes)
+    }
+
+    /// The close frame; whatever of the rooms waits is dropped, and nothing follows.
+    pub fn close(&mut self, wire: &impl Wire, shared: &Shared, code: u16, reason: &str) -> After {
+        if self.closed {
+            return After::Written;
+        }
+        self.closed = true;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.drop_rooms(shared, |_| true);
+        }
+        self.settle();
+        self.control_bytes(wire, shared, frame::close(code, reason))
+    }
+
+    /// Forget what waits for `room` and start its stream afresh: the client joins, or leaves.
+    pub fn forget_room(&mut self, shared: &Shared, room: ProjectId) {
+        self.broken.retain(|r| *r != room);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.drop_rooms(shared, |r| r == room);
+        }
+        self.settle();
+    }
+
+    /// The stream of `room` has a hole: tell the client once, send no more of it until it joins again.
+    pub fn break_room(&mut self, wire: &impl Wire, shared: &Shared, room: ProjectId, reason: &str) -> After {
+        if self.closed || self.broken.contains(&room) {
+            return After::Written;
+        }
+        self.forget_room(shared, room);
+        self.broken.push(room);
+        self.control(wire, shared, resync(room, reason))
+    }
+
+    /// Write what waits until the socket is full or all is gone.
+    pub fn flush(&mut self, wire: &impl Wire, shared: &Shared) -> io::Result<()> {
+        while let Some(backlog) = &mut self.backlog {
+            let written = {
+                let mut slices: SmallVec<[IoSlice<'_>; MAX_SLICES]> = SmallVec::new();
+                slices.extend(backlog.waiting().take(MAX_SLICES).map(|bytes| IoSlice::new(bytes)));
+                match wire.write(&slices) {
+                    Ok(written) => written,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
+                }
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            backlog.consume(written, shared);
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// Give back what is counted for this connection; it ends.
+    pub fn clear(&mut self, shared: &Shared) {
+        self.closed = true;
+        if let Some(backlog) = self.backlog.take() {
+            shared.budget.give_back(backlog.bytes);
+        }
+    }
+
+    fn control_bytes(&mut self, wire: &impl Wire, shared: &Shared, bytes: Bytes) -> After {
+        let mut bytes = bytes;
+        if self.backlog.is_none() {
+            match wire.write(&[IoSlice::new(&bytes)]) {
+                Ok(written) if written == bytes.len() => return After::Written,
+                Ok(written) => bytes.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return After::Broken,
+            }
+            self.backlog().put_head(bytes, shared);
+            return After::Waiting;
+        }
+        let backlog = self.backlog();
+        backlog.count(bytes.len(), shared);
+        backlog.control_bytes += bytes.len();
+        backlog.control.push_back(bytes);
+        if backlog.control_bytes > MAX_CONTROL_BYTES { After::Overrun } else { After::Waiting }
+    }
+
+    fn queue(&mut self, shared: &Shared, room: ProjectId, frame: &RoomFrame) {
+        if self.broken.contains(&room) {
+            return;
+        }
+        let size = frame.bytes.len();
+        let limits = &shared.limits;
+        let backlog = self.backlog();
+        if let Kind::Keyed(key) = frame.kind {
+            if let Some(old) = backlog.keyed.iter_mut().find(|(r, k, _)| *r == room && *k == key) {
+                let freed = old.2.len();
+                old.2 = frame.bytes.clone();
+                backlog.uncount(freed, shared);
+                backlog.count(size, shared);
+                metrics::counter!("tieout_rt_slow_total", "action" => "conflate").increment(1);
+                return;
+            }
+        }
+        if frame.kind != Kind::Durable && backlog.fill(limits, shared) > 0.75 {
+            metrics::counter!("tieout_rt_slow_total", "action" => "drop_ephemeral").increment(1);
+            return;
+        }
+        if backlog.is_full(limits, shared, size) {
+            backlog.full_since.get_or_insert_with(Instant::now);
+            let victim = backlog.largest_room().unwrap_or(room);
+            metrics::counter!("tieout_rt_slow_total", "action" => "resync").increment(1);
+            backlog.drop_rooms(shared, |r| r == victim);
+            let notice = resync(victim, "slow");
+            backlog.count(notice.len(), shared);
+            backlog.control_bytes += notice.len();
+            backlog.control.push_back(notice);
+            self.broken.push(victim);
+            if victim == room {
+                return;
+            }
+        }
+        let backlog = self.backlog();
+        backlog.count(size, shared);
+        match frame.kind {
+            Kind::Keyed(key) => backlog.keyed.push((room, key, frame.bytes.clone())),
+            _ => backlog.ordered.push_back(Ordered { room, bytes: frame.bytes.clone() }),
+        }
+    }
+
+    fn backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_with(|| {
+            Box::new(Backlog {
+                head: Bytes::new(),
+                control: VecDeque::new(),
+                control_bytes: 0,
+                ordered: VecDeque::new(),
+                keyed: Vec::new(),
+                bytes: 0,
+                progress_at: Instant::now(),
+                full_since: None,
+            })
+        })
+    }
+
+    fn settle(&mut self) {
+        if self.backlog.as_ref().is_some_and(|b| b.bytes == 0) {
+            self.backlog = None;
+        }
+    }
+}
+
+impl Backlog {
+    fn waiting(&self) -> impl Iterator<Item = &Bytes> {
+        let head = (!self.head.is_empty()).then_some(&self.head);
+        head.into_iter()
+            .chain(&self.control)
+            .chain(self.ordered.iter().map(|o| &o.bytes))
+            .chain(self.keyed.iter().map(|(_, _, bytes)| bytes))
+    }
+
+    fn put_head(&mut self, bytes: Bytes, shared: &Shared) {
+        self.count(bytes.len(), shared);
+        self.head = bytes;
+    }
+
+    fn frames(&self) -> usize {
+        self.ordered.len() + self.keyed.len()
+    }
+
+    fn fill(&self, limits: &Limits, shared: &Shared) -> f64 {
+        let bytes = self.bytes as f64 / limits.queue_bytes as f64;
+        let frames = self.frames() as f64 / limits.queue_frames as f64;
+        bytes.max(frames).max(shared.budget.fill())
+    }
+
+    fn is_full(&self, limits: &Limits, shared: &Shared, size: usize) -> bool {
+        self.bytes + size > limits.queue_bytes || self.frames() >= limits.queue_frames || shared.budget.fill() >= 1.0
+    }
+
+    fn count(&mut self, size: usize, shared: &Shared) {
+        self.bytes += size;
+        shared.budget.take(size);
+    }
+
+    fn uncount(&mut self, size: usize, shared: &Shared) {
+        self.bytes -= size;
+        shared.budget.give_back(size);
+    }
+
+    fn largest_room(&self) -> Option<ProjectId> {
+        let mut sums: SmallVec<[(ProjectId, usize); 4]> = SmallVec::new();
+        for entry in &self.ordered {
+            match sums.iter_mut().find(|(room, _)| *room == entry.room) {
+                Some((_, sum)) => *sum += entry.bytes.len(),
+                None => sums.push((entry.room, entry.bytes.len())),
+            }
+        }
+        sums.into_iter().max_by_key(|(_, sum)| *sum).map(|(room, _)| room)
+    }
+
+    fn drop_rooms(&mut self, shared: &Shared, which: impl Fn(ProjectId) -> bool) {
+        let mut freed = 0;
+        self.ordered.retain(|entry| {
+            let drop = which(entry.room);
+            freed += if drop { entry.bytes.len() } else { 0 };
+            !drop
+        });
+        self.keyed.retain(|(room, _, bytes)| {
+            let drop = which(*room);
+            freed += if drop { bytes.len() } else { 0 };
+            !drop
+        });
+        self.uncount(freed, shared);
+    }
+
+    /// `written` bytes left in the order of [`Backlog::waiting`].
+    fn consume(&mut self, written: usize, shared: &Shared) {
+        self.uncount(written, shared);
+        self.progress_at = Instant::now();
+        if self.bytes < shared.limits.queue_bytes / 2 && self.frames() < shared.limits.queue_frames / 2 {
+            self.full_since = None;
+        }
+        let mut left = written;
+        let in_head = left.min(self.head.len());
+        self.head.advance(in_head);
+        left -= in_head;
+        while left > 0 {
+            let mut bytes = if let Some(bytes) = self.control.pop_front() {
+                self.control_bytes -= bytes.len();
+                bytes
+            } else if let Some(entry) = self.ordered.pop_front() {
+                entry.bytes
+            } else {
+                self.keyed.remove(0).2
+            };
+            let taken = left.min(bytes.len());
+            bytes.advance(taken);
+            left -= taken;
+            self.head = bytes;
+        }
+    }
+}
+
+fn resync(room: ProjectId, reason: &str) -> Bytes {
+    let body = server::ResyncRequired { project_id: room, reason };
+    server::encode(server::Head::default(), &server::ServerMessage::ResyncRequired(body))
+}
+
+/// How many frames went out whole, and how many bytes of the next.
+fn write_now(wire: &impl Wire, frames: &[RoomFrame]) -> io::Result<(usize, usize)> {
+    let mut whole = 0;
+    while whole < frames.len() {
+        let batch = &frames[whole..frames.len().min(whole + MAX_SLICES)];
+        let slices: SmallVec<[IoSlice<'_>; MAX_SLICES]> = batch.iter().map(|f| IoSlice::new(&f.bytes)).collect();
+        let mut written = match wire.write(&slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((whole, 0)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        for frame in batch {
+            if written < frame.bytes.len() {
+                return Ok((whole, written));
+            }
+            written -= frame.bytes.len();
+            whole += 1;
+        }
+    }
+    Ok((whole, 0))
+}

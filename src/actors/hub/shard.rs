@@ -1,0 +1,344 @@
+//! A shard: the tokio task that writes to its share of the connections, so that the actor's turn does not grow with a
+//! room.
+//!
+//! It drains all queued jobs, groups frames per room, and makes one non-blocking vectored write per member; it also
+//! sweeps its connections once a second (pings, dead and slow ones, drain). Order and membership are the hub's. Easy
+//! to get wrong: a job that is not a frame ends the grouping, or a joiner would get a frame that came before it.
+use super::{
+    actor::Hub,
+    jobs::{Attached, Cursor, JoinedJob, Queue, ShardJob},
+    limits::Shared,
+    messages::{Attach, Disconnect},
+    outbox::RoomFrame,
+    peer::Peer,
+};
+use crate::{
+    protocol::{
+        CloseCode, ServerMessage,
+        ids::{ConnId, ProjectId},
+        server::{self, Head},
+    },
+    runtime::Addr,
+};
+use smallvec::SmallVec;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Members written to before the task lets others run.
+const MEMBERS_PER_SLICE: usize = 128;
+/// Time between sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Time between sweeps while closing connections down.
+const DRAIN_SWEEP_EVERY: Duration = Duration::from_millis(100);
+/// How long a connection whose close frame is queued may take to go.
+const CLOSE_GRACE_MS: u32 = 2_000;
+
+#[derive(Default)]
+struct Room {
+    members: Vec<(ConnId, Arc<Peer>)>,
+    /// What every member of this shard has been handed; none until the hub says.
+    cursor: Option<Cursor>,
+}
+
+struct Line {
+    peer: Arc<Peer>,
+    rooms: SmallVec<[ProjectId; 2]>,
+    ping_at: u32,
+    pinged_at: Option<u32>,
+    closing_since: Option<u32>,
+    drain_at: Option<u32>,
+    born: u32,
+}
+
+/// The task's state.
+pub struct Shard {
+    index: usize,
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    hub: Addr<Hub>,
+    lines: HashMap<ConnId, Line>,
+    rooms: HashMap<ProjectId, Room>,
+    draining: bool,
+}
+
+impl Shard {
+    /// A shard that serves `queue` and reports to `hub`.
+    pub fn new(index: usize, queue: Arc<Queue>, shared: Arc<Shared>, hub: Addr<Hub>) -> Self {
+        Self { index, queue, shared, hub, lines: HashMap::new(), rooms: HashMap::new(), draining: false }
+    }
+
+    /// Serve until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut sweep_at = tokio::time::Instant::now() + SWEEP_EVERY;
+        loop {
+            let busy = !self.lines.is_empty();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep_until(sweep_at), if busy => {
+                    self.sweep().await;
+                    sweep_at = tokio::time::Instant::now() + if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
+                }
+                () = self.queue.filled() => self.drain().await,
+            }
+        }
+        for line in self.lines.values() {
+            line.peer.kill();
+        }
+    }
+
+    async fn drain(&mut self) {
+        let jobs = self.queue.take();
+        let mut groups: Vec<(ProjectId, Vec<RoomFrame>, Option<Cursor>)> = Vec::new();
+        for job in jobs {
+            if let ShardJob::Frame { room, frame, cursor } = job {
+                let frame = frame.encode();
+                match groups.iter_mut().find(|(r, _, _)| *r == room) {
+                    Some((_, frames, at)) => {
+                        frames.push(frame);
+                        *at = cursor.or(at.take());
+                    }
+                    None => groups.push((room, vec![frame], cursor)),
+                }
+                if groups.len() < 64 {
+                    continue;
+                }
+                self.write_groups(&mut groups).await;
+                continue;
+            }
+            self.write_groups(&mut groups).await;
+            self.act(job).await;
+        }
+        self.write_groups(&mut groups).await;
+    }
+
+    async fn write_groups(&mut self, groups: &mut Vec<(ProjectId, Vec<RoomFrame>, Option<Cursor>)>) {
+        for (id, frames, cursor) in groups.drain(..) {
+            let Some(room) = self.rooms.get_mut(&id) else { continue };
+            let begun = Instant::now();
+            for (index, (_, peer)) in room.members.iter().enumerate() {
+                peer.deliver(id, &frames);
+                if index % MEMBERS_PER_SLICE == MEMBERS_PER_SLICE - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            if cursor.is_some() {
+                room.cursor = cursor;
+            }
+            metrics::counter!("tieout_rt_deliveries_total").increment((room.members.len() * frames.len()) as u64);
+            metrics::histogram!("tieout_rt_fanout_seconds").record(begun.elapsed());
+        }
+    }
+
+    async fn act(&mut self, job: ShardJob) {
+        match job {
+            ShardJob::Frame { .. } => {}
+            ShardJob::Add(peer) => self.add(peer),
+            ShardJob::Remove(conn) => self.remove(conn).await,
+            ShardJob::Joined(joined) => self.joined(*joined).await,
+            ShardJob::Left { conn, room, re, reason } => self.left(conn, room, re, reason),
+            ShardJob::Reply { conn, re, reply } => {
+                if let Some(line) = self.lines.get(&conn) {
+                    line.peer.control(reply.encode(re));
+                }
+            }
+            ShardJob::Break { room, reason, cursor } => {
+                if let Some(members) = self.rooms.get_mut(&room) {
+                    for (_, peer) in &members.members {
+                        peer.break_room(room, reason);
+                    }
+                    members.cursor = cursor.or(members.cursor.take());
+                }
+            }
+            ShardJob::NewHub { generation } => self.attach(generation).await,
+            ShardJob::Drain { window } => self.begin_drain(window),
+        }
+    }
+
+    fn add(&mut self, peer: Arc<Peer>) {
+        let tick = self.shared.tick();
+        let period = self.shared.limits.ping_every.as_millis() as u32;
+        let ping_at = tick.wrapping_add(rand::random_range(period / 2..=period.max(1)));
+        if self.draining {
+            peer.close(CloseCode::Draining, Some(rand::random_range(500..5_000)));
+        }
+        let line = Line {
+            peer: peer.clone(),
+            rooms: SmallVec::new(),
+            ping_at,
+            pinged_at: None,
+            closing_since: None,
+            drain_at: None,
+            born: tick,
+        };
+        self.lines.insert(peer.id, line);
+    }
+
+    async fn remove(&mut self, conn: ConnId) {
+        let Some(line) = self.lines.remove(&conn) else { return };
+        for room in &line.rooms {
+            self.leave_room(*room, conn);
+        }
+        if !line.rooms.is_empty() {
+            self.tell(Disconnect { conn, rooms: line.rooms.to_vec() }).await;
+        }
+    }
+
+    async fn joined(&mut self, job: JoinedJob) {
+        let Some(line) = self.lines.get_mut(&job.conn) else {
+            // It ended between asking and being let in; the hub must not keep it as a member.
+            return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
+        };
+        let user = line.peer.principal().map_or("", |p| &p.user_id);
+        let reply = job.encode(user);
+        line.peer.enter(job.room, reply, &job.missed);
+        if !line.rooms.contains(&job.room) {
+            line.rooms.push(job.room);
+            let room = self.rooms.entry(job.room).or_default();
+            room.members.push((job.conn, line.peer.clone()));
+            room.cursor = Some(job.cursor);
+        }
+    }
+
+    fn left(&mut self, conn: ConnId, room: ProjectId, re: Option<u64>, reason: &'static str) {
+        let Some(line) = self.lines.get_mut(&conn) else { return };
+        line.rooms.retain(|r| *r != room);
+        let body = server::ProjectLeft { project_id: room, reason };
+        line.peer.leave(room, server::encode(Head::reply(re), &ServerMessage::ProjectLeft(body)));
+        self.leave_room(room, conn);
+    }
+
+    fn leave_room(&mut self, id: ProjectId, conn: ConnId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if let Some(at) = room.members.iter().position(|(member, _)| *member == conn) {
+            room.members.swap_remove(at);
+        }
+        if room.members.is_empty() {
+            self.rooms.remove(&id);
+        }
+    }
+
+    /// A new incarnation of the hub knows nobody: tell it who is here and what they have.
+    async fn attach(&mut self, generation: u64) {
+        let rooms = self.rooms.iter().map(|(id, room)| Attached {
+            room: *id,
+            cursor: room.cursor.clone(),
+            members: room
+                .members
+                .iter()
+                .map(|(conn, peer)| (*conn, peer.principal().map_or("", |p| &p.user_id).into()))
+                .collect(),
+        });
+        let attach = Attach { generation, shard: self.index, rooms: rooms.collect() };
+        self.tell(attach).await;
+    }
+
+    async fn tell<M>(&self, message: M)
+    where
+        Hub: actix::Handler<M>,
+        M: actix::Message<Result = ()> + Send + 'static,
+    {
+        // The hub never waits for a shard, so this can't be a cycle; it waits when the mailbox is full.
+        let mut message = message;
+        loop {
+            match self.hub.tell(message).await {
+                Ok(()) => return,
+                Err(error) if error.retryable() => match error.into_message() {
+                    Some(back) => message = back,
+                    None => return,
+                },
+                Err(error) => {
+                    log::debug!("shard={} the hub is gone: {error}", self.index);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begin_drain(&mut self, window: Duration) {
+        self.draining = true;
+        let tick = self.shared.tick();
+        let window_ms = window.as_millis() as u32;
+        let notice = server::encode(Head::default(), &ServerMessage::Draining { window_ms: u64::from(window_ms) });
+        for line in self.lines.values_mut() {
+            line.peer.control(notice.clone());
+            line.drain_at = Some(tick.wrapping_add(rand::random_range(0..=window_ms)));
+        }
+    }
+
+    async fn sweep(&mut self) {
+        let tick = self.shared.tick();
+        let now = Instant::now();
+        let limits = &self.shared.limits;
+        let mut waiting = 0;
+        for (index, line) in self.lines.values_mut().enumerate() {
+            waiting += line.sweep(limits, tick, now);
+            if index % 1024 == 1023 {
+                tokio::task::yield_now().await;
+            }
+        }
+        metrics::gauge!("tieout_rt_queue_bytes", "shard" => self.index.to_string()).set(waiting as f64);
+    }
+}
+
+/// Whether `tick` has reached `due`, across the wrap.
+fn reached(tick: u32, due: u32) -> bool {
+    tick.wrapping_sub(due) < u32::MAX / 2
+}
+
+impl Line {
+    /// Look after one connection; returns the bytes that wait for it.
+    fn sweep(&mut self, limits: &super::limits::Limits, tick: u32, now: Instant) -> usize {
+        let (closed, stuck, waiting) = {
+            let outbox = self.peer.outbox();
+            (outbox.is_closed(), outbox.stuck_since(), outbox.waiting_bytes())
+        };
+        if closed {
+            let since = *self.closing_since.get_or_insert(tick);
+            if tick.wrapping_sub(since) >= CLOSE_GRACE_MS {
+                self.peer.kill();
+            }
+            return waiting;
+        }
+        if let Some((progress_at, full_since)) = stuck {
+            let stuck = now.duration_since(progress_at) >= limits.no_progress;
+            let full = full_since.is_some_and(|since| now.duration_since(since) >= limits.full_for);
+            if stuck || full {
+                self.peer.close_slow();
+                return waiting;
+            }
+        }
+        if self.drain_at.is_some_and(|due| reached(tick, due)) {
+            self.peer.close(CloseCode::Draining, Some(rand::random_range(500..10_000)));
+        } else if self.peer.principal().is_none() {
+            if tick.wrapping_sub(self.born) >= limits.auth_within.as_millis() as u32 {
+                self.peer.close(CloseCode::AuthTimeout, None);
+            }
+        } else {
+            self.keep_alive(limits, tick);
+        }
+        waiting
+    }
+
+    fn keep_alive(&mut self, limits: &super::limits::Limits, tick: u32) {
+        let silent = self.peer.silent_ms(tick);
+        if let Some(pinged) = self.pinged_at {
+            let unanswered = tick.wrapping_sub(pinged);
+            if silent < unanswered {
+                self.pinged_at = None;
+            } else if unanswered >= limits.pong_within.as_millis() as u32 {
+                self.peer.close(CloseCode::NoPong, Some(rand::random_range(500..5_000)));
+                return;
+            }
+        }
+        if self.pinged_at.is_none() && reached(tick, self.ping_at) {
+            self.peer.control(crate::protocol::frame::ping());
+            self.pinged_at = Some(tick);
+            self.ping_at = tick.wrapping_add(limits.ping_every.as_millis() as u32);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The job machine and its results in the store: fences, fairness, recovery, atomic publishing.
+use crate::store_support::{TestStore, new_job};
+use std::time::Duration;
+use tieout::db::jobs::{self, Counts, Ending, JobState, Lease};
+use tieout::db::records::{self, NewRecord};
+use tieout::db::results::{self, ResultStatus, RowProblem};
+use tieout::db::staging::{self, NewLine, NewResult};
+use tieout::db::{StoreError, sweep};
+use tieout::reconcile::Side;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projects_take_turns_however_many_jobs_one_of_them_has() {
+    let kept = TestStore::new().await;
+    let (greedy, left, right) = kept.project().await;
+    for _ in 0..3 {
+        kept.queued_job_of(greedy, left, right).await;
+    }
+    let modest = kept.queued_job().await.project_id;
+    let mut order = Vec::new();
+    while let Some(claimed) = jobs::claim_next(&kept.store, "me", LEASE).await.unwrap() {
+        order.push(claimed.value.project_id);
+    }
+    assert_eq!(order, [greedy, modest, greedy, greedy]);
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_open_jobs_a_start_is_refused_with_the_limits_name() {
+    let kept = TestStore::with(|mut options| {
+        options.open_jobs = 2;
+        options
+    })
+    .await;
+    let (project, left, right) = kept.project().await;
+    let first = kept.queued_job_of(project, left, right).await;
+    kept.queued_job_of(project, left, right).await;
+    let third = jobs::create(&kept.store, new_job(project, left, right)).await.unwrap().value;
+    let refused = jobs::enqueue(&kept.store, third.id).await;
+    assert_eq!(refused, Err(StoreError::LimitExceeded { limit: "open_jobs", max: 2 }));
+    jobs::request_cancel(&kept.store, first.id).await.unwrap();
+    jobs::enqueue(&kept.store, third.id).await.unwrap();
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_under_an_old_fence_changes_nothing() {
+    let kept = TestStore::new().await;
+    let queued = kept.queued_job().await;
+    let dead = jobs::claim_next(&kept.store, "dead process", LEASE).await.unwrap().unwrap().value;
+    assert_eq!(dead.attempt, 1);
+    let events = jobs::recover_abandoned(&kept.store, "me").await.unwrap();
+    assert_eq!(events.len(), 1);
+    let alive = jobs::claim_next(&kept.store, "me", LEASE).await.unwrap().unwrap().value;
+    assert_eq!((alive.id, alive.attempt), (queued.id, 2));
+    let store = &kept.store;
+    let id = queued.id;
+    let row = NewRecord { ordinal: 2, record_key: "a".into(), fields: "[]".into() };
+    let fenced = Err(StoreError::Fenced);
+    assert_eq!(records::insert_batch(store, id, 1, queued.left_source_id, vec![row]).await, fenced);
+    assert_eq!(staging::stage(store, id, 1, vec![found(0, 2, 3)]).await, fenced);
+    assert_eq!(jobs::set_phase(store, id, 1, JobState::Scoring).await, fenced);
+    assert_eq!(staging::publish(store, id, 1, Counts::default()).await.unwrap_err(), StoreError::Fenced);
+    assert_eq!(jobs::finish(store, id, 1, Ending::Cancelled).await.unwrap_err(), StoreError::Fenced);
+    let renewed = jobs::renew(store, "me", vec![(id, 1), (id, 2)], LEASE).await.unwrap();
+    assert_eq!(renewed, [(id, Lease::Lost), (id, Lease::Held)]);
+    assert_eq!(jobs::get(store, id).await.unwrap().state, JobState::Ingesting);
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_stays_cancelled() {
+    let kept = TestStore::new().await;
+    let deadly = kept.queued_job().await;
+    for process in 0..3 {
+        jobs::claim_next(&kept.store, &format!("process {process}"), LEASE).await.unwrap().unwrap();
+        jobs::recover_abandoned(&kept.store, "next").await.unwrap();
+    }
+    let given_up = jobs::get(&kept.store, deadly.id).await.unwrap();
+    assert_eq!(given_up.state, JobState::Failed);
+    assert!(given_up.error.unwrap().contains("died 3 times"));
+    jobs::enqueue(&kept.store, deadly.id).await.unwrap();
+    jobs::claim_next(&kept.store, "process", LEASE).await.unwrap().unwrap();
+    assert_eq!(jobs::request_cancel(&kept.store, deadly.id).await.unwrap().value.state, JobState::Cancelling);
+    let renewed = jobs::renew(&kept.store, "process", vec![(deadly.id, 4)], LEASE).await.unwrap();
+    assert_eq!(renewed, [(deadly.id, Lease::CancelRequested)]);
+    let events = jobs::recover_abandoned(&kept.store, "next").await.unwrap();
+    assert!(events[0].body.contains("\"terminal\":true"), "{}", events[0].body);
+    assert_eq!(jobs::get(&kept.store, deadly.id).await.unwrap().state, JobState::Cancelled);
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_are_visible_whole_or_not_at_all_and_show_their_records() {
+    let kept = TestStore::new().await;
+    let store = &kept.store;
+    let job = kept.queued_job().await;
+    let dead = jobs::claim_next(store, "dead", LEASE).await.unwrap().unwrap().value;
+    staging::stage(store, job.id, dead.attempt, vec![found(0, 2, 3), found(1, 3, 2)]).await.unwrap();
+    jobs::recover_abandoned(store, "me").await.unwrap();
+    let run = jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value;
+    for source in [job.left_source_id, job.right_source_id] {
+        let rows = (2..5).map(|line| NewRecord {
+            ordinal: line,
+            record_key: format!("key {line}"),
+            fields: format!("[\"id {line}\",\"1.5{line}\"]"),
+        });
+        records::insert_batch(store, job.id, run.attempt, source, rows.clone().collect()).await.unwrap();
+        // A second ingest after a dead one writes the same rows again.
+        records::insert_batch(store, job.id, run.attempt, source, rows.collect()).await.unwrap();
+        records::mark_ingested(store, source, 3, 0).await.unwrap();
+        assert_eq!(records::ingested(store, source).await.unwrap(), Some(3));
+    }
+    staging::stage(store, job.id, run.attempt, vec![found(0, 2, 4)]).await.unwrap();
+    let lonely = NewResult {
+        status: ResultStatus::UnmatchedLeft,
+        match_id: None,
+        kind: "missing",
+        state: "unmatched",
+        probability: None,
+        lines: vec![NewLine { side: Side::Left, record_ordinal: 3, allocated_minor: None }],
+        ..found(1, 0, 0)
+    };
+    staging::stage(store, job.id, run.attempt, vec![lonely]).await.unwrap();
+    let problem = RowProblem {
+        side: "left".into(),
+        line: 9,
+        column: "amount".into(),
+        value: "x".into(),
+        reason: "not an amount".into(),
+    };
+    staging::stage_row_errors(store, job.id, run.attempt, 0, vec![problem.clone()]).await.unwrap();
+    assert!(results::page(store, job.id, ResultStatus::All, None, 10).await.unwrap().items.is_empty());
+
+    let counts = Counts { left: 3, right: 3, matched: 1, unmatched_left: 1, errors: 1, ..Counts::default() };
+    let done = staging::publish(store, job.id, run.attempt, counts).await.unwrap();
+    assert_eq!((done.value.state, done.value.counts), (JobState::Completed, Some(counts)));
+    let body = done.event.unwrap().body;
+    assert!(body.starts_with("\"JobProgressUpdate\"") && body.contains("\"terminal\":true"), "{body}");
+    let first = results::page(store, job.id, ResultStatus::All, None, 1).await.unwrap();
+    assert_eq!((first.total, first.next.as_deref()), (2, Some("0")));
+    let item = &first.items[0];
+    assert_eq!((item.left[0].id.as_str(), item.right[0].id.as_str()), ("id 2", "id 4"));
+    assert_eq!(item.left[0].fields["amount"], "1.52");
+    let second = results::page(store, job.id, ResultStatus::All, first.next.as_deref(), 1).await.unwrap();
+    assert_eq!((second.items[0].status, second.next), (ResultStatus::UnmatchedLeft, None));
+    let left = results::page(store, job.id, ResultStatus::UnmatchedLeft, None, 10).await.unwrap();
+    assert_eq!((left.items.len(), left.total), (1, 1));
+    assert_eq!(results::row_errors(store, job.id, None, 10).await.unwrap().items, [problem]);
+
+    // The dead attempt's rows go, the published ones stay.
+    let mut swept = 0;
+    while let went @ 1.. = sweep::batch(store, 1, Duration::from_secs(60)).await.unwrap() {
+        swept += went;
+    }
+    assert_eq!(swept, 2 + 4 + 1, "two results, four lines and the note of the attempt");
+    assert_eq!(results::page(store, job.id, ResultStatus::All, None, 10).await.unwrap().items.len(), 2);
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_cancelled_before_publishing_publishes_nothing() {
+    let kept = TestStore::new().await;
+    let job = kept.queued_job().await;
+    let run = jobs::claim_next(&kept.store, "me", LEASE).await.unwrap().unwrap().value;
+    jobs::request_cancel(&kept.store, job.id).await.unwrap();
+    let refused = staging::publish(&kept.store, job.id, run.attempt, Counts::default()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    jobs::finish(&kept.store, job.id, run.attempt, Ending::Cancelled).await.unwrap();
+    assert!(matches!(jobs::request_cancel(&kept.store, job.id).await, Ok(done) if done.event.is_none()));
+    kept.store.stop().await;
+}
+
+fn found(ordinal: u64, left: u64, right: u64) -> NewResult {
+    NewResult {
+        ordinal,
+        status: ResultStatus::Matched,
+        match_id: Some(format!("m{ordinal}")),
+        kind: "one_to_one",
+        state: "auto",
+        probability: Some(0.99),
+        comparisons: "[]".into(),
+        explanation: "the same".into(),
+        lines: vec![
+            NewLine { side: Side::Left, record_ordinal: left, allocated_minor: Some(150) },
+            NewLine { side: Side::Right, record_ordinal: right, allocated_minor: None },
+        ],
+    }
+}

@@ -1,0 +1,82 @@
+//! What the store's tests share: a store in a private directory, and rows to begin with.
+use std::path::PathBuf;
+use std::time::Duration;
+use tieout::db::{Options, Status, Store, jobs, projects, sources};
+use tieout::protocol::ids::{ProjectId, SourceId};
+
+/// How long a condition may take before the test says what it waited for.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A store in a directory of its own.
+pub struct TestStore {
+    pub store: Store,
+    pub dir: tempfile::TempDir,
+}
+
+impl TestStore {
+    /// A ready store; its options may be changed first.
+    pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::start(change(Options::sqlite(dir.path().join("tieout.sqlite")))).expect("options are good");
+        wait_status(&store, "ready", Status::is_ready).await;
+        Self { store, dir }
+    }
+
+    pub async fn new() -> Self {
+        Self::with(|options| options).await
+    }
+
+    /// Two sources of a new project.
+    pub async fn project(&self) -> (ProjectId, SourceId, SourceId) {
+        let project = projects::create(&self.store, "books").await.expect("a project").value.id;
+        let mut ids = Vec::new();
+        for name in ["bank", "ledger"] {
+            let made = sources::create(&self.store, new_source(project, name)).await.expect("a source").value;
+            ids.push(made.source.id);
+        }
+        (project, ids[0], ids[1])
+    }
+
+    /// A queued job of a new project.
+    pub async fn queued_job(&self) -> jobs::Job {
+        let (project, left, right) = self.project().await;
+        self.queued_job_of(project, left, right).await
+    }
+
+    pub async fn queued_job_of(&self, project: ProjectId, left: SourceId, right: SourceId) -> jobs::Job {
+        let job = jobs::create(&self.store, new_job(project, left, right)).await.expect("a job").value;
+        jobs::enqueue(&self.store, job.id).await.expect("queued").value
+    }
+}
+
+pub fn new_source(project_id: ProjectId, name: &str) -> sources::NewSource {
+    sources::NewSource {
+        id: SourceId::generate(),
+        project_id,
+        name: name.into(),
+        filename: format!("{name}.csv"),
+        format: "csv".into(),
+        bytes: 10,
+        sha256: format!("hash of {name}"),
+        columns: serde_json::json!({"columns": [{"name": "id"}, {"name": "amount"}]}),
+    }
+}
+
+pub fn new_job(project_id: ProjectId, left: SourceId, right: SourceId) -> jobs::NewJob {
+    let options = serde_json::json!({"left_id": "id", "right_id": "id"});
+    jobs::NewJob { project_id, left, right, rules: serde_json::json!({}), options }
+}
+
+/// Waits until the status is as `wanted` and returns it.
+pub async fn wait_status(store: &Store, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+    let mut status = store.status();
+    let outcome = tokio::time::timeout(DEADLINE, status.wait_for(|now| wanted(now))).await;
+    match outcome {
+        Ok(Ok(found)) => found.clone(),
+        _ => panic!("waited {DEADLINE:?} for the store to be {what}; it is {:?}", store.status().borrow().clone()),
+    }
+}
+
+pub fn database(dir: &tempfile::TempDir) -> PathBuf {
+    dir.path().join("tieout.sqlite")
+}
