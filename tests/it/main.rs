@@ -1,4 +1,7 @@
 //! The integration suite: one binary, one module per promise.
+mod http_requests;
+mod http_support;
+mod http_uploads;
 mod runtime_actor;
 mod runtime_mailbox;
 mod runtime_panics;
