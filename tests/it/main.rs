@@ -9,3 +9,6 @@ mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;
 mod store_support;
+mod ws_delivery;
+mod ws_protocol;
+mod ws_support;
