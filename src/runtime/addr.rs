@@ -11,7 +11,8 @@ use super::{
     envelope::TellCell,
     error::{SendError, StopReason, StopTimeout},
     home,
-    shared::{Hosted, Item, Shared, may_wait},
+    inbox::Item,
+    shared::{Hosted, Shared, may_wait},
     spec::Overflow,
     state::State,
 };

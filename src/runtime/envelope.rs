@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     error::{AbortReason, AskError, PanicInfo, StopReason},
+    inbox::Item,
     shared::Shared,
 };
 
@@ -33,8 +34,10 @@ pub(crate) trait Envelope<A: Actor<Context = Context<A>>>: Send + Sync {
     fn message(&self) -> &'static str;
     /// When it was sent and by when it must be done, on the runtime's coarse clock.
     fn times(&self) -> Times;
-    /// Hands the message to the actor, unless its asker is gone.
-    fn run(self: Arc<Self>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>);
+    /// Hands the message to the actor, unless its asker is gone. `item` is the envelope itself.
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>);
+    /// A reply that was computed by a future: an `Option` of the message's result.
+    fn deliver(&self, value: &mut dyn Any);
     /// Ends it without reply; a no-op when it is done already. True if the message was still waiting.
     fn fail(&self, failure: &Failure) -> bool;
 }
@@ -93,7 +96,8 @@ where
 enum Slot<M: Message> {
     Queued(M),
     Running,
-    Done(Result<M::Result, AskError<M>>),
+    /// Boxed, because errors are large and the slot is moved about.
+    Done(Result<M::Result, Box<AskError<M>>>),
     /// The outcome was taken, or the asker is gone.
     Gone,
 }
@@ -125,7 +129,7 @@ impl<M: Message> AskCell<M> {
         if let Slot::Done(_) = inner.slot
             && let Slot::Done(outcome) = mem::replace(&mut inner.slot, Slot::Gone)
         {
-            return Poll::Ready(outcome);
+            return Poll::Ready(outcome.map_err(|e| *e));
         }
         if !inner.asker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             inner.asker = Some(cx.waker().clone());
@@ -187,7 +191,7 @@ where
         self.times
     }
 
-    fn run(self: Arc<Self>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
         let msg = {
             let mut inner = self.lock();
             match mem::replace(&mut inner.slot, Slot::Running) {
@@ -201,12 +205,15 @@ where
         match handle(actor, msg, ctx) {
             Outcome::Now(value) => self.reply(value),
             Outcome::Lost => {
-                Envelope::<A>::fail(&*self, &Failure::Aborted(AbortReason::ReplyDropped));
+                item.fail(&Failure::Aborted(AbortReason::ReplyDropped));
             }
-            Outcome::Later(rx) => {
-                let cell = self.clone();
-                host.reply_later(self, rx, move |value| cell.reply(value));
-            }
+            Outcome::Later(rx) => host.reply_later(item, rx),
+        }
+    }
+
+    fn deliver(&self, value: &mut dyn Any) {
+        if let Some(value) = value.downcast_mut::<Option<M::Result>>().and_then(Option::take) {
+            self.reply(value);
         }
     }
 
@@ -215,9 +222,9 @@ where
         self.settle(|slot| match slot {
             Slot::Queued(msg) => {
                 was_waiting = true;
-                Slot::Done(Err(undelivered(msg, failure)))
+                Slot::Done(Err(Box::new(undelivered(msg, failure))))
             }
-            Slot::Running => Slot::Done(Err(unfinished(failure))),
+            Slot::Running => Slot::Done(Err(Box::new(unfinished(failure)))),
             done => done,
         });
         was_waiting
@@ -276,14 +283,16 @@ where
         Times { sent: self.sent, deadline: u64::MAX }
     }
 
-    fn run(self: Arc<Self>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
         if let Some(msg) = self.take()
             && let Outcome::Later(rx) = handle(actor, msg, ctx)
         {
             // Nobody waits for the value, but a drain waits for the work.
-            host.reply_later(self, rx, drop);
+            host.reply_later(item, rx);
         }
     }
+
+    fn deliver(&self, _: &mut dyn Any) {}
 
     fn fail(&self, _: &Failure) -> bool {
         self.take().is_some()
