@@ -1,4 +1,6 @@
 //! The integration suite: one binary, one module per promise.
+mod jobs_run;
+mod jobs_support;
 mod runtime_actor;
 mod runtime_mailbox;
 mod runtime_panics;
