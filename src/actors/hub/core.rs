@@ -12,7 +12,7 @@ use super::{
         ReleaseEntity, RoomView, Say, Told,
     },
     outbox::{Kind, RoomFrame},
-    room::{self, Behind, Line, MAX_AHEAD, Room},
+    room::{self, Behind, Line, MAX_AHEAD, MAX_HELD, Room},
 };
 use crate::protocol::{
     ErrorCode,
@@ -143,7 +143,7 @@ impl Core {
             for (conn, user) in attached.members {
                 room.add(conn, shard, user);
             }
-            room.shards[shard].behind = Some(Behind { cursor: attached.cursor, reading: false });
+            room.shards[shard].behind = Some(Behind { cursor: attached.cursor, reading: false, held: Vec::new() });
             self.time_presence(attached.room, now.instant);
             self.catch_up(attached.room, shard);
         }
@@ -244,7 +244,7 @@ impl Core {
             return self.keep(&say.asker.clone(), Early::Say(say));
         }
         let Say { asker, project, frame, ack } = say;
-        match self.rooms.get(&project) {
+        match self.rooms.get_mut(&project) {
             Some(room) if room.members.contains_key(&asker.conn) => {
                 broadcast(room, &mut self.out, project, &Outgoing::Ready(frame), None);
                 if let Some(ack) = ack {
@@ -699,19 +699,19 @@ impl Core {
 
     fn send_missed(&mut self, project: ProjectId, shard: usize, from: u64, missed: Vec<RoomFrame>) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        room.shards[shard].behind = None;
         for (off, frame) in (from + 1..).zip(missed) {
             let cursor = Some(Cursor { ep: room.ep.clone(), off });
             let job = ShardJob::Frame { room: project, frame: Outgoing::Ready(frame), cursor };
             self.out.push(Output::Shard(shard, job));
         }
+        let_go(room, &mut self.out, project, shard);
     }
 
     fn break_shard(&mut self, project: ProjectId, shard: usize) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        room.shards[shard].behind = None;
         let job = ShardJob::Break { room: project, reason: "restarted", cursor: Some(room.cursor()) };
         self.out.push(Output::Shard(shard, job));
+        let_go(room, &mut self.out, project, shard);
     }
 
     fn send_progress(&mut self, project: ProjectId, job: JobId, now: Now) {
@@ -843,12 +843,25 @@ fn released(project: ProjectId, entity_id: String, user: Arc<str>, by: Option<Co
     Arc::new(ClaimNews { project, action: "released", entity_id, user, by, expires_at_ms: None })
 }
 
-/// One job per shard that has members and is up to date, however many they are.
-fn broadcast(room: &Room, out: &mut Vec<Output>, project: ProjectId, frame: &Outgoing, cursor: Option<&Cursor>) {
-    for (shard, view) in room.shards.iter().enumerate() {
-        if view.members > 0 && view.behind.is_none() {
-            let job = ShardJob::Frame { room: project, frame: frame.clone(), cursor: cursor.cloned() };
-            out.push(Output::Shard(shard, job));
+/// One job per shard that has members, however many they are. A shard that is behind gets it later: durable frames
+/// with what it lacks, others after that.
+fn broadcast(room: &mut Room, out: &mut Vec<Output>, project: ProjectId, frame: &Outgoing, cursor: Option<&Cursor>) {
+    for (shard, view) in room.shards.iter_mut().enumerate() {
+        match &mut view.behind {
+            _ if view.members == 0 => {}
+            None => {
+                let job = ShardJob::Frame { room: project, frame: frame.clone(), cursor: cursor.cloned() };
+                out.push(Output::Shard(shard, job));
+            }
+            Some(behind) if cursor.is_none() && behind.held.len() < MAX_HELD => behind.held.push(frame.clone()),
+            Some(_) => {}
         }
+    }
+}
+
+/// The shard is up to date: what was held for it follows.
+fn let_go(room: &mut Room, out: &mut Vec<Output>, project: ProjectId, shard: usize) {
+    for frame in room.shards[shard].behind.take().map(|behind| behind.held).unwrap_or_default() {
+        out.push(Output::Shard(shard, ShardJob::Frame { room: project, frame, cursor: None }));
     }
 }
