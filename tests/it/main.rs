@@ -2,6 +2,8 @@
 mod http_requests;
 mod http_support;
 mod http_uploads;
+mod jobs_run;
+mod jobs_support;
 mod runtime_actor;
 mod runtime_mailbox;
 mod runtime_panics;
@@ -12,3 +14,6 @@ mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;
 mod store_support;
+mod ws_delivery;
+mod ws_protocol;
+mod ws_support;
