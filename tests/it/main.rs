@@ -1,4 +1,6 @@
 //! The integration suite: one binary, one module per promise.
+mod jobs_run;
+mod jobs_support;
 mod runtime_actor;
 mod runtime_mailbox;
 mod runtime_panics;
@@ -9,3 +11,6 @@ mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;
 mod store_support;
+mod ws_delivery;
+mod ws_protocol;
+mod ws_support;
