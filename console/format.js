@@ -58,6 +58,7 @@ export const PHASE_TEXT = {
   created: "Not started",
   queued: "Waiting for a free runner",
   ingesting: "Reading both files",
+  storing: "Storing the records",
   indexing: "Building the index",
   scoring: "Scoring candidates",
   training: "Learning the weights",

@@ -86,7 +86,7 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     const phase = progress.phase || progress.state;
     if (phase !== announced.phase || part >= announced.part + ANNOUNCE_EVERY) {
       announced = { phase, part };
-      announce(`${PHASE_TEXT[phase] ?? phase}, ${percent(part, 0)}`);
+      announce(`${PHASE_TEXT[phase] ?? PHASE_TEXT[progress.state] ?? phase}, ${percent(part, 0)}`);
     }
   }
 
@@ -205,13 +205,14 @@ function progressCard() {
   return {
     node,
     update({ state, phase, done, total, matches: found, rows_per_second: speed, eta_seconds: seconds }) {
-      const at = PHASES.indexOf(phase || state);
+      // A phase without a segment of its own is part of its state.
+      const at = PHASES.includes(phase) ? PHASES.indexOf(phase) : PHASES.indexOf(state);
       const part = total ? Math.min(1, done / total) : 0;
       segments.forEach((segment, i) => {
         segment.className = i < at ? "done" : i === at ? "now" : "";
         segment.style.setProperty("--part", i < at ? 1 : i === at ? part : 0);
       });
-      const text = PHASE_TEXT[state === "cancelling" ? state : phase || state] ?? state;
+      const text = PHASE_TEXT[state === "cancelling" ? state : phase || state] ?? PHASE_TEXT[state] ?? state;
       title.textContent = text;
       share.textContent = at >= 0 && total ? percent(part, 0) : "";
       const overall = at < 0 ? 0 : Math.round(((at + part) / PHASES.length) * 100);
@@ -220,7 +221,7 @@ function progressCard() {
       // Reading is counted in bytes, everything after it in rows.
       const reading = (phase || state) === "ingesting";
       rows.value.textContent = total ? (reading ? `${bytes(done)} of ${bytes(total)}` : `${count(done)} of ${count(total)}`) : "–";
-      rate.value.textContent = speed ? (reading ? `${bytes(speed)}/s` : `${short(speed)} rows/s`) : "–";
+      rate.value.textContent = speed ? `${short(speed)} rows/s` : "–";
       matches.value.textContent = found === undefined || found === null ? "–" : count(found);
       eta.value.textContent = Number.isFinite(seconds) ? duration(seconds) : "–";
     },
