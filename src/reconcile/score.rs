@@ -50,11 +50,14 @@ pub(crate) fn score(
         let count = rows.len() as u64;
         for row in rows {
             candidates.clear();
-            let mut cut = false;
+            let (mut cut, mut unseen) = (false, false);
             for index in indexes {
-                cut |= index.candidates(row, &mut keys, &mut scratch, &mut candidates);
+                let short = index.candidates(row, &mut keys, &mut scratch, &mut candidates);
+                cut |= short && !index.is_selective();
+                unseen |= short;
             }
-            split += u64::from(cut);
+            // Common words that are passed over matter only to a row that nothing else found candidates for.
+            split += u64::from(cut || (unseen && candidates.is_empty()));
             candidates.sort_unstable();
             candidates.dedup();
             for r in &candidates {

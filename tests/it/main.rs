@@ -1,4 +1,7 @@
 //! The integration suite: one binary, one module per promise.
+mod reconcile_engine;
+mod reconcile_golden;
+mod reconcile_shared;
 mod runtime_actor;
 mod runtime_mailbox;
 mod runtime_panics;
