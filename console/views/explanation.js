@@ -6,7 +6,7 @@ import { KIND_TEXT, percent, RESULTS, words } from "../format.js";
 export const sideValue = (value) => (value === null || value === undefined ? "" : String(value));
 
 const AGREES = /^(exact|equal|same|within|found($| )|all words|nearly all)/;
-const DIFFERS = /^(different|outside|not found|no words|another)/;
+const DIFFERS = /^(different|outside|not found|no words|another|right (lower|higher))/;
 
 /** Tone, icon and word of one comparison. The words are the server's; where they are new to this page the sign of the weight decides. */
 export function levelOf({ level, weight, left, right }) {
@@ -59,7 +59,11 @@ function comparison(c, most) {
 
 const value = (side, text) => h("span", { class: `value ${side}` }, h("span", { class: "sr-only" }, `${side}: `), icon(side), h("span", null, text || h("i", { class: "muted" }, "empty")));
 
-const signed = (n) => (Number.isFinite(n) ? `${n > 0 ? "+" : n < 0 ? "−" : ""}${Math.abs(n).toFixed(1)}` : "–");
+const signed = (n) => {
+  if (!Number.isFinite(n)) return "–";
+  const size = Math.abs(n).toFixed(1);
+  return size === "0.0" ? size : `${n > 0 ? "+" : "−"}${size}`;
+};
 
 const ids = (list, side, column) => list?.length > 0 && h("div", { class: `id-line ${side}` }, icon(side), h("span", { class: "muted small" }, column ?? side),
   h("span", { class: "id-values" }, list.map((r) => h("code", null, r.id ?? `#${r.ordinal}`))));

@@ -237,13 +237,14 @@ function summary(job, show) {
   const badRows = c.errors ?? 0;
   const tiles = [
     { list: "matched", label: "Matched", value: c.matched, tone: "good", glyph: "checkCircle", note: "pairs that agree" },
-    { list: "review", label: "To review", value: c.review, tone: "warn", glyph: "eye", note: "likely, worth a look" },
+    { list: "review", label: "To review", value: c.review, tone: "warn", glyph: "eye", note: "of the matched, worth a look" },
     { list: "discrepancy", label: "Discrepancies", value: c.discrepancy, tone: "bad", glyph: "notEqual", note: "paired, but different" },
     { list: "unmatched_left", label: "Unmatched left", value: c.unmatched_left, tone: "left", glyph: "left", note: share(c.unmatched_left, c.left, "left") },
     { list: "unmatched_right", label: "Unmatched right", value: c.unmatched_right, tone: "right", glyph: "right", note: share(c.unmatched_right, c.right, "right") },
     { list: "errors", label: "Bad rows", value: badRows, tone: badRows ? "warn" : "neutral", glyph: "alert", note: badRows ? "left out of the run" : "every row was read" },
   ];
-  const parts = tiles.slice(0, 5).filter((t) => t.value > 0);
+  // Matches to review are matches too; in the bar they are one part of the whole, not counted twice.
+  const parts = tiles.slice(0, 5).map((t) => (t.list === "matched" ? { ...t, value: (c.matched ?? 0) - (c.review ?? 0) } : t)).filter((t) => t.value > 0);
   return h("section", { class: "summary", "aria-label": "Summary" },
     h("div", { class: "tiles" }, tiles.map((t) => h("button", { class: `tile ${t.tone}`, type: "button", "data-tile": t.list, onclick: () => show(t.list) },
       h("span", { class: "tile-label" }, icon(t.glyph), t.label),

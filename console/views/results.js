@@ -8,6 +8,9 @@ import { explanation, levelOf, sideValue } from "./explanation.js";
 
 const PAGE = 50;
 const MAX_COLUMNS = 4;
+/** The API lists matches that need a review among all matches; they are picked out of pages this large, so many at a time. */
+const SCAN_PAGE = 500;
+const SCAN_PAGES = 10;
 
 /** `onMove(URLSearchParams)` keeps the open list in the address. */
 export function resultsPanel({ job, query, onMove }) {
@@ -80,7 +83,17 @@ export function resultsPanel({ job, query, onMove }) {
     return load(null, { focus });
   }
 
-  const status = () => (reviewOnly ? "review" : list);
+  /** The next matches to review after `after`: at least one page of them, unless the end or the bound of the search comes first. */
+  async function reviewPage(after, signal) {
+    const found = { items: [], next: after, total: counts.review };
+    for (let i = 0; i < SCAN_PAGES && found.items.length < PAGE; i += 1) {
+      const got = await api.jobResults(job.id, { status: "matched", limit: SCAN_PAGE, after: found.next }, signal);
+      found.items.push(...got.items.filter((item) => item.state === "review"));
+      found.next = got.next;
+      if (!got.next) break;
+    }
+    return found;
+  }
 
   async function load(after, { focus = false, at = "first" } = {}) {
     loading?.abort();
@@ -90,9 +103,9 @@ export function resultsPanel({ job, query, onMove }) {
     node.setAttribute("aria-busy", "true");
     if (page.items.length === 0) fill(rowsBox, skeleton());
     try {
-      page = list === "errors"
-        ? await api.jobErrors(job.id, { limit: PAGE, after }, signal)
-        : await api.jobResults(job.id, { status: status(), limit: PAGE, after }, signal);
+      if (list === "errors") page = await api.jobErrors(job.id, { limit: PAGE, after }, signal);
+      else if (reviewOnly) page = await reviewPage(after, signal);
+      else page = await api.jobResults(job.id, { status: list, limit: PAGE, after }, signal);
       if (signal.aborted) return;
       selected = at === "last" ? page.items.length - 1 : 0;
       showRows();
@@ -114,18 +127,20 @@ export function resultsPanel({ job, query, onMove }) {
 
   function turn(step) {
     if (step > 0 && page.next) {
-      trail.push(page.next);
+      trail.push({ after: page.next, from: firstOf() + page.items.length });
       return load(page.next, { focus: true });
     }
     if (step < 0 && trail.length > 0) {
       trail.pop();
-      return load(trail.at(-1) ?? null, { focus: true });
+      return load(trail.at(-1)?.after ?? null, { focus: true });
     }
     return undefined;
   }
 
+  const firstOf = () => trail.at(-1)?.from ?? 1;
+
   function showPager() {
-    const from = trail.length * PAGE + 1;
+    const from = firstOf();
     const to = from + page.items.length - 1;
     const total = page.total ?? (list === "errors" ? counts.errors : null);
     fill(pager,
@@ -190,7 +205,7 @@ export function resultsPanel({ job, query, onMove }) {
       h("tbody", { onclick: (event) => pick(event), ondblclick: (event) => pick(event, true), onkeydown: rowKeys }, rows)));
   }
 
-  const row = (i, cells) => h("tr", { role: "row", "data-i": String(i), tabindex: i === selected ? "0" : "-1", "aria-rowindex": String(trail.length * PAGE + page.items.indexOf(shown[i]) + 2) }, cells.map(([content, cls]) => h("td", { role: "gridcell", class: cls }, content)));
+  const row = (i, cells) => h("tr", { role: "row", "data-i": String(i), tabindex: i === selected ? "0" : "-1", "aria-rowindex": String(firstOf() + page.items.indexOf(shown[i]) + 1) }, cells.map(([content, cls]) => h("td", { role: "gridcell", class: cls }, content)));
 
   function pairTable() {
     const labels = [];

@@ -1,1 +1,2 @@
 //! The doors: hyper accept loop, router, routes, WebSocket.
+pub mod ws;

@@ -142,7 +142,7 @@ pub struct DataUpdate<'a> {
 }
 
 /// Body of `Collaboration` as the room sees it.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Collaboration<'a> {
     /// The project.
     pub project_id: ProjectId,

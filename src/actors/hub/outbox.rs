@@ -150,12 +150,20 @@ impl Outbox {
         if self.closed {
             return After::Written;
         }
+        self.answer_close(wire, shared, frame::close(code, reason))
+    }
+
+    /// A close frame made elsewhere: the answer to the client's.
+    pub fn answer_close(&mut self, wire: &impl Wire, shared: &Shared, bytes: Bytes) -> After {
+        if self.closed {
+            return After::Written;
+        }
         self.closed = true;
         if let Some(backlog) = &mut self.backlog {
             backlog.drop_rooms(shared, |_| true);
         }
         self.settle();
-        self.control_bytes(wire, shared, frame::close(code, reason))
+        self.control_bytes(wire, shared, bytes)
     }
 
     /// Forget what waits for `room` and start its stream afresh: the client joins, or leaves.

@@ -198,6 +198,7 @@ impl Shard {
         line.peer.enter(job.room, reply, &job.missed);
         if !line.rooms.contains(&job.room) {
             line.rooms.push(job.room);
+            line.peer.set_rooms(line.rooms.len());
             let room = self.rooms.entry(job.room).or_default();
             room.members.push((job.conn, line.peer.clone()));
             room.cursor = Some(job.cursor);
@@ -207,6 +208,7 @@ impl Shard {
     fn left(&mut self, conn: ConnId, room: ProjectId, re: Option<u64>, reason: &'static str) {
         let Some(line) = self.lines.get_mut(&conn) else { return };
         line.rooms.retain(|r| *r != room);
+        line.peer.set_rooms(line.rooms.len());
         let body = server::ProjectLeft { project_id: room, reason };
         line.peer.leave(room, server::encode(Head::reply(re), &ServerMessage::ProjectLeft(body)));
         self.leave_room(room, conn);

@@ -1,0 +1,146 @@
+//! From an HTTP request to a connection: checks, the 101 answer, the take-over of the socket.
+//!
+//! Host, origin and bearer header were checked before. Easy to get wrong: hyper may have read bytes past the request;
+//! they belong to the first frames.
+use super::session::Session;
+use crate::{
+    actors::{
+        hub::Hub,
+        realtime::{Realtime, RealtimeError},
+    },
+    protocol::principal::Principal,
+    runtime::Addr,
+};
+use axum::{body::Body, extract::Request, response::Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use hyper_util::rt::TokioIo;
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::task::TaskTracker;
+
+/// The subprotocol with siblings around messages.
+pub const SUBPROTOCOL: &str = "tieout.v1+json";
+
+/// What the upgrade needs from the server.
+#[derive(Clone)]
+pub struct Door {
+    /// The realtime layer.
+    pub realtime: Realtime,
+    /// Who owns the connections' tasks.
+    pub tracker: TaskTracker,
+    /// Turns the token of an `Auth` message into a principal.
+    pub verify: Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>,
+}
+
+/// Why there is no WebSocket.
+#[derive(Debug)]
+pub struct Refused {
+    /// The answer's status.
+    pub status: StatusCode,
+    /// Machine-readable.
+    pub code: &'static str,
+    /// One sentence.
+    pub detail: String,
+    /// The limit that was reached, by name.
+    pub limit: Option<&'static str>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), limit: None, retry_after: None }
+    }
+}
+
+impl From<RealtimeError> for Refused {
+    fn from(error: RealtimeError) -> Self {
+        let (code, limit, retry) = match &error {
+            RealtimeError::Off => ("realtime_off", None, None),
+            RealtimeError::Draining => ("draining", None, Some(2)),
+            RealtimeError::Limit(name) => ("limit_exceeded", Some(*name), Some(5)),
+            RealtimeError::Start(_) | RealtimeError::Unanswered { .. } => ("realtime_unavailable", None, Some(1)),
+        };
+        let detail = error.to_string();
+        let retry_after = retry.map(Duration::from_secs);
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code, detail, limit, retry_after }
+    }
+}
+
+/// Answer an upgrade. `principal` is none when the client must send `Auth` first.
+///
+/// # Errors
+/// [`Refused`] says what to answer instead.
+pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: Door) -> Result<Response, Refused> {
+    let accept = check(&request)?;
+    let hub = door.realtime.admit().await?;
+    let subprotocol = offers(request.headers());
+    let upgrading = hyper::upgrade::on(&mut request);
+    door.tracker.clone().spawn(async move {
+        match upgrading.await {
+            Ok(upgraded) => match take_over(upgraded) {
+                Some((stream, first)) => serve(stream, first, principal, hub, &door).await,
+                None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
+            },
+            Err(error) => log::debug!("an upgrade was not completed: {error}"),
+        }
+    });
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if subprotocol {
+        response = response.header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    }
+    Ok(response.body(Body::empty()).expect("these headers are valid"))
+}
+
+async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
+    let peer = door.realtime.connect(stream, principal);
+    Session::new(peer.clone(), &first, hub, door.verify.clone()).await;
+    door.realtime.disconnect(&peer);
+}
+
+/// The socket under hyper's layers, and what was read of it already.
+fn take_over(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
+    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+            Some((parts.io.into_inner(), parts.read_buf))
+        }
+    }
+}
+
+fn check(request: &Request) -> Result<String, Refused> {
+    let headers = request.headers();
+    let refuse = |detail: &str| Refused::new(StatusCode::BAD_REQUEST, "bad_request", detail);
+    if request.version() != Version::HTTP_11 || request.method() != Method::GET {
+        return Err(refuse("a WebSocket begins with GET over HTTP/1.1"));
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade") || !has_token(headers, header::UPGRADE, "websocket") {
+        let detail = "this is a WebSocket: ask with Connection: Upgrade and Upgrade: websocket";
+        return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION) != Some(&HeaderValue::from_static("13")) {
+        return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", "only WebSocket version 13"));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if key.len() != 24 {
+        return Err(refuse("Sec-WebSocket-Key must be 16 bytes in base64"));
+    }
+    Ok(derive_accept_key(key))
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name);
+    let mut words = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    words.any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+fn offers(headers: &HeaderMap) -> bool {
+    has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+}

@@ -1,0 +1,323 @@
+//! One connection's task: reads frames, obeys them, writes the backlog when the socket takes it.
+//!
+//! A hand-written future, so that an idle connection costs little. tungstenite only parses: what it writes by itself
+//! (pongs, the answer to a close) goes to the outbox. Easy to get wrong: after our own close frame the client's
+//! answer must still be read, but nothing else obeyed.
+use super::rate::Bucket;
+use crate::{
+    actors::hub::{
+        Hub, Peer,
+        messages::{Asker, ClaimByFrame, Join, Leave, Say},
+        outbox::{Kind, RoomFrame},
+    },
+    protocol::{
+        ClientMessage, CloseCode, ErrorCode, Head, ServerMessage,
+        client::{self, Auth, Collaboration, JoinProject},
+        ids::ProjectId,
+        principal::{Action, Principal, Resource, authorise},
+        server::{self, AuthSuccess, ErrorBody},
+    },
+    runtime::{Addr, SendError},
+};
+use bytes::Bytes;
+use std::{
+    io::{self, Read, Write},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+use tokio_tungstenite::tungstenite::{
+    Error as WsError, Message,
+    error::ProtocolError,
+    protocol::{Role, WebSocket, WebSocketConfig},
+};
+
+/// Bytes read at once. Small: every idle connection keeps it.
+const READ_BUFFER: usize = 1024;
+/// Messages handled before other tasks get a turn.
+const MESSAGES_PER_TURN: usize = 64;
+/// Malformed messages, less the good ones since, after which the connection is closed.
+const MAX_OFFENCES: u8 = 10;
+/// Messages refused for their rate, in a row, after which the connection is closed.
+const MAX_REFUSED: u16 = 500;
+
+type Verify = Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>;
+
+/// The task.
+pub(super) struct Session {
+    socket: WebSocket<Pipe>,
+    peer: Arc<Peer>,
+    hub: Addr<Hub>,
+    verify: Verify,
+    user: Arc<str>,
+    bucket: Bucket,
+    offences: u8,
+    refused: u16,
+    ending: bool,
+}
+
+/// What tungstenite reads from and writes to.
+struct Pipe(Arc<Peer>);
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.try_read(buffer)?;
+        self.0.heard();
+        Ok(read)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const CLOSE: u8 = 0x88;
+        if bytes.first() == Some(&CLOSE) {
+            self.0.answer_close(Bytes::copy_from_slice(bytes));
+        } else {
+            self.0.control(Bytes::copy_from_slice(bytes));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Session {
+    /// A session over `peer`; `first` was read during the upgrade.
+    pub(super) fn new(peer: Arc<Peer>, first: &[u8], hub: Addr<Hub>, verify: Verify) -> Self {
+        let limits = &peer.shared().limits;
+        let known = peer.principal().is_some();
+        let most = if known { limits.inbound_bytes } else { limits.unauthenticated_bytes };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(Some(most))
+            .max_frame_size(Some(most));
+        let pipe = Pipe(peer.clone());
+        let socket = if first.is_empty() {
+            WebSocket::from_raw_socket(pipe, Role::Server, Some(config))
+        } else {
+            WebSocket::from_partially_read(pipe, first.to_vec(), Role::Server, Some(config))
+        };
+        let bucket = Bucket::new(limits.inbound_rate, limits.inbound_burst, Instant::now());
+        let user = peer.principal().map_or_else(|| "".into(), |principal| principal.user_id.as_str().into());
+        Self { socket, peer, hub, verify, user, bucket, offences: 0, refused: 0, ending: false }
+    }
+
+    /// What has arrived was not a frame, or the socket is gone. True when the session is over at once.
+    fn failed(&mut self, error: &WsError) -> bool {
+        let code = match error {
+            WsError::ConnectionClosed | WsError::AlreadyClosed => {
+                self.ending = true;
+                return false;
+            }
+            WsError::Capacity(_) => CloseCode::TooBig,
+            WsError::Utf8(_) => CloseCode::NotUtf8,
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return true,
+            WsError::Protocol(_) => CloseCode::Protocol,
+            _ => return true,
+        };
+        self.peer.close(code, None);
+        self.ending = true;
+        false
+    }
+
+    fn obey(&mut self, text: &str) {
+        if self.peer.is_closed() {
+            return;
+        }
+        if let Err(wait) = self.bucket.take(Instant::now) {
+            return self.too_fast(wait.as_millis() as u64 + 1);
+        }
+        self.refused = 0;
+        let frame = match client::parse(text) {
+            Ok(frame) => frame,
+            Err(bad) => {
+                self.error(bad.id, bad.code, &bad.text);
+                return self.offend();
+            }
+        };
+        self.offences = self.offences.saturating_sub(1);
+        let id = frame.id;
+        match frame.message {
+            ClientMessage::Ping { bare: true } => self.peer.control(server::bare_pong()),
+            ClientMessage::Ping { bare: false } => self.say(id, &ServerMessage::Pong {}),
+            ClientMessage::Auth(auth) => self.authenticate(id, &auth),
+            _ if self.peer.principal().is_none() => {
+                self.error(id, ErrorCode::AuthError, "send Auth with a token first");
+                self.offend();
+            }
+            ClientMessage::JoinProject(join) => self.join(id, join),
+            ClientMessage::LeaveProject(leave) => {
+                let asker = self.asker(id);
+                self.asked(id, self.hub.try_tell(Leave { asker, project: leave.project_id }));
+            }
+            ClientMessage::Collaboration(said) => self.collaborate(id, &said),
+        }
+    }
+
+    fn authenticate(&mut self, id: Option<u64>, auth: &Auth) {
+        let verified = (self.verify)(&auth.token).filter(|principal| self.peer.authenticate(principal.clone()));
+        let Some(principal) = verified else {
+            metrics::counter!("tieout_rt_auth_total", "result" => "refused").increment(1);
+            self.error(id, ErrorCode::AuthError, "this token is not valid here");
+            return self.peer.close(CloseCode::Token, None);
+        };
+        metrics::counter!("tieout_rt_auth_total", "result" => "accepted").increment(1);
+        self.user = principal.user_id.as_str().into();
+        let most = self.peer.shared().limits.inbound_bytes;
+        self.socket.set_config(|config| {
+            config.max_message_size = Some(most);
+            config.max_frame_size = Some(most);
+        });
+        let conn = self.peer.id.to_string();
+        self.say(id, &ServerMessage::AuthSuccess(AuthSuccess { user_id: &principal.user_id, role: "owner", conn }));
+    }
+
+    fn join(&mut self, id: Option<u64>, join: JoinProject) {
+        if !self.may(id, Action::Read, join.project_id) {
+            return;
+        }
+        let most = self.peer.shared().limits.rooms_per_connection;
+        if self.peer.rooms() >= most {
+            let text = format!("a connection may be in {most} rooms");
+            let mut body = ErrorBody::new(ErrorCode::LimitExceeded, &text);
+            body.limit = Some("rooms_per_connection");
+            return self.say(id, &ServerMessage::Error(body));
+        }
+        let asker = self.asker(id);
+        let join = Join { asker, project: join.project_id, since: join.since };
+        self.asked(id, self.hub.try_tell(join));
+    }
+
+    fn collaborate(&mut self, id: Option<u64>, said: &Collaboration<'_>) {
+        let project = said.project_id;
+        if !self.may(id, Action::Write, project) {
+            return;
+        }
+        let asker = self.asker(id);
+        match (said.action.as_str(), &said.entity_id) {
+            ("claim" | "release", None) => {
+                self.error(id, ErrorCode::BadRequest, "Collaboration.entity_id: a claim needs one");
+            }
+            (action @ ("claim" | "release"), Some(entity)) => {
+                let release = action == "release";
+                let claim = ClaimByFrame { asker, project, entity_id: entity.clone(), release };
+                self.asked(id, self.hub.try_tell(claim));
+            }
+            ("claimed" | "released", _) => {
+                self.error(id, ErrorCode::BadRequest, "Collaboration.action: only the server says that");
+            }
+            (action, entity) => {
+                let mut body = server::Collaboration {
+                    project_id: project,
+                    action,
+                    entity_id: entity.as_deref(),
+                    user_id: &self.user,
+                    expires_at_ms: None,
+                    data: said.data,
+                };
+                let by = Some(self.peer.id);
+                let bytes = server::encode(Head { by, ..Head::default() }, &ServerMessage::Collaboration(body.clone()));
+                let ack = id.map(|_| {
+                    body.data = None;
+                    server::encode(Head { re: id, by, ts: None }, &ServerMessage::Collaboration(body))
+                });
+                metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
+                let frame = RoomFrame { bytes, kind: Kind::Ephemeral };
+                self.asked(id, self.hub.try_tell(Say { asker, project, frame, ack }));
+            }
+        }
+    }
+
+    fn may(&self, id: Option<u64>, action: Action, project: ProjectId) -> bool {
+        let allowed = match self.peer.principal() {
+            Some(principal) => authorise(principal, action, Resource::Project(project)),
+            None => return false,
+        };
+        if let Err(forbidden) = &allowed {
+            self.error(id, ErrorCode::Forbidden, &forbidden.to_string());
+        }
+        allowed.is_ok()
+    }
+
+    fn asker(&self, re: Option<u64>) -> Asker {
+        Asker { conn: self.peer.id, shard: self.peer.shard, user: self.user.clone(), re }
+    }
+
+    /// Whether the hub took a request; its answer comes through the shard.
+    fn asked<M>(&self, id: Option<u64>, sent: Result<(), SendError<M>>) {
+        if sent.is_err() {
+            self.error(id, ErrorCode::Unavailable, "the hub is busy or restarting, try again");
+        }
+    }
+
+    fn too_fast(&mut self, retry_after_ms: u64) {
+        metrics::counter!("tieout_rt_rate_limited_total").increment(1);
+        self.refused += 1;
+        if self.refused >= MAX_REFUSED {
+            return self.peer.close(CloseCode::RateLimited, Some(retry_after_ms.max(1_000)));
+        }
+        let limits = &self.peer.shared().limits;
+        let text = format!("{} messages a second, {} at once", limits.inbound_rate, limits.inbound_burst);
+        let mut body = ErrorBody::new(ErrorCode::RateLimited, &text);
+        body.retry_after_ms = Some(retry_after_ms);
+        body.limit = Some("inbound_rate");
+        self.say(None, &ServerMessage::Error(body));
+    }
+
+    fn offend(&mut self) {
+        self.offences += 1;
+        if self.offences >= MAX_OFFENCES {
+            self.peer.close(CloseCode::BadRequests, None);
+        }
+    }
+
+    fn error(&self, id: Option<u64>, code: ErrorCode, text: &str) {
+        self.say(id, &ServerMessage::Error(ErrorBody::new(code, text)));
+    }
+
+    fn say(&self, id: Option<u64>, message: &ServerMessage<'_>) {
+        self.peer.control(server::encode(Head::reply(id), message));
+    }
+}
+
+impl Future for Session {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..MESSAGES_PER_TURN {
+            if this.peer.is_dead() {
+                return Poll::Ready(());
+            }
+            match this.peer.poll_flush(cx) {
+                Err(_) => return Poll::Ready(()),
+                Ok(true) if this.ending => return Poll::Ready(()),
+                Ok(_) if this.ending => return Poll::Pending,
+                Ok(_) => {}
+            }
+            match this.socket.read() {
+                Ok(Message::Text(text)) => this.obey(text.as_str()),
+                Ok(Message::Binary(_)) => {
+                    this.error(None, ErrorCode::InvalidFormat, "binary: this protocol has text frames only");
+                    this.offend();
+                }
+                Ok(_) => {}
+                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match this.peer.poll_readable(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    }
+                }
+                Err(error) if this.failed(&error) => return Poll::Ready(()),
+                Err(_) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
