@@ -193,7 +193,7 @@ fn random_shares(
     let count = |chunk: u64| -> Result<Vec<[u64; MAX_LEVELS]>, Cancelled> {
         let mut counts = vec![[0; MAX_LEVELS]; levels.len()];
         for at in chunk * CHUNK..sample.min((chunk + 1) * CHUNK) {
-            let cell = if all <= SAMPLE { at } else { (u128::from(mix(at)) * u128::from(all) >> 64) as u64 };
+            let cell = if all <= SAMPLE { at } else { ((u128::from(mix(at)) * u128::from(all)) >> 64) as u64 };
             let levels = pattern(plan, (cell / right as u64) as usize, (cell % right as u64) as usize);
             for (comparison, counts) in counts.iter_mut().enumerate() {
                 counts[level(levels, comparison)] += 1;
