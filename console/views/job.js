@@ -3,7 +3,7 @@
 
 import * as api from "../api.js";
 import { announce, confirmDialog, fill, h, icon, keepFocus, problemBox, toast, toastProblem } from "../dom.js";
-import { count, duration, isTerminal, jobState, PHASE_NAME, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
+import { bytes, count, duration, isTerminal, jobState, PHASE_NAME, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
 import { resultsPanel } from "./results.js";
 import { describeRules } from "./rules.js";
 
@@ -196,8 +196,8 @@ function progressCard() {
     const value = h("dd", { id, class: "num" }, "–");
     return { value, node: h("div", null, h("dt", null, label), value) };
   };
-  const rows = tile("Rows", "progress-rows");
-  const rate = tile("Rows per second", "progress-rate");
+  const rows = tile("Done in this step", "progress-done");
+  const rate = tile("Speed", "progress-rate");
   const matches = tile("Matches so far", "progress-matches");
   const eta = tile("Time left", "progress-eta");
   const node = h("section", { class: "card pad progress", id: "progress", "aria-label": "Progress" },
@@ -217,8 +217,10 @@ function progressCard() {
       const overall = at < 0 ? 0 : Math.round(((at + part) / PHASES.length) * 100);
       bar.setAttribute("aria-valuenow", overall);
       bar.setAttribute("aria-valuetext", `${text}, ${percent(part, 0)}, step ${at + 1} of ${PHASES.length}`);
-      rows.value.textContent = total ? `${count(done)} of ${count(total)}` : "–";
-      rate.value.textContent = speed ? short(speed) : "–";
+      // Reading is counted in bytes, everything after it in rows.
+      const reading = (phase || state) === "ingesting";
+      rows.value.textContent = total ? (reading ? `${bytes(done)} of ${bytes(total)}` : `${count(done)} of ${count(total)}`) : "–";
+      rate.value.textContent = speed ? (reading ? `${bytes(speed)}/s` : `${short(speed)} rows/s`) : "–";
       matches.value.textContent = found === undefined || found === null ? "–" : count(found);
       eta.value.textContent = Number.isFinite(seconds) ? duration(seconds) : "–";
     },

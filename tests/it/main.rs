@@ -1,4 +1,6 @@
 //! The integration suite: one binary, one module per promise.
+mod jobs_run;
+mod jobs_support;
 mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;
@@ -12,3 +14,6 @@ mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;
 mod store_support;
+mod ws_delivery;
+mod ws_protocol;
+mod ws_support;
