@@ -267,9 +267,9 @@ pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, 
     pool::write!(store, |conn| {
         let job = find(conn, id).await?;
         match job.state {
-            JobState::Cancelling | JobState::Cancelled => return Ok(Committed { value: job, event: None }),
+            JobState::Cancelling | JobState::Cancelled => Ok(Committed { value: job, event: None }),
             JobState::Completed | JobState::Failed => {
-                return Err(StoreError::Conflict(format!("job {id} is {} already", job.state)));
+                Err(StoreError::Conflict(format!("job {id} is {} already", job.state)))
             }
             JobState::Created | JobState::Queued => {
                 leave_queue(conn, id).await?;
@@ -327,7 +327,7 @@ pub async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<Job>, StoreError> {
-    let after = after.map(|text| cursor::<JobId>(text)).transpose()?;
+    let after = after.map(cursor::<JobId>).transpose()?;
     let limit = limit.clamp(1, MAX_PAGE);
     pool::read!(store, |conn| {
         super::projects::find(conn, project).await?;

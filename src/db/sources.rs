@@ -159,7 +159,7 @@ pub async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<Source>, StoreError> {
-    let after = after.map(|text| cursor::<SourceId>(text)).transpose()?;
+    let after = after.map(cursor::<SourceId>).transpose()?;
     let limit = limit.clamp(1, MAX_PAGE);
     pool::read!(store, |conn| {
         super::projects::find(conn, project).await?;
