@@ -9,9 +9,12 @@
 //! * level 3: [`http`] (hyper, the routes, WebSocket);
 //! * level 4: the composition root, the settings and the command line.
 pub mod actors;
+pub mod app;
 pub mod cli;
+pub mod config;
 pub mod db;
 pub mod http;
 pub mod protocol;
 pub mod reconcile;
 pub mod runtime;
+pub mod telemetry;

@@ -1,3 +1,5 @@
 //! The product's own actors: the hub, the job dispatcher and its runners, the janitor.
 pub mod hub;
+pub mod janitor;
+pub mod jobs;
 pub mod realtime;

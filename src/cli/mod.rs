@@ -1,4 +1,11 @@
-//! The command line's own commands: what a person runs without a server.
+//! The command line: one file per command, and the help that teaches.
+//!
+//! Leaves settings to `config`. Easy to get wrong: without a command, `tieout` serves.
+pub mod healthcheck;
 pub mod reconcile;
+pub mod serve;
 
+mod arguments;
+
+pub use arguments::{Arguments, Command};
 pub use reconcile::{ReconcileArgs, run as run_reconcile};

@@ -7,8 +7,8 @@ use super::events::{Committed, DurableEvent};
 use super::jobs::{Counts, Job, JobState, Row, changed, ended, find, leave_queue};
 use super::pool;
 use super::schema::{job_queue, jobs, projects};
+use super::sql_types::{Json, now_us};
 use super::store::Store;
-use super::types::{Json, now_us};
 use crate::protocol::ids::JobId;
 use diesel::dsl::{And, Eq, IsNull};
 use diesel::prelude::*;
@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// Begun and never ended this often, a job is given up: something in it kills the process.
 const MAX_ABANDONED: i64 = 3;
+
+/// Running jobs looked at by one recovery; the next one looks at the rest.
+const MAX_RECOVERED: i64 = 1_000;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +68,13 @@ pub(crate) async fn running(connection: &mut pool::Sqlite, job: JobId, fence: i6
 /// As any call.
 pub async fn claim_next(store: &Store, owner: &str, lease: Duration) -> Result<Option<Committed<Job>>, StoreError> {
     let owner = owner.to_owned();
+    let waiting: i64 = pool::read!(store, |conn| {
+        let queued = job_queue::table.filter(job_queue::lease_owner.is_null()).count().get_result(conn).await?;
+        Ok::<_, StoreError>(queued)
+    })?;
+    if waiting == 0 {
+        return Ok(None);
+    }
     pool::write!(store, |conn| {
         // One writer on SQLite; PostgreSQL adds FOR UPDATE SKIP LOCKED here.
         let next: Option<JobId> = job_queue::table
@@ -213,29 +223,22 @@ pub(crate) async fn complete(
 /// Puts jobs whose runner is dead back into the queue (cancels those that were being cancelled, gives up those that
 /// were abandoned [`MAX_ABANDONED`] times) and returns the events.
 ///
-/// On an exclusive store every other owner is dead; otherwise only those whose lease ran out.
+/// On an exclusive store every other owner is dead; otherwise only those whose lease ran out. Of the owner's own
+/// jobs those are dead that are not among `alive`.
 ///
 /// # Errors
 /// As any call.
-pub async fn recover_abandoned(store: &Store, owner: &str) -> Result<Vec<DurableEvent>, StoreError> {
-    let owner = owner.to_owned();
-    let exclusive = store.exclusive();
+pub async fn recover_abandoned(store: &Store, owner: &str, alive: Vec<JobId>) -> Result<Vec<DurableEvent>, StoreError> {
+    // Nearly always there is nothing: do not take the writer's turn to learn that.
+    let dead = abandoned(store, owner, alive).await?;
+    if dead.is_empty() {
+        return Ok(Vec::new());
+    }
     pool::write!(store, |conn| {
-        let mut query = job_queue::table
-            .inner_join(jobs::table.on(jobs::id.eq(job_queue::job_id)))
-            .filter(jobs::state.eq_any(JobState::running()).and(jobs::deleted_us.is_null()))
-            .filter(job_queue::lease_owner.is_null().or(job_queue::lease_owner.ne(&owner)))
-            .limit(1_000)
-            .select((jobs::id, job_queue::abandoned))
-            .into_boxed();
-        if !exclusive {
-            query = query.filter(job_queue::lease_until_us.is_null().or(job_queue::lease_until_us.lt(now_us())));
-        }
-        let dead: Vec<(JobId, i64)> = query.load(conn).await?;
         let mut events = Vec::with_capacity(dead.len());
         // A handful: as many as the dead process ran at once.
-        for (id, abandoned) in dead {
-            let job = find(conn, id).await?;
+        for (id, attempt, abandoned) in dead {
+            let Ok(job) = running(conn, id, attempt).await else { continue };
             let abandoned = abandoned + 1;
             let ending = if abandoned >= MAX_ABANDONED {
                 Ending::Failed {
@@ -250,6 +253,28 @@ pub async fn recover_abandoned(store: &Store, owner: &str) -> Result<Vec<Durable
             events.extend(end(conn, &job, ending).await?.event);
         }
         Ok::<_, StoreError>(events)
+    })
+}
+
+/// Running jobs without a living runner: id, attempt, how often they were abandoned before.
+async fn abandoned(store: &Store, owner: &str, alive: Vec<JobId>) -> Result<Vec<(JobId, i64, i64)>, StoreError> {
+    let owner = owner.to_owned();
+    let exclusive = store.exclusive();
+    pool::read!(store, |conn| {
+        type Found = (JobId, i64, i64, Option<String>, Option<i64>);
+        let found: Vec<Found> = job_queue::table
+            .inner_join(jobs::table.on(jobs::id.eq(job_queue::job_id)))
+            .filter(jobs::state.eq_any(JobState::running()).and(jobs::deleted_us.is_null()))
+            .limit(MAX_RECOVERED)
+            .select((jobs::id, jobs::attempt, job_queue::abandoned, job_queue::lease_owner, job_queue::lease_until_us))
+            .load(conn)
+            .await?;
+        let now = now_us();
+        let dead = found.into_iter().filter(|(id, _, _, holder, until)| match holder {
+            Some(holder) if *holder == owner => !alive.contains(id),
+            _ => exclusive || until.is_none_or(|until| until < now),
+        });
+        Ok::<_, StoreError>(dead.map(|(id, attempt, abandoned, ..)| (id, attempt, abandoned)).collect())
     })
 }
 

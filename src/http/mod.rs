@@ -1,2 +1,27 @@
-//! The doors: hyper accept loop, router, routes, WebSocket.
+//! The doors: hyper's accept loop, the pipeline every request goes through, the routes, the WebSocket, the page.
+//!
+//! A request's way: [`listener`] accepts its connection, [`pipeline`] admits it ([`auth`]), [`router`] finds its handler
+//! in [`routes`], [`error`] turns what went wrong into an answer.
+mod auth;
+mod commit;
+mod console;
+pub(crate) mod error;
+mod export;
+mod extract;
+mod listener;
+mod options;
+mod pipeline;
+mod position;
+mod request_id;
+mod router;
+mod routes;
+mod server;
+mod state;
+mod transfers;
+mod upload;
 pub mod ws;
+
+pub use auth::Auth;
+pub use options::{Limits, Options};
+pub use server::{Bound, Server};
+pub use state::AppState;

@@ -17,7 +17,8 @@ use super::{
     envelope::AskCell,
     error::AskError,
     host,
-    shared::{Item, Shared, may_wait},
+    inbox::Item,
+    shared::{Shared, may_wait},
     state::State,
 };
 

@@ -6,7 +6,7 @@ use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context as TaskContext, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, Context, Handler, Message, MessageResult, dev::MessageResponse};
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     error::{AbortReason, AskError, PanicInfo, StopReason},
+    inbox::Item,
     shared::Shared,
 };
 
@@ -33,8 +34,10 @@ pub(crate) trait Envelope<A: Actor<Context = Context<A>>>: Send + Sync {
     fn message(&self) -> &'static str;
     /// When it was sent and by when it must be done, on the runtime's coarse clock.
     fn times(&self) -> Times;
-    /// Hands the message to the actor, unless its asker is gone.
-    fn run(self: Arc<Self>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>);
+    /// Hands the message to the actor, unless its asker is gone. `item` is the envelope itself.
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>);
+    /// A reply that was computed by a future: an `Option` of the message's result.
+    fn deliver(&self, value: &mut dyn Any);
     /// Ends it without reply; a no-op when it is done already. True if the message was still waiting.
     fn fail(&self, failure: &Failure) -> bool;
 }
@@ -44,6 +47,8 @@ pub(crate) trait Envelope<A: Actor<Context = Context<A>>>: Send + Sync {
 pub(crate) struct Times {
     pub(crate) sent: u64,
     pub(crate) deadline: u64,
+    /// When it was sent, exactly, if it is a sample for `Builder::on_handled`.
+    pub(crate) sample: Option<Instant>,
 }
 
 impl Times {
@@ -93,7 +98,8 @@ where
 enum Slot<M: Message> {
     Queued(M),
     Running,
-    Done(Result<M::Result, AskError<M>>),
+    /// Boxed, because errors are large and the slot is moved about.
+    Done(Result<M::Result, Box<AskError<M>>>),
     /// The outcome was taken, or the asker is gone.
     Gone,
 }
@@ -125,7 +131,7 @@ impl<M: Message> AskCell<M> {
         if let Slot::Done(_) = inner.slot
             && let Slot::Done(outcome) = mem::replace(&mut inner.slot, Slot::Gone)
         {
-            return Poll::Ready(outcome);
+            return Poll::Ready(outcome.map_err(|e| *e));
         }
         if !inner.asker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             inner.asker = Some(cx.waker().clone());
@@ -187,7 +193,7 @@ where
         self.times
     }
 
-    fn run(self: Arc<Self>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
         let msg = {
             let mut inner = self.lock();
             match mem::replace(&mut inner.slot, Slot::Running) {
@@ -201,12 +207,15 @@ where
         match handle(actor, msg, ctx) {
             Outcome::Now(value) => self.reply(value),
             Outcome::Lost => {
-                Envelope::<A>::fail(&*self, &Failure::Aborted(AbortReason::ReplyDropped));
+                item.fail(&Failure::Aborted(AbortReason::ReplyDropped));
             }
-            Outcome::Later(rx) => {
-                let cell = self.clone();
-                host.reply_later(self, rx, move |value| cell.reply(value));
-            }
+            Outcome::Later(rx) => host.reply_later(item, rx),
+        }
+    }
+
+    fn deliver(&self, value: &mut dyn Any) {
+        if let Some(value) = value.downcast_mut::<Option<M::Result>>().and_then(Option::take) {
+            self.reply(value);
         }
     }
 
@@ -215,9 +224,9 @@ where
         self.settle(|slot| match slot {
             Slot::Queued(msg) => {
                 was_waiting = true;
-                Slot::Done(Err(undelivered(msg, failure)))
+                Slot::Done(Err(Box::new(undelivered(msg, failure))))
             }
-            Slot::Running => Slot::Done(Err(unfinished(failure))),
+            Slot::Running => Slot::Done(Err(Box::new(unfinished(failure)))),
             done => done,
         });
         was_waiting
@@ -248,12 +257,12 @@ fn unfinished<M>(failure: &Failure) -> AskError<M> {
 /// A message that wants no reply.
 pub(crate) struct TellCell<M> {
     msg: Mutex<Option<M>>,
-    sent: u64,
+    times: Times,
 }
 
 impl<M> TellCell<M> {
-    pub(crate) fn new(msg: M, sent: u64) -> Self {
-        Self { msg: Mutex::new(Some(msg)), sent }
+    pub(crate) fn new(msg: M, times: Times) -> Self {
+        Self { msg: Mutex::new(Some(msg)), times }
     }
 
     pub(crate) fn take(&self) -> Option<M> {
@@ -273,17 +282,19 @@ where
     }
 
     fn times(&self) -> Times {
-        Times { sent: self.sent, deadline: u64::MAX }
+        self.times
     }
 
-    fn run(self: Arc<Self>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
         if let Some(msg) = self.take()
             && let Outcome::Later(rx) = handle(actor, msg, ctx)
         {
             // Nobody waits for the value, but a drain waits for the work.
-            host.reply_later(self, rx, drop);
+            host.reply_later(item, rx);
         }
     }
+
+    fn deliver(&self, _: &mut dyn Any) {}
 
     fn fail(&self, _: &Failure) -> bool {
         self.take().is_some()

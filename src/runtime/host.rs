@@ -160,12 +160,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         let live = self.live.get_or_insert_with(|| {
             let mut ctx = Context::new();
             let actor = (self.shared.factory)(&mut ctx);
-            ctx.spawn(Pump {
-                shared: self.shared.clone(),
-                home: self.home.clone(),
-                epoch: self.epoch,
-                ready: self.ready.clone(),
-            });
+            ctx.spawn(Pump::new(self.shared.clone(), self.home.clone(), self.epoch, self.ready.clone()));
             let keep = ctx.address();
             Live { fut: ctx.into_future(actor), _keep: keep }
         });
@@ -187,11 +182,11 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
     }
 
     fn panicked(&mut self, payload: &(dyn std::any::Any + Send)) -> End {
-        if self.shared.fenced(self.epoch) {
+        let Some(reclaimed) = self.shared.reclaim(self.epoch) else {
             panics::take_note();
             return End::Fenced;
-        }
-        let running = self.shared.take_running();
+        };
+        let running = reclaimed.running;
         let info = panics::caught(payload, self.shared.name.clone(), running.as_ref().map(|item| item.message()));
         self.shared.note_panic(info.clone());
         if let Some(item) = running {
@@ -227,6 +222,7 @@ impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
         }
         let end = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) if this.shared.reclaim(this.epoch).is_none() => End::Fenced,
             Ok(Poll::Ready(())) => match this.first.take() {
                 Some(first) => End::FailedFirstStart(first, StartError::StoppedItself(this.shared.name.clone())),
                 None => End::Stopped,

@@ -1,7 +1,7 @@
 //! The actor runtime: one dedicated thread that hosts every actor, supervised, reached through handles that stay valid
 //! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here.
 //!
-//! In reading order: what callers see (`addr`, `ask`, `error`, `spec`, `state`), how an actor is run (`envelope`, `shared`,
+//! In reading order: what callers see (`addr`, `ask`, `error`, `spec`, `state`), how an actor is run (`envelope`, `inbox`, `shared`,
 //! `pump`, `host`, `policy`, `panics`), the threads (`home`, `watchdog`, `core`, `system`). Easy to get wrong: an actor's queue outlives
 //! the actor, so whoever ends one must close and empty it (`Shared::finish`), or its askers hang.
 #[cfg(panic = "abort")]
@@ -14,6 +14,7 @@ mod envelope;
 mod error;
 mod home;
 mod host;
+mod inbox;
 mod panics;
 mod policy;
 mod pump;
@@ -27,6 +28,6 @@ pub use addr::Addr;
 pub use ask::{Ask, OnRestart};
 pub use error::{AbortReason, AskError, PanicInfo, SendError, StartError, StopReason, StopTimeout};
 pub use spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overflow, Restart};
-pub use state::{ActorHealth, Event, Health, ShutdownReport, Stall, State};
+pub use state::{ActorHealth, Event, Handled, Health, ShutdownReport, Stall, State};
 pub use system::{Builder, Runtime};
 pub use watchdog::OnStall;

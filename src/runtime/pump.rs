@@ -2,16 +2,19 @@
 //! unchanged. What happens when a handler panics is left to `host`. Easy to get wrong: after each message the context may
 //! be waiting (`AtomicResponse`, `ctx.wait`) and must get no other.
 use std::{
+    cell::Cell,
     pin::Pin,
-    sync::Arc,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
     task::{Context as TaskContext, Poll},
+    time::Instant,
 };
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
 
 use super::{
-    envelope::Failure,
     home::Home,
+    inbox::{Hand, Item},
     shared::{Next, Shared},
 };
 
@@ -20,51 +23,77 @@ use super::{
 const BATCH: usize = 32;
 
 pub(crate) struct Pump<A: Actor<Context = Context<A>>> {
-    pub(crate) shared: Arc<Shared<A>>,
-    pub(crate) home: Arc<Home>,
-    pub(crate) epoch: u64,
+    shared: Arc<Shared<A>>,
+    home: Arc<Home>,
+    epoch: u64,
     /// Set on the first poll, which comes after `started()` and what it waits for.
-    pub(crate) ready: std::rc::Rc<std::cell::Cell<bool>>,
+    ready: Rc<Cell<bool>>,
+    hand: Option<Arc<Hand<A>>>,
+    /// The next item of the hand.
+    at: usize,
+    spare: Vec<Item<A>>,
+}
+
+impl<A: Actor<Context = Context<A>>> Pump<A> {
+    pub(crate) fn new(shared: Arc<Shared<A>>, home: Arc<Home>, epoch: u64, ready: Rc<Cell<bool>>) -> Self {
+        Self { shared, home, epoch, ready, hand: None, at: 0, spare: Vec::new() }
+    }
+
+    /// Handles the next item of the hand; false when there is none.
+    fn step(&mut self, actor: &mut A, ctx: &mut Context<A>) -> bool {
+        let Some(hand) = &self.hand else { return false };
+        let Some(item) = hand.begin(self.at) else { return false };
+        self.home.beat();
+        if !self.shared.expire(item, self.shared.core.now()) {
+            match item.times().sample {
+                None => item.run(item, actor, ctx, &self.shared),
+                Some(sent) => {
+                    let begun = Instant::now();
+                    item.run(item, actor, ctx, &self.shared);
+                    self.shared.handled(item.message(), begun - sent, begun.elapsed());
+                }
+            }
+        }
+        hand.end(self.at);
+        self.at += 1;
+        true
+    }
 }
 
 impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Context<A>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = &*self;
+        let this = self.get_mut();
         if !this.ready.replace(true) {
-            this.shared.set_running(this.shared.restarts.load(std::sync::atomic::Ordering::Relaxed));
+            this.shared.set_running(this.shared.restarts.load(Ordering::Relaxed));
         }
-        for _ in 0..BATCH {
-            if ctx.waiting() {
-                // Polled again by the context when the wait is over.
-                this.shared.pause(this.epoch);
-                return Poll::Pending;
+        let mut handled = 0;
+        while handled < BATCH {
+            if this.shared.fenced(this.epoch) {
+                return Poll::Ready(());
             }
-            match this.shared.next(this.epoch, cx) {
-                Next::Item(item) => {
-                    let (times, now) = (item.times(), this.shared.core.now());
-                    this.home.beat();
-                    if times.expired(now) {
-                        if item.fail(&Failure::Expired { ran_for: times.age(now) }) {
-                            this.shared.core.dead_letter(&this.shared.name, item.message(), "expired");
-                        }
-                    } else {
-                        item.run(actor, ctx, &this.shared);
-                    }
-                }
+            if ctx.waiting() {
+                return Poll::Pending; // polled again by the context when the wait is over
+            }
+            if this.step(actor, ctx) {
+                handled += 1;
+                continue;
+            }
+            // Let go first: the inbox reuses a hand that nobody else holds.
+            this.hand = None;
+            this.at = 0;
+            match this.shared.next(this.epoch, &mut this.spare, cx) {
+                Next::Hand(hand) => this.hand = Some(hand),
                 Next::Empty => return Poll::Pending,
                 Next::Fenced => return Poll::Ready(()),
-                Next::Closed => {
-                    if this.shared.replies_in_flight() == 0 {
-                        ctx.stop();
-                        return Poll::Ready(());
-                    }
-                    return Poll::Pending; // the last reply wakes the host
+                Next::Closed if this.shared.replies_in_flight() == 0 => {
+                    ctx.stop();
+                    return Poll::Ready(());
                 }
+                Next::Closed => return Poll::Pending, // the last reply wakes the host
             }
         }
-        this.shared.pause(this.epoch);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -2,12 +2,12 @@
 //! thread may call it. Running the actor is left to `host` and `pump`. Easy to get wrong: the epoch is read and raised under the
 //! inbox lock, so that a fenced pump can never take a message that belongs to its successor; user values are dropped outside of it.
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context as TaskContext, Poll},
+    task::Context as TaskContext,
     time::Duration,
 };
 
@@ -17,17 +17,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     core::Core,
-    envelope::{Envelope, Failure},
+    envelope::Failure,
     error::{AbortReason, PanicInfo, StopReason},
     home::Home,
-    host, panics,
+    host,
+    inbox::{Deal, Hand, Inbox, Item, Reclaimed},
+    panics,
     policy::Ledger,
     spec::{ChildSpec, Factory, Limits, Mailbox, Overflow, Policy},
-    state::{ActorHealth, Event, State},
+    state::{ActorHealth, Event, Handled, State},
 };
-
-/// An envelope on its way.
-pub(crate) type Item<A> = Arc<dyn Envelope<A>>;
 
 /// How an actor is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,47 +36,9 @@ pub(crate) enum Wish {
     End,
 }
 
-/// Messages the pump takes out of the channel in one go; one release of permits for all.
-const AHEAD: usize = 32;
-
-/// Mailboxes smaller than this are taken from one by one; in larger ones what is taken ahead counts towards the bound.
-const EXACT_BELOW: usize = 4 * AHEAD;
-
-struct Inbox<A: Actor<Context = Context<A>>> {
-    /// Taken ahead; at most `ahead`.
-    front: VecDeque<Item<A>>,
-    ahead: usize,
-    /// Between the channel and `front`; empty outside of `take`.
-    landing: Vec<Item<A>>,
-    rx: mpsc::Receiver<Item<A>>,
-    /// Nothing that waits was sent before this (coarse clock): spares the sweep a look.
-    oldest: u64,
-    /// What the pump is handling now.
-    running: Option<Item<A>>,
-}
-
-impl<A: Actor<Context = Context<A>>> Inbox<A> {
-    fn poll_take(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Item<A>>> {
-        if let Some(item) = self.front.pop_front() {
-            return Poll::Ready(Some(item));
-        }
-        match self.rx.poll_recv_many(cx, &mut self.landing, self.ahead) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(_) => {
-                self.front.extend(self.landing.drain(..));
-                Poll::Ready(self.front.pop_front())
-            }
-        }
-    }
-
-    fn try_take(&mut self) -> Option<Item<A>> {
-        self.front.pop_front().or_else(|| self.rx.try_recv().ok())
-    }
-}
-
 /// What the pump finds.
 pub(crate) enum Next<A: Actor<Context = Context<A>>> {
-    Item(Item<A>),
+    Hand(Arc<Hand<A>>),
     Empty,
     Closed,
     Fenced,
@@ -116,9 +77,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
     pub(crate) fn new(id: u64, core: Arc<Core>, spec: ChildSpec<A>) -> Self {
-        let capacity = spec.mailbox.capacity;
-        let (ahead, in_channel) = if capacity < EXACT_BELOW { (1, capacity) } else { (AHEAD, capacity - AHEAD) };
-        let (tx, rx) = mpsc::channel(in_channel);
+        let (tx, inbox) = Inbox::new(spec.mailbox.capacity);
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
             id,
@@ -135,14 +94,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             ledger: Mutex::new(Ledger::default()),
             restarts: AtomicU64::new(0),
             waker: AtomicWaker::new(),
-            inbox: Mutex::new(Inbox {
-                front: VecDeque::with_capacity(ahead),
-                ahead,
-                landing: Vec::with_capacity(ahead),
-                rx,
-                oldest: 0,
-                running: None,
-            }),
+            inbox: Mutex::new(inbox),
             in_flight: Mutex::new(HashMap::new()),
             next_reply: AtomicU64::new(0),
             last_panic: Mutex::new(None),
@@ -151,35 +103,19 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
-    /// The pump's next message; what it handled before is done.
-    pub(crate) fn next(&self, epoch: u64, cx: &mut TaskContext<'_>) -> Next<A> {
+    /// The pump's next hand; it has worked off and let go of its last one. `spare` is empty before and after.
+    pub(crate) fn next(&self, epoch: u64, spare: &mut Vec<Item<A>>, cx: &mut TaskContext<'_>) -> Next<A> {
         let mut inbox = lock(&self.inbox);
-        if self.epoch.load(Ordering::Relaxed) != epoch {
+        if self.fenced(epoch) {
             return Next::Fenced;
         }
-        let Poll::Ready(item) = inbox.poll_take(cx) else {
-            let done = inbox.running.take();
-            inbox.oldest = self.core.now();
-            drop(inbox);
-            drop(done);
-            return Next::Empty;
-        };
-        if let Some(item) = &item {
-            inbox.oldest = item.times().sent;
-        }
-        let done = std::mem::replace(&mut inbox.running, item.clone());
+        let deal = inbox.deal(spare, self.core.now(), cx);
         drop(inbox);
-        drop(done);
-        item.map_or(Next::Closed, Next::Item)
-    }
-
-    /// The pump leaves without looking for more.
-    pub(crate) fn pause(&self, epoch: u64) {
-        let mut inbox = lock(&self.inbox);
-        if self.epoch.load(Ordering::Relaxed) == epoch {
-            let done = inbox.running.take();
-            drop(inbox);
-            drop(done);
+        spare.clear();
+        match deal {
+            Deal::Hand(hand) => Next::Hand(hand),
+            Deal::Empty => Next::Empty,
+            Deal::Closed => Next::Closed,
         }
     }
 
@@ -187,17 +123,18 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         self.epoch.load(Ordering::Acquire) != epoch
     }
 
-    /// Fences the present instance and takes what it was handling.
-    fn raise_epoch(&self) -> (u64, Option<Item<A>>) {
+    /// Fences the present instance; what was in its hand waits for the next one, except what it was handling.
+    fn raise_epoch(&self) -> (u64, Reclaimed<A>) {
         let mut inbox = lock(&self.inbox);
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
         self.epoch.store(epoch, Ordering::Release);
-        (epoch, inbox.running.take())
+        (epoch, inbox.reclaim())
     }
 
-    /// The message being handled, for the message type in a panic or a stall.
-    pub(crate) fn take_running(&self) -> Option<Item<A>> {
-        lock(&self.inbox).running.take()
+    /// The same after a panic of the instance of `epoch`; `None` if it was fenced meanwhile.
+    pub(crate) fn reclaim(&self, epoch: u64) -> Option<Reclaimed<A>> {
+        let mut inbox = lock(&self.inbox);
+        if self.fenced(epoch) { None } else { Some(inbox.reclaim()) }
     }
 
     pub(crate) fn note_panic(&self, info: PanicInfo) {
@@ -222,25 +159,19 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// A reply is computed by a future: forwards it, says why if it does not come, and lets a drain wait for it.
-    pub(crate) fn reply_later<R: 'static>(
-        self: &Arc<Self>,
-        item: Item<A>,
-        rx: oneshot::Receiver<R>,
-        reply: impl FnOnce(R) + 'static,
-    ) {
+    pub(crate) fn reply_later<R: 'static>(self: &Arc<Self>, item: &Item<A>, rx: oneshot::Receiver<R>) {
         let id = self.next_reply.fetch_add(1, Ordering::Relaxed);
-        lock(&self.in_flight).insert(id, item);
+        lock(&self.in_flight).insert(id, item.clone());
         let shared = self.clone();
         actix_rt::spawn(async move {
             let outcome = rx.await;
             let item = lock(&shared.in_flight).remove(&id);
-            match outcome {
-                Ok(value) => reply(value),
-                Err(_) => {
-                    if let Some(item) = &item {
-                        item.fail(&shared.why_lost(item.message()));
-                    }
+            match (item, outcome) {
+                (Some(item), Ok(value)) => item.deliver(&mut Some(value)),
+                (Some(item), Err(_)) => {
+                    item.fail(&shared.why_lost(item.message()));
                 }
+                (None, _) => {} // failed meanwhile: the actor moved or ended
             }
             shared.waker.wake();
         });
@@ -257,6 +188,25 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 
     pub(crate) fn replies_in_flight(&self) -> usize {
         lock(&self.in_flight).len()
+    }
+
+    /// Fails an envelope that is past its deadline; whether it is.
+    pub(crate) fn expire(&self, item: &Item<A>, now: u64) -> bool {
+        let times = item.times();
+        if !times.expired(now) {
+            return false;
+        }
+        if item.fail(&Failure::Expired { ran_for: times.age(now) }) {
+            self.core.dead_letter(&self.name, item.message(), "expired");
+        }
+        true
+    }
+
+    /// Reports a sampled message.
+    pub(crate) fn handled(&self, message: &'static str, queue_time: Duration, handle_time: Duration) {
+        if let Some((every, on_handled)) = &self.core.plugs.on_handled {
+            on_handled(&Handled { actor: self.name.clone(), message, queue_time, handle_time, weight: *every });
+        }
     }
 
     /// Makes room for a newer message.
@@ -304,10 +254,10 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             return;
         }
         self.core.forget(self.id);
-        let (_, running) = self.raise_epoch();
+        let (_, reclaimed) = self.raise_epoch();
         let replies: Vec<_> = lock(&self.in_flight).drain().collect();
         self.set_state(State::Stopped { why: why.clone() });
-        for item in running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
+        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
             item.fail(&Failure::Aborted(AbortReason::ActorStopped(why.clone())));
         }
         self.throw_away(&why);
@@ -360,7 +310,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         ActorHealth {
             name: self.name.clone(),
             state: self.state.borrow().clone(),
-            mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).front.len(),
+            mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).taken(),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
     }
@@ -374,7 +324,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
     }
 
     fn running(&self) -> Option<&'static str> {
-        lock(&self.inbox).running.as_ref().map(|item| item.message())
+        lock(&self.inbox).hand.look().0.map(|item| item.message())
     }
 
     fn stalled(&self, since: Option<Duration>) {
@@ -396,12 +346,14 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         if self.ended.load(Ordering::Acquire) {
             return self.throw_away(&self.stop_reason());
         }
-        let running = lock(&self.inbox).running.clone();
+        let hand = lock(&self.inbox).hand.clone();
+        let (running, waiting) = hand.look();
+        for item in running.into_iter().chain(waiting) {
+            self.expire(item, now);
+        }
         let in_flight: Vec<_> = lock(&self.in_flight).values().filter(|i| i.times().expired(now)).cloned().collect();
-        for item in running.into_iter().chain(in_flight) {
-            if item.times().expired(now) {
-                item.fail(&Failure::Expired { ran_for: item.times().age(now) });
-            }
+        for item in &in_flight {
+            self.expire(item, now);
         }
         loop {
             let mut inbox = lock(&self.inbox);
@@ -414,13 +366,11 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
             };
             inbox.oldest = item.times().sent;
             if !item.times().expired(now) {
-                inbox.front.push_front(item);
+                inbox.put_back(item);
                 return;
             }
             drop(inbox);
-            if item.fail(&Failure::Expired { ran_for: Duration::ZERO }) {
-                self.core.dead_letter(&self.name, item.message(), "expired");
-            }
+            self.expire(&item, now);
         }
     }
 
@@ -444,9 +394,9 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
     }
 
     fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration) {
-        let (epoch, running) = self.raise_epoch();
+        let (epoch, reclaimed) = self.raise_epoch();
         let replies: Vec<_> = lock(&self.in_flight).drain().collect();
-        for item in running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
+        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
             item.fail(&Failure::Aborted(AbortReason::Rehomed { ran_for }));
         }
         self.waker.wake();

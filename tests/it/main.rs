@@ -1,4 +1,9 @@
 //! The integration suite: one binary, one module per promise.
+mod http_requests;
+mod http_support;
+mod http_uploads;
+mod jobs_run;
+mod jobs_support;
 mod outer_doors;
 mod outer_health;
 mod outer_limits;
@@ -9,6 +14,9 @@ mod outer_restart;
 mod outer_shutdown;
 mod outer_store_away;
 mod outer_workers;
+mod reconcile_engine;
+mod reconcile_golden;
+mod reconcile_shared;
 mod runtime_actor;
 mod runtime_mailbox;
 mod runtime_panics;
@@ -20,3 +28,6 @@ mod store_lifecycle;
 mod store_nouns;
 mod store_support;
 mod support;
+mod ws_delivery;
+mod ws_protocol;
+mod ws_support;

@@ -38,7 +38,7 @@ async fn past_open_jobs_a_start_is_refused_with_the_limits_name() {
     kept.queued_job_of(project, left, right).await;
     let third = jobs::create(&kept.store, new_job(project, left, right)).await.unwrap().value;
     let refused = jobs::enqueue(&kept.store, third.id).await;
-    assert_eq!(refused, Err(StoreError::LimitExceeded { limit: "open_jobs", max: 2 }));
+    assert_eq!(refused, Err(StoreError::LimitExceeded { limit: "max_open_jobs", max: 2 }));
     jobs::request_cancel(&kept.store, first.id).await.unwrap();
     jobs::enqueue(&kept.store, third.id).await.unwrap();
     kept.store.stop().await;
@@ -50,7 +50,7 @@ async fn a_runner_under_an_old_fence_changes_nothing() {
     let queued = kept.queued_job().await;
     let dead = jobs::claim_next(&kept.store, "dead process", LEASE).await.unwrap().unwrap().value;
     assert_eq!(dead.attempt, 1);
-    let events = jobs::recover_abandoned(&kept.store, "me").await.unwrap();
+    let events = jobs::recover_abandoned(&kept.store, "me", Vec::new()).await.unwrap();
     assert_eq!(events.len(), 1);
     let alive = jobs::claim_next(&kept.store, "me", LEASE).await.unwrap().unwrap().value;
     assert_eq!((alive.id, alive.attempt), (queued.id, 2));
@@ -75,7 +75,7 @@ async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_st
     let deadly = kept.queued_job().await;
     for process in 0..3 {
         jobs::claim_next(&kept.store, &format!("process {process}"), LEASE).await.unwrap().unwrap();
-        jobs::recover_abandoned(&kept.store, "next").await.unwrap();
+        jobs::recover_abandoned(&kept.store, "next", Vec::new()).await.unwrap();
     }
     let given_up = jobs::get(&kept.store, deadly.id).await.unwrap();
     assert_eq!(given_up.state, JobState::Failed);
@@ -85,7 +85,7 @@ async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_st
     assert_eq!(jobs::request_cancel(&kept.store, deadly.id).await.unwrap().value.state, JobState::Cancelling);
     let renewed = jobs::renew(&kept.store, "process", vec![(deadly.id, 4)], LEASE).await.unwrap();
     assert_eq!(renewed, [(deadly.id, Lease::CancelRequested)]);
-    let events = jobs::recover_abandoned(&kept.store, "next").await.unwrap();
+    let events = jobs::recover_abandoned(&kept.store, "next", Vec::new()).await.unwrap();
     assert!(events[0].body.contains("\"terminal\":true"), "{}", events[0].body);
     assert_eq!(jobs::get(&kept.store, deadly.id).await.unwrap().state, JobState::Cancelled);
     kept.store.stop().await;
@@ -98,7 +98,7 @@ async fn results_are_visible_whole_or_not_at_all_and_show_their_records() {
     let job = kept.queued_job().await;
     let dead = jobs::claim_next(store, "dead", LEASE).await.unwrap().unwrap().value;
     staging::stage(store, job.id, dead.attempt, vec![found(0, 2, 3), found(1, 3, 2)]).await.unwrap();
-    jobs::recover_abandoned(store, "me").await.unwrap();
+    jobs::recover_abandoned(store, "me", Vec::new()).await.unwrap();
     let run = jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value;
     for source in [job.left_source_id, job.right_source_id] {
         let rows = (2..5).map(|line| NewRecord {

@@ -12,7 +12,7 @@ use super::{
         ReleaseEntity, RoomView, Say, Told,
     },
     outbox::{Kind, RoomFrame},
-    room::{self, Behind, Line, MAX_AHEAD, Room},
+    room::{self, Behind, Line, MAX_AHEAD, MAX_HELD, Room},
 };
 use crate::protocol::{
     ErrorCode,
@@ -42,8 +42,10 @@ const LARGE_ROOM: usize = 100;
 const EMPTY_ROOM_KEPT: Duration = Duration::from_secs(60);
 /// Events recovered for one client or shard; past it the client reads a snapshot instead.
 pub const MAX_RECOVERED: usize = 1_000;
-/// Joins that wait for one shard to report after a restart, or in one room for the store.
+/// Joins that wait in one room for the store; past it they are refused as unavailable.
 const MAX_WAITING_JOINS: usize = 20_000;
+/// Requests that wait for one shard to report after a restart; past it they are refused as unavailable.
+const MAX_EARLY: usize = 20_000;
 
 /// What the shell must do.
 #[derive(Debug)]
@@ -67,13 +69,22 @@ enum Timer {
     Catchup(ProjectId, usize),
 }
 
+/// A request of a connection whose shard has not reported yet.
+#[derive(Debug)]
+enum Early {
+    Join(Join),
+    Leave(Leave),
+    Say(Say),
+    Claim(ClaimByFrame),
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Core {
     generation: u64,
     limits: Limits,
     attached: Vec<bool>,
-    stash: Vec<Vec<Join>>,
+    stash: Vec<Vec<Early>>,
     rooms: HashMap<ProjectId, Room>,
     ledger: Ledger,
     claims_timed: HashSet<ProjectId>,
@@ -88,7 +99,7 @@ impl Core {
             generation,
             limits,
             attached: vec![false; shards],
-            stash: vec![Vec::new(); shards],
+            stash: (0..shards).map(|_| Vec::new()).collect(),
             rooms: HashMap::new(),
             ledger,
             claims_timed: HashSet::new(),
@@ -132,12 +143,26 @@ impl Core {
             for (conn, user) in attached.members {
                 room.add(conn, shard, user);
             }
-            room.shards[shard].behind = Some(Behind { cursor: attached.cursor, reading: false });
+            room.shards[shard].behind = Some(Behind { cursor: attached.cursor, reading: false, held: Vec::new() });
             self.time_presence(attached.room, now.instant);
             self.catch_up(attached.room, shard);
         }
-        for join in std::mem::take(&mut self.stash[shard]) {
-            self.join(join, now);
+        for early in std::mem::take(&mut self.stash[shard]) {
+            match early {
+                Early::Join(join) => self.join(join, now),
+                Early::Leave(leave) => self.leave(leave, now),
+                Early::Say(say) => self.say(say),
+                Early::Claim(ask) => self.claim_by_frame(ask, now),
+            }
+        }
+    }
+
+    /// Keep a request until its shard has reported; who is a member is not known before.
+    fn keep(&mut self, asker: &Asker, early: Early) {
+        if self.stash[asker.shard].len() < MAX_EARLY {
+            self.stash[asker.shard].push(early);
+        } else {
+            self.refuse(asker, ErrorCode::Unavailable, "the hub is restarting, try again");
         }
     }
 
@@ -145,12 +170,7 @@ impl Core {
     pub fn join(&mut self, join: Join, now: Now) {
         let shard = join.asker.shard;
         if !self.attached[shard] {
-            if self.stash[shard].len() < MAX_WAITING_JOINS {
-                self.stash[shard].push(join);
-            } else {
-                self.refuse(&join.asker, ErrorCode::Unavailable, "too many wait to join, try again");
-            }
-            return;
+            return self.keep(&join.asker.clone(), Early::Join(join));
         }
         let project = join.project;
         let room = self.open(project);
@@ -165,16 +185,21 @@ impl Core {
 
     /// A connection wants out.
     pub fn leave(&mut self, leave: Leave, now: Now) {
+        if !self.attached[leave.asker.shard] {
+            return self.keep(&leave.asker.clone(), Early::Leave(leave));
+        }
         let Leave { asker, project } = leave;
         if !self.rooms.get(&project).is_some_and(|room| room.members.contains_key(&asker.conn)) {
             return self.refuse(&asker, ErrorCode::NotJoined, "you are not in that project's room");
         }
         self.gone(project, asker.conn, now);
+        let released = self.book().release_conn(project, asker.conn);
+        self.tell_released(project, released, Some(asker.conn));
         let left = ShardJob::Left { conn: asker.conn, room: project, re: asker.re, reason: "left" };
         self.out.push(Output::Shard(asker.shard, left));
     }
 
-    /// A connection has ended.
+    /// A connection has ended. Its claims last as long as their leases: the reviewer may be back in a moment.
     pub fn disconnect(&mut self, disconnect: &Disconnect, now: Now) {
         for project in &disconnect.rooms {
             self.gone(*project, disconnect.conn, now);
@@ -215,8 +240,11 @@ impl Core {
 
     /// A member says something.
     pub fn say(&mut self, say: Say) {
+        if !self.attached[say.asker.shard] {
+            return self.keep(&say.asker.clone(), Early::Say(say));
+        }
         let Say { asker, project, frame, ack } = say;
-        match self.rooms.get(&project) {
+        match self.rooms.get_mut(&project) {
             Some(room) if room.members.contains_key(&asker.conn) => {
                 broadcast(room, &mut self.out, project, &Outgoing::Ready(frame), None);
                 if let Some(ack) = ack {
@@ -255,6 +283,9 @@ impl Core {
 
     /// Claim or release over a connection.
     pub fn claim_by_frame(&mut self, ask: ClaimByFrame, now: Now) {
+        if !self.attached[ask.asker.shard] {
+            return self.keep(&ask.asker.clone(), Early::Claim(ask));
+        }
         let ClaimByFrame { asker, project, entity_id, release } = ask;
         if !self.rooms.get(&project).is_some_and(|room| room.members.contains_key(&asker.conn)) {
             return self.refuse(&asker, ErrorCode::NotJoined, "you are not in that project's room");
@@ -530,8 +561,6 @@ impl Core {
                 self.time_empty(project, now);
             }
         }
-        let released = self.book().release_conn(project, conn);
-        self.tell_released(project, released, Some(conn));
     }
 
     fn hand_out(&mut self, project: ProjectId, off: u64, bytes: Bytes, now: Now) {
@@ -670,19 +699,19 @@ impl Core {
 
     fn send_missed(&mut self, project: ProjectId, shard: usize, from: u64, missed: Vec<RoomFrame>) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        room.shards[shard].behind = None;
         for (off, frame) in (from + 1..).zip(missed) {
             let cursor = Some(Cursor { ep: room.ep.clone(), off });
             let job = ShardJob::Frame { room: project, frame: Outgoing::Ready(frame), cursor };
             self.out.push(Output::Shard(shard, job));
         }
+        let_go(room, &mut self.out, project, shard);
     }
 
     fn break_shard(&mut self, project: ProjectId, shard: usize) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        room.shards[shard].behind = None;
         let job = ShardJob::Break { room: project, reason: "restarted", cursor: Some(room.cursor()) };
         self.out.push(Output::Shard(shard, job));
+        let_go(room, &mut self.out, project, shard);
     }
 
     fn send_progress(&mut self, project: ProjectId, job: JobId, now: Now) {
@@ -814,12 +843,25 @@ fn released(project: ProjectId, entity_id: String, user: Arc<str>, by: Option<Co
     Arc::new(ClaimNews { project, action: "released", entity_id, user, by, expires_at_ms: None })
 }
 
-/// One job per shard that has members and is up to date, however many they are.
-fn broadcast(room: &Room, out: &mut Vec<Output>, project: ProjectId, frame: &Outgoing, cursor: Option<&Cursor>) {
-    for (shard, view) in room.shards.iter().enumerate() {
-        if view.members > 0 && view.behind.is_none() {
-            let job = ShardJob::Frame { room: project, frame: frame.clone(), cursor: cursor.cloned() };
-            out.push(Output::Shard(shard, job));
+/// One job per shard that has members, however many they are. A shard that is behind gets it later: durable frames
+/// with what it lacks, others after that.
+fn broadcast(room: &mut Room, out: &mut Vec<Output>, project: ProjectId, frame: &Outgoing, cursor: Option<&Cursor>) {
+    for (shard, view) in room.shards.iter_mut().enumerate() {
+        match &mut view.behind {
+            _ if view.members == 0 => {}
+            None => {
+                let job = ShardJob::Frame { room: project, frame: frame.clone(), cursor: cursor.cloned() };
+                out.push(Output::Shard(shard, job));
+            }
+            Some(behind) if cursor.is_none() && behind.held.len() < MAX_HELD => behind.held.push(frame.clone()),
+            Some(_) => {}
         }
+    }
+}
+
+/// The shard is up to date: what was held for it follows.
+fn let_go(room: &mut Room, out: &mut Vec<Output>, project: ProjectId, shard: usize) {
+    for frame in room.shards[shard].behind.take().map(|behind| behind.held).unwrap_or_default() {
+        out.push(Output::Shard(shard, ShardJob::Frame { room: project, frame, cursor: None }));
     }
 }

@@ -3,7 +3,7 @@
 //! `core` decides with it. Easy to get wrong: the ring is contiguous and ends at `head`, always; whatever does not
 //! continue it waits in `ahead`.
 use super::{
-    jobs::{Cursor, Snapshot},
+    jobs::{Cursor, Outgoing, Snapshot},
     messages::Join,
     outbox::{Kind, RoomFrame},
 };
@@ -28,6 +28,8 @@ pub const RING_BYTES: usize = 1024 * 1024;
 pub const RING_AGE: Duration = Duration::from_secs(300);
 /// Events that may wait for an earlier one; past it they are read from the store instead.
 pub const MAX_AHEAD: usize = 1_024;
+/// Ephemeral frames held for a shard that is behind; past it they are dropped.
+pub const MAX_HELD: usize = 256;
 /// Progress of a job that was not heard of for this long is not shown to those who join.
 const PROGRESS_STALE: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,8 @@ pub struct Behind {
     pub cursor: Option<Cursor>,
     /// The store is being read for them.
     pub reading: bool,
+    /// What is not stored and came meanwhile, to follow; at most [`MAX_HELD`].
+    pub held: Vec<Outgoing>,
 }
 
 /// A running job's latest progress.

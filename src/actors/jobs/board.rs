@@ -1,0 +1,166 @@
+//! What this process is running: one entry per job, from its claim until its row says how it ended.
+//!
+//! It lives outside the actors so that a restarted dispatcher still knows what is in the air, and so that asking for
+//! progress costs no message. The one thing easy to get wrong: an entry is removed only after the row was written;
+//! until then `recover_abandoned` must not take the job for lost.
+use crate::db::jobs::JobState;
+use crate::protocol::ids::JobId;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobProgress {
+    /// Where it is in its life.
+    pub state: JobState,
+    /// What it is doing, in the engine's word.
+    pub phase: String,
+    /// Units of the phase that are done.
+    pub done: u64,
+    /// Units of the phase; 0 while unknown.
+    pub total: u64,
+    /// Matches so far.
+    pub matches: u64,
+    /// Rows per second of the latest phase that counts rows.
+    pub rows_per_second: f64,
+    /// Seconds to the end of the phase, when they can be told.
+    pub eta_seconds: Option<f64>,
+}
+
+/// Why a run is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// A user wants it stopped.
+    Cancel,
+    /// The process stops; the job goes back to the queue.
+    Shutdown,
+    /// The row is another attempt's or deleted: nothing may be written.
+    Lost,
+}
+
+/// One running job.
+pub(crate) struct Flight {
+    pub job: JobId,
+    pub fence: i64,
+    halt: AtomicU8,
+    progress: Mutex<JobProgress>,
+}
+
+impl Flight {
+    pub(crate) fn new(job: JobId, fence: i64) -> Self {
+        let progress = JobProgress {
+            state: JobState::Ingesting,
+            phase: JobState::Ingesting.to_string(),
+            done: 0,
+            total: 0,
+            matches: 0,
+            rows_per_second: 0.0,
+            eta_seconds: None,
+        };
+        Self { job, fence, halt: AtomicU8::new(0), progress: Mutex::new(progress) }
+    }
+
+    /// Asks it to stop. The first cause stays, but nothing outranks the loss of the row.
+    pub(crate) fn halt(&self, why: Halt) {
+        let code = match why {
+            Halt::Cancel => 1,
+            Halt::Shutdown => 2,
+            Halt::Lost => 3,
+        };
+        // Relaxed: the flag carries no other data, and seeing it one batch later is soon enough.
+        if why == Halt::Lost {
+            self.halt.store(code, Ordering::Relaxed);
+        } else {
+            // Refused when there is a cause already, which is what is wanted.
+            _ = self.halt.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether and why it is to stop.
+    pub(crate) fn halted(&self) -> Option<Halt> {
+        match self.halt.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Halt::Cancel),
+            2 => Some(Halt::Shutdown),
+            _ => Some(Halt::Lost),
+        }
+    }
+
+    pub(crate) fn progress(&self) -> JobProgress {
+        let mut progress = held(&self.progress).clone();
+        if self.halted() == Some(Halt::Cancel) {
+            progress.state = JobState::Cancelling;
+        }
+        progress
+    }
+
+    pub(crate) fn set_progress(&self, progress: JobProgress) {
+        *held(&self.progress) = progress;
+    }
+}
+
+/// Every running job of this process.
+#[derive(Default)]
+pub(crate) struct Board {
+    flights: Mutex<HashMap<JobId, Arc<Flight>>>,
+}
+
+impl Board {
+    pub(crate) fn add(&self, flight: Arc<Flight>) {
+        held(&self.flights).insert(flight.job, flight);
+    }
+
+    /// Takes an entry off, unless a later attempt of the job is there by now.
+    pub(crate) fn remove(&self, flight: &Flight) {
+        let mut flights = held(&self.flights);
+        if flights.get(&flight.job).is_some_and(|found| found.fence == flight.fence) {
+            flights.remove(&flight.job);
+        }
+    }
+
+    pub(crate) fn get(&self, job: JobId) -> Option<Arc<Flight>> {
+        held(&self.flights).get(&job).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Flight>> {
+        held(&self.flights).values().cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        held(&self.flights).len()
+    }
+}
+
+/// Plain data is behind these locks: a panic while holding one leaves it as good as before.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_cause_to_halt_stays_but_a_lost_row_outranks_it() {
+        let flight = Flight::new(JobId::generate(), 1);
+        assert_eq!(flight.halted(), None);
+        flight.halt(Halt::Cancel);
+        flight.halt(Halt::Shutdown);
+        assert_eq!(flight.halted(), Some(Halt::Cancel));
+        flight.halt(Halt::Lost);
+        assert_eq!(flight.halted(), Some(Halt::Lost));
+    }
+
+    #[test]
+    fn an_old_runner_does_not_take_its_successor_off_the_board() {
+        let board = Board::default();
+        let job = JobId::generate();
+        let old = Arc::new(Flight::new(job, 1));
+        board.add(old.clone());
+        board.add(Arc::new(Flight::new(job, 2)));
+        board.remove(&old);
+        assert_eq!(board.get(job).map(|flight| flight.fence), Some(2));
+    }
+}

@@ -1,0 +1,154 @@
+//! One run, step by step, on a blocking thread: store the sources, read them typed, match, stage, publish.
+//!
+//! Steps are in `ingest` and `stage`; the matching is the engine's. The one thing easy to get wrong: this thread may
+//! wait for the store, so every wait looks at the halt flag, and none is without a limit.
+use super::board::{Flight, Halt};
+use super::handle::Shared;
+use super::meter::Meter;
+use super::{ingest, stage};
+use crate::db::jobs::{Job, JobState};
+use crate::db::{StoreError, staging};
+use crate::reconcile::{ReadError, RuleError, RuleSet, RunError, Side};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why a run ended without a result.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It was told to.
+    Halted(Halt),
+    /// It could not; the text is for the user.
+    Failed(String),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Fenced => Self::Halted(Halt::Lost),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// What the steps of a run need.
+pub(crate) struct Run {
+    pub shared: Arc<Shared>,
+    pub flight: Arc<Flight>,
+    pub job: Arc<Job>,
+    pub meter: Meter,
+}
+
+impl Run {
+    pub(crate) fn new(shared: Arc<Shared>, flight: Arc<Flight>, job: Arc<Job>) -> Self {
+        let meter = Meter::new(&shared, flight.clone(), &job);
+        Self { shared, flight, job, meter }
+    }
+
+    /// Goes on only while nobody wants the run stopped.
+    pub(crate) fn check(&self) -> Result<(), Stop> {
+        self.flight.halted().map_or(Ok(()), |why| Err(Stop::Halted(why)))
+    }
+
+    /// Waits for a call to the store, again while the store is away and the run is wanted.
+    pub(crate) fn store<T, F>(&self, call: impl Fn() -> F) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.check()?;
+        let outcome = self.shared.tokio.block_on(patiently(&self.shared, Some(&self.flight), call));
+        self.check()?;
+        outcome.map_err(Stop::from)
+    }
+
+    /// The engine stopped because its control said so, or has something to say to the user.
+    pub(crate) fn read_failed(&self, error: &ReadError) -> Stop {
+        match (error, self.flight.halted()) {
+            (ReadError::Cancelled, Some(why)) => Stop::Halted(why),
+            _ => Stop::Failed(error.to_string()),
+        }
+    }
+
+    fn run_failed(&self, error: &RunError) -> Stop {
+        match (error, self.flight.halted()) {
+            (RunError::Cancelled, Some(why)) => Stop::Halted(why),
+            _ => Stop::Failed(error.to_string()),
+        }
+    }
+}
+
+/// The whole run; when it returns `Ok`, its results are visible.
+pub(crate) fn execute(run: Run) -> Result<(), Stop> {
+    run.check()?;
+    let began = Instant::now();
+    let rules = RuleSet::from_value(run.job.rules.clone()).map_err(|error| failed_rules(&error))?;
+    ingest::store_source(&run, run.job.left_source_id)?;
+    ingest::store_source(&run, run.job.right_source_id)?;
+    let left = ingest::typed(&run, &rules, Side::Left)?;
+    let right = ingest::typed(&run, &rules, Side::Right)?;
+    let outcome = crate::reconcile::run(&left, &right, &rules, &run.meter).map_err(|error| run.run_failed(&error))?;
+    run.check()?;
+    let counts = stage::all(&run, &outcome, &left, &right)?;
+    run.meter.flush(&run.shared.tokio);
+    let (id, fence) = (run.job.id, run.flight.fence);
+    let published = run.store(|| staging::publish(&run.shared.store, id, fence, counts));
+    let committed = match published {
+        // A user's wish that came before the commit: the row says `cancelling`.
+        Err(Stop::Failed(_)) if is_cancelling(&run) => return Err(Stop::Halted(Halt::Cancel)),
+        other => other?,
+    };
+    log::info!(
+        "job completed job={id} left={} right={} matched={} discrepancy={} seconds={:.2}",
+        counts.left,
+        counts.right,
+        counts.matched,
+        counts.discrepancy,
+        began.elapsed().as_secs_f64()
+    );
+    if let Some(event) = committed.event {
+        run.shared.realtime.publish(event);
+    }
+    Ok(())
+}
+
+fn failed_rules(error: &RuleError) -> Stop {
+    Stop::Failed(format!("rules: {error}"))
+}
+
+fn is_cancelling(run: &Run) -> bool {
+    let found = run.shared.tokio.block_on(crate::db::jobs::get(&run.shared.store, run.job.id));
+    found.is_ok_and(|job| job.state == JobState::Cancelling)
+}
+
+/// Calls the store until it answers, at most for the limits' patience; ends early when the run is halted.
+pub(crate) async fn patiently<T, F>(
+    shared: &Shared,
+    flight: Option<&Flight>,
+    call: impl Fn() -> F,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    /// How long a halt may go unseen while the store is away.
+    const LOOK: Duration = Duration::from_millis(50);
+    let deadline = Instant::now() + shared.limits.store_patience;
+    let mut status = shared.store.status();
+    loop {
+        match call().await {
+            Err(StoreError::Unavailable { .. }) if Instant::now() < deadline => {}
+            answer => return answer,
+        }
+        // Ready again or not yet down: either way the next call decides.
+        let mut pause = tokio::time::interval(LOOK);
+        pause.tick().await;
+        loop {
+            pause.tick().await;
+            let halted = flight.is_some_and(|flight| flight.halted().is_some());
+            if halted || status.borrow_and_update().is_ready() || Instant::now() >= deadline {
+                break;
+            }
+        }
+        if flight.is_some_and(|flight| flight.halted().is_some()) {
+            return Err(StoreError::Unavailable { reason: "halted".into(), retry_after: LOOK });
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The composition root: what is started in which order, and stopped in the reverse order under one deadline.
+//!
+//! Leaves every part to itself. Easy to get wrong: a part that is not stopped here is a leak at shutdown; whatever
+//! `start` makes, `stop` ends, and says so when it does not end in time.
+use crate::{
+    actors::{
+        hub,
+        janitor::{self, Janitor},
+        jobs::{self, Jobs, JobsError},
+        realtime::{self, Realtime},
+    },
+    config::{Config, RealtimeMode, Token, TokenError},
+    db::{self, Store},
+    http::{AppState, Auth, Bound, Limits, Options, Server},
+    reconcile::ReadLimits,
+    runtime::{self, Runtime},
+    telemetry,
+};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::Semaphore, time::timeout_at};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How often recorded metrics are folded when nobody reads them.
+const METRICS_FOLD: Duration = Duration::from_secs(10);
+
+/// Why the process can't come up. An absent database is not among them.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can't be bound.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The token file can't be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The store's options make no sense.
+    #[error("cannot start the store: {0}")]
+    Store(#[from] db::StartError),
+    /// The actor thread can't be started.
+    #[error("cannot start the actor thread: {0}")]
+    Runtime(io::Error),
+    /// An actor did not start.
+    #[error("cannot start an actor: {0}")]
+    Actor(#[from] runtime::StartError),
+    /// The job dispatcher did not start.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (another process has it; pick another with --listen)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need a privilege; pick another with --listen)",
+        io::ErrorKind::AddrNotAvailable => " (no network interface of this machine has it)",
+        _ => "",
+    }
+}
+
+/// A running server.
+pub struct App {
+    address: SocketAddr,
+    token: Token,
+    state: AppState,
+    server: Server,
+    janitor: Janitor,
+    shutdown_timeout: Duration,
+}
+
+impl App {
+    /// Starts everything: address, store, actors, HTTP. Must be called on a multi-thread tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`]. A database that is away is no error: the server says so in `/api/ready` and retries.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        telemetry::start_metrics();
+        let bound =
+            Bound::new(config.listen).map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address = bound.address();
+        let token = Token::find(&config)?;
+        let store = Store::start(store_options(&config))?;
+        let runtime = Runtime::builder().name("tieout").start().map_err(StartError::Runtime)?;
+        let realtime =
+            Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config)).await?;
+        let data_dir = &config.data_dir;
+        let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
+        let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;
+        let state = AppState {
+            auth: Arc::new(Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0)),
+            transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
+            config: Arc::new(http_options(&config)),
+            store,
+            runtime,
+            realtime,
+            jobs,
+            shutdown: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            started: Instant::now(),
+        };
+        state.tracker.spawn(fold_metrics(state.shutdown.clone()));
+        let server = Server::start(bound, state.clone());
+        Ok(Self { address, token, state, server, janitor, shutdown_timeout: config.shutdown_timeout.0 })
+    }
+
+    /// The address with its real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the token came from, for the banner.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// The handles that the handlers use; for tests inside the process.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Stops everything in the reverse order of `start`, within the configured time. `true` when all ended by itself.
+    pub async fn stop(self) -> bool {
+        let deadline = tokio::time::Instant::now() + self.shutdown_timeout;
+        let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        // From here on `/api/ready` says draining and no socket is opened.
+        self.state.shutdown.cancel();
+        let sockets = self.state.realtime.drain(left() / 2).await;
+        if sockets > 0 {
+            log::warn!("sockets were still open at the deadline count={sockets}");
+        }
+        let cut_off = self.server.stop(left() / 2).await;
+        if cut_off > 0 {
+            log::warn!("connections were cut off at the deadline count={cut_off}");
+        }
+        self.state.tracker.close();
+        let tasks_ended = timeout_at(deadline, self.state.tracker.wait()).await.is_ok();
+        if !tasks_ended {
+            log::error!("tasks did not end in time count={}", self.state.tracker.len());
+        }
+        let jobs_ended = self.state.jobs.stop(left()).await;
+        if timeout_at(deadline, self.janitor.stop()).await.is_err() {
+            log::error!("the janitor did not end in time");
+        }
+        let report = self.state.runtime.shutdown(left()).await;
+        if !report.clean() {
+            log::error!("actors did not end in time actors={:?} threads={:?}", report.timed_out, report.leaked_threads);
+        }
+        if timeout_at(deadline, self.state.store.stop()).await.is_err() {
+            log::error!("the store did not close in time");
+            return false;
+        }
+        tasks_ended && jobs_ended && sockets == 0 && cut_off == 0 && report.clean()
+    }
+}
+
+/// The database file inside the data directory.
+const DATABASE: &str = "tieout.sqlite";
+
+fn store_options(config: &Config) -> db::Options {
+    db::Options { open_jobs: config.max_open_jobs, ..db::Options::sqlite(config.data_dir.join(DATABASE)) }
+}
+
+fn mode(mode: RealtimeMode) -> realtime::Mode {
+    match mode {
+        RealtimeMode::On => realtime::Mode::On,
+        RealtimeMode::Lazy => realtime::Mode::Lazy,
+        RealtimeMode::Off => realtime::Mode::Off,
+    }
+}
+
+fn realtime_options(config: &Config) -> realtime::Options {
+    let limits = hub::Limits { sockets: config.max_sockets as usize, ..hub::Limits::default() };
+    realtime::Options { workers: config.workers.0, limits }
+}
+
+fn job_limits(config: &Config) -> jobs::Limits {
+    let read = ReadLimits {
+        max_columns: config.max_columns as usize,
+        max_rows: config.max_rows as usize,
+        max_field_bytes: config.max_field_bytes.0 as usize,
+    };
+    jobs::Limits { read, ..jobs::Limits::default() }
+}
+
+fn http_options(config: &Config) -> Options {
+    Options {
+        listen: config.listen,
+        data_dir: config.data_dir.clone(),
+        allowed_hosts: config.allowed_hosts.0.clone(),
+        allowed_origins: config.allowed_origins.0.clone(),
+        test_hooks: config.enable_test_hooks,
+        limits: Limits {
+            max_upload_bytes: config.max_upload_bytes.0,
+            max_body_bytes: config.max_body_bytes.0,
+            max_rows: config.max_rows,
+            max_columns: config.max_columns,
+            max_field_bytes: config.max_field_bytes.0,
+            max_open_jobs: config.max_open_jobs,
+            max_sockets: config.max_sockets,
+            max_http_connections: config.max_http_connections,
+            max_transfers: config.max_transfers,
+            request_timeout: config.request_timeout.0,
+            transfer_idle_timeout: config.transfer_idle_timeout.0,
+            header_timeout: config.header_timeout.0,
+        },
+    }
+}
+
+async fn fold_metrics(shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(METRICS_FOLD);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        telemetry::fold_metrics();
+    }
+}

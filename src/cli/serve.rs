@@ -1,0 +1,116 @@
+//! `tieout serve`: start, say so, wait for a signal, stop.
+//!
+//! Leaves what is started to `app`. Easy to get wrong: a second signal means "now", whatever is still draining.
+use crate::{
+    app::App,
+    config::{Config, LogLevel, Overrides, Token},
+    telemetry,
+};
+use std::{net::SocketAddr, process::ExitCode};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The settings given on the command line.
+#[derive(clap::Args, Debug)]
+pub struct ServeArgs {
+    /// Any of them.
+    #[command(flatten)]
+    pub settings: Overrides,
+}
+
+/// Serves until a signal arrives. 0 after an orderly end, 1 when the server could not start, 2 for bad settings.
+pub fn run(arguments: &ServeArgs) -> ExitCode {
+    let config = match Config::load(&arguments.settings) {
+        Ok(config) => config,
+        Err(error) => return fail(2, &error),
+    };
+    telemetry::start_log(level(config.log));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers.0)
+        .thread_name("tieout-worker")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(serve(config)),
+        Err(error) => fail(1, &format_args!("cannot start {} worker threads: {error}", config.workers.0)),
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, &format_args!("cannot listen for signals: {error}")),
+    };
+    let data_dir = config.data_dir.clone();
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(error) => return fail(1, &error),
+    };
+    print!("{}", banner(app.address(), &data_dir.display().to_string(), app.token()));
+    let name = signals.next().await;
+    log::info!("stopping signal={name}");
+    tokio::select! {
+        clean = app.stop() => {
+            log::info!("stopped clean={clean}");
+            ExitCode::SUCCESS
+        }
+        name = signals.next() => {
+            log::warn!("stopped at once by a second signal signal={name}");
+            std::process::exit(130);
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn banner(address: SocketAddr, data_dir: &str, token: &Token) -> String {
+    let reachable =
+        if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
+    let header = if token.text().is_some() { " -H \"Authorization: Bearer $TIEOUT_TOKEN\"" } else { "" };
+    let mut text =
+        format!("Tieout {} listens on http://{address}\n  data directory  {data_dir}\n", env!("CARGO_PKG_VERSION"));
+    if let Token::Fresh { text: token, kept } = token {
+        text += &format!("  token           {token}\n");
+        text += &match kept {
+            Some(path) => format!("                  shown this once, kept in {}\n", path.display()),
+            None => "                  shown this once and not kept: the data directory can't be written\n".into(),
+        };
+    }
+    text += &format!(
+        "\nTry next:\n  open http://{reachable}/ and drop two CSV files\n  curl{header} http://{reachable}/api/v1/projects\n  \
+         tieout reconcile LEFT.csv RIGHT.csv --out result\n\n"
+    );
+    text
+}
+
+fn level(level: LogLevel) -> log::LevelFilter {
+    match level {
+        LogLevel::Off => log::LevelFilter::Off,
+        LogLevel::Error => log::LevelFilter::Error,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Info => log::LevelFilter::Info,
+        LogLevel::Debug => log::LevelFilter::Debug,
+        LogLevel::Trace => log::LevelFilter::Trace,
+    }
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("tieout: {error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,191 @@
+//! Who may come in: `Host`, `Origin`, bearer token; and the [`Principal`] that handlers get.
+//!
+//! Leaves what a principal may do to `protocol::principal::authorise`, and the `Auth` message of a WebSocket to `ws`,
+//! which calls [`Auth::verify`]. Easy to get wrong: on loopback there is no token, so only the checks of `Host` (a
+//! page whose name was rebound to 127.0.0.1) and `Origin` (a foreign page) stand between a browser and the data.
+use super::error::{ApiError, ApiResult};
+use crate::protocol::principal::Principal;
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts};
+use sha2::{Digest, Sha256};
+use std::net::{IpAddr, SocketAddr};
+use subtle::ConstantTimeEq;
+
+/// The rules of the door.
+pub struct Auth {
+    /// SHA-256 of the token, so that comparing takes the same time whatever its length.
+    token: Option<[u8; 32]>,
+    loopback: bool,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl Auth {
+    /// `token` is required when given; elsewhere than on loopback it must be given.
+    pub fn new(listen: SocketAddr, token: Option<&str>, hosts: &[String], origins: &[String]) -> Self {
+        let lower = |words: &[String]| words.iter().map(|word| word.to_ascii_lowercase()).collect();
+        Self {
+            token: token.map(digest),
+            loopback: listen.ip().is_loopback(),
+            hosts: lower(hosts),
+            origins: lower(origins),
+        }
+    }
+
+    /// Whether callers must prove who they are.
+    pub fn token_required(&self) -> bool {
+        self.token.is_some() || !self.loopback
+    }
+
+    /// The principal that this token stands for.
+    pub fn verify(&self, token: &str) -> Option<Principal> {
+        let expected = self.token.as_ref()?;
+        bool::from(expected.ct_eq(&digest(token))).then(Principal::local_owner)
+    }
+
+    /// Checks `Host` and `Origin`. Holds for every request and upgrade, with or without a token.
+    ///
+    /// # Errors
+    /// 400 without a host, 421 for a host that is not ours, 403 for a foreign origin.
+    pub fn check_source(&self, uri: &Uri, headers: &HeaderMap) -> ApiResult<()> {
+        let host = match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .ok_or_else(|| ApiError::bad_request("the request has no Host header"))?,
+        };
+        let host = host.to_ascii_lowercase();
+        if self.loopback && !is_loopback_name(name_of(&host)) && !self.knows_host(&host) {
+            return Err(ApiError::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "forbidden_host",
+                format!("{host:?} is not a name of this server; add it with --allowed-hosts if it should be"),
+            ));
+        }
+        match headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_ascii_lowercase()) {
+            None => Ok(()),
+            Some(origin) if same_origin(&origin, &host) || self.origins.contains(&origin) => Ok(()),
+            Some(origin) => Err(ApiError::forbidden(format!(
+                "pages of {origin:?} may not use this server; add it with --allowed-origins if they should"
+            ))),
+        }
+    }
+
+    /// The principal of a request by its `Authorization` header; `None` when there is none where one is needed.
+    ///
+    /// # Errors
+    /// 401 for a header that is there and wrong.
+    pub fn identify(&self, headers: &HeaderMap) -> ApiResult<Option<Principal>> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return Ok((!self.token_required()).then(Principal::local_owner));
+        };
+        if !self.token_required() {
+            return Ok(Some(Principal::local_owner()));
+        }
+        let text = value.to_str().unwrap_or_default();
+        let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let principal = token.and_then(|(_, token)| self.verify(token.trim()));
+        principal.map(Some).ok_or_else(|| ApiError::unauthorized("this bearer token is not valid here"))
+    }
+
+    fn knows_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|known| known == host || known == name_of(host))
+    }
+}
+
+/// Paths that answer without a token: the health checks, and the socket, whose first message is `Auth`.
+pub(super) fn is_open_path(method: &Method, path: &str) -> bool {
+    matches!(path, "/api/health" | "/api/ready" | "/ws")
+        || (matches!(*method, Method::GET | Method::HEAD) && super::console::is_asset(path))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        let found = parts.extensions.get::<Self>().cloned();
+        found.ok_or_else(|| ApiError::unauthorized("send the server's token: Authorization: Bearer TOKEN"))
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// The host without its port; `[::1]:2000` gives `[::1]`.
+fn name_of(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.find(']').map_or(host, |end| &host[..=end]);
+    }
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a page of `origin` was served by `host`. The scheme may differ: TLS may end at a proxy.
+fn same_origin(origin: &str, host: &str) -> bool {
+    let (default_port, authority) = match origin.split_once("://") {
+        Some(("http", authority)) => (":80", authority),
+        Some(("https", authority)) => (":443", authority),
+        _ => return false,
+    };
+    let plain = |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_owned();
+    !authority.is_empty() && plain(authority) == plain(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(auth: &Auth, host: &str, origin: Option<&str>) -> Option<u16> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        auth.check_source(&Uri::from_static("/"), &headers).err().map(|error| error.status().as_u16())
+    }
+
+    #[test]
+    fn only_loopback_names_and_allowed_hosts_reach_a_loopback_server() {
+        let auth = Auth::new("127.0.0.1:2000".parse().unwrap(), None, &["Box.Example".into()], &[]);
+        for host in ["localhost", "LOCALHOST:2000", "127.0.0.1:2000", "127.8.8.8", "[::1]:2000", "box.example:99"] {
+            assert_eq!(check(&auth, host, None), None, "{host}");
+        }
+        for host in ["attacker.example", "localhost.attacker.example", "10.0.0.1:2000", "127.0.0.1.example", "", "::1"]
+        {
+            assert_eq!(check(&auth, host, None), Some(421), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_origin_must_be_the_host_itself_or_allowed() {
+        let auth = Auth::new("127.0.0.1:2000".parse().unwrap(), None, &[], &["https://ok.example".into()]);
+        for origin in ["http://localhost:2000", "https://localhost:2000", "https://OK.example"] {
+            assert_eq!(check(&auth, "localhost:2000", Some(origin)), None, "{origin}");
+        }
+        assert_eq!(check(&auth, "localhost", Some("http://localhost:80")), None);
+        for origin in ["null", "http://localhost", "http://localhost:2001", "http://evil", "file://localhost:2000", ""]
+        {
+            assert_eq!(check(&auth, "localhost:2000", Some(origin)), Some(403), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_required_where_it_is_given_or_the_address_is_open() {
+        let here: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        assert!(!Auth::new(here, None, &[], &[]).token_required());
+        assert!(Auth::new(here, Some("t"), &[], &[]).token_required());
+        let everywhere = Auth::new("0.0.0.0:1".parse().unwrap(), None, &[], &[]);
+        assert!(everywhere.token_required() && everywhere.verify("").is_none());
+        let auth = Auth::new(here, Some("secret"), &[], &[]);
+        assert!(auth.verify("secret").is_some());
+        for wrong in ["", "secre", "secret ", "secretx"] {
+            assert!(auth.verify(wrong).is_none(), "{wrong}");
+        }
+    }
+}

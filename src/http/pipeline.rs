@@ -1,0 +1,135 @@
+//! What every request goes through, in order: id, drain, `Host` and `Origin`, token, time limit, route, problem body.
+//!
+//! Leaves routes to `router` and connections to `listener`. Easy to get wrong: whatever happens inside, a panic
+//! included, the caller gets an answer with the request's id; nothing here may return early without one.
+use super::{
+    auth::is_open_path,
+    error::{ApiError, ApiResult},
+    request_id::RequestId,
+    state::AppState,
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{MatchedPath, Request},
+    response::Response,
+};
+use futures_util::FutureExt;
+use http::{HeaderValue, Method, StatusCode, header};
+use std::{panic::AssertUnwindSafe, time::Instant};
+use tower::ServiceExt;
+
+/// The routes and what they share.
+#[derive(Clone)]
+pub(super) struct Pipeline {
+    pub state: AppState,
+    pub router: Router,
+}
+
+impl Pipeline {
+    /// Answers a request. Never fails.
+    pub async fn answer(self, mut request: Request) -> Response {
+        let started = Instant::now();
+        let id = RequestId::of(request.headers());
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        request.extensions_mut().insert(id.clone());
+        let answered = AssertUnwindSafe(self.admit(request)).catch_unwind().await;
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => error.into_empty_response(),
+            Err(panic) => ApiError::internal(format!("panic: {}", panic_text(&*panic))).into_empty_response(),
+        };
+        let route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+        let response = finish(response, &id, &path);
+        let status = response.status().as_u16();
+        let elapsed = started.elapsed();
+        metrics::counter!("tieout_http_requests_total", "route" => route, "status" => status.to_string()).increment(1);
+        metrics::histogram!("tieout_http_request_seconds").record(elapsed.as_secs_f64());
+        log::debug!("request method={method} path={path} status={status} ms={} request_id={id}", elapsed.as_millis());
+        response
+    }
+
+    /// An answer for a connection that is one too many.
+    pub fn refuse(&self, request: &Request) -> Response {
+        let max = self.state.config.limits.max_http_connections;
+        let error = ApiError::limit(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "max_http_connections",
+            format!("the server has {max} connections open already"),
+        );
+        let id = RequestId::of(request.headers());
+        let mut response = finish(error.into_empty_response(), &id, request.uri().path());
+        if request.version() < http::Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn admit(self, mut request: Request) -> ApiResult<Response> {
+        let auth = &self.state.auth;
+        auth.check_source(request.uri(), request.headers())?;
+        let (method, path) = (request.method(), request.uri().path());
+        // A wrong token is told so everywhere but on the paths that never need one.
+        match auth.identify(request.headers()) {
+            Ok(Some(principal)) => {
+                request.extensions_mut().insert(principal);
+            }
+            Ok(None) | Err(_) if is_open_path(method, path) && path != "/ws" => {}
+            Ok(None) if path == "/ws" => {}
+            Ok(None) => return Err(ApiError::unauthorized("send the server's token: Authorization: Bearer TOKEN")),
+            Err(error) => return Err(error),
+        }
+        if is_transfer(request.method(), request.uri().path()) {
+            return Ok(self.route(request).await);
+        }
+        let limit = self.state.config.limits.request_timeout;
+        tokio::time::timeout(limit, self.route(request)).await.map_err(|_| {
+            ApiError::limit(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "request_timeout",
+                format!("the request was not answered within {} ms", limit.as_millis()),
+            )
+            .code("timeout")
+        })
+    }
+
+    async fn route(self, request: Request) -> Response {
+        match self.router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Requests that last as long as their data needs; they watch for a standstill themselves.
+fn is_transfer(method: &Method, path: &str) -> bool {
+    path == "/ws" || (*method == Method::POST && path.ends_with("/sources")) || path.ends_with("/export")
+}
+
+fn finish(mut response: Response, id: &RequestId, path: &str) -> Response {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = error.render(id.as_str(), path);
+    }
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", id.header());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+impl ApiError {
+    fn into_empty_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a text")
+}

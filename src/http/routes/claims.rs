@@ -1,0 +1,103 @@
+//! `/api/v1/projects/{id}/claims`: who works on what.
+//!
+//! Leaves granting to the hub, which grants each thing to one caller. Easy to get wrong: a refusal is an answer (409,
+//! with the holder), not an error; only a hub that does not answer is one.
+use crate::{
+    actors::{
+        hub::ClaimRefused,
+        realtime::{ClaimError, RealtimeError},
+    },
+    db::projects,
+    http::{
+        error::{ApiError, ApiResult},
+        extract::{Id, JsonBody},
+        state::AppState,
+    },
+    protocol::{
+        ids::ProjectId,
+        principal::{Action, Principal, Resource, authorise},
+    },
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Longest name of a thing that can be claimed, in bytes.
+const MAX_ENTITY_ID: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Wanted {
+    entity_id: String,
+}
+
+pub(in crate::http) async fn claim(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(project): Id<ProjectId>,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> ApiResult<Json<Value>> {
+    authorise(&caller, Action::Write, Resource::Project(project))?;
+    if wanted.entity_id.is_empty() || wanted.entity_id.len() > MAX_ENTITY_ID {
+        return Err(ApiError::invalid(format!("entity_id must have 1 to {MAX_ENTITY_ID} bytes")));
+    }
+    projects::get(&app.store, project).await?;
+    let claim = app.realtime.claim(project, &wanted.entity_id, &caller.user_id).await?;
+    Ok(Json(json!({
+        "entity_id": claim.entity_id,
+        "user_id": claim.user_id,
+        "granted": true,
+        "renewed": !claim.granted,
+        "expires_at_ms": claim.expires_at_ms,
+    })))
+}
+
+pub(in crate::http) async fn release(
+    State(app): State<AppState>,
+    caller: Principal,
+    Path((project, entity_id)): Path<(ProjectId, String)>,
+) -> ApiResult<StatusCode> {
+    authorise(&caller, Action::Write, Resource::Project(project))?;
+    app.realtime.release(project, &entity_id, &caller.user_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<ClaimError> for ApiError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Refused(refused) => refused.into(),
+            ClaimError::Realtime(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClaimRefused> for ApiError {
+    fn from(refused: ClaimRefused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            ClaimRefused::AlreadyClaimed { holder, expires_at_ms } => {
+                Self::conflict(text).code("already_claimed").with("holder", holder).with("expires_at_ms", expires_at_ms)
+            }
+            ClaimRefused::NotHeld => Self::not_found(text),
+            ClaimRefused::TooMany => Self::limit(StatusCode::TOO_MANY_REQUESTS, "claims_per_project", text),
+        }
+    }
+}
+
+impl From<RealtimeError> for ApiError {
+    fn from(error: RealtimeError) -> Self {
+        let text = error.to_string();
+        match error {
+            RealtimeError::Off => Self::new(StatusCode::SERVICE_UNAVAILABLE, "realtime_off", text),
+            RealtimeError::Draining => Self::draining(),
+            RealtimeError::Limit(name) => Self::limit(StatusCode::SERVICE_UNAVAILABLE, name, text),
+            RealtimeError::Start(_) => Self::unavailable(text),
+            RealtimeError::Unanswered { retryable: true, .. } => Self::unavailable(text),
+            RealtimeError::Unanswered { retryable: false, .. } => Self::internal(text),
+        }
+    }
+}

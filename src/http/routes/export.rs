@@ -1,0 +1,124 @@
+//! `/api/v1/jobs/{id}/export`: a whole result as a download, page by page from the store to the client.
+//!
+//! Leaves the text to `http::export`. Easy to get wrong: once the first byte is sent there is no status left to change;
+//! a failure in mid-download must break the body, so that a client never takes half a result for a whole one.
+use super::jobs::find;
+use crate::{
+    db::{
+        Store,
+        results::{self, ResultStatus},
+    },
+    http::{
+        error::{ApiError, ApiResult},
+        export::{Encoder, Format},
+        extract::{Id, Query},
+        state::AppState,
+    },
+    protocol::{
+        ids::JobId,
+        principal::{Action, Principal},
+    },
+};
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+use http::header;
+use serde::Deserialize;
+use std::{io, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+
+/// Results read at a time.
+const PAGE: usize = 500;
+/// Encoded pages on their way to the client; past it the store is read no further.
+const QUEUE_PAGES: usize = 2;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Selection {
+    format: Option<Format>,
+    status: Option<ResultStatus>,
+}
+
+pub(in crate::http) async fn export(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(id): Id<JobId>,
+    Query(query): Query<Selection>,
+) -> ApiResult<Response> {
+    let job = find(&app, &caller, Action::Read, id).await?;
+    if job.counts.is_none() {
+        return Err(ApiError::conflict(format!("job {id} is {}: it has no results yet", job.state.as_str())));
+    }
+    let place = app.transfer()?;
+    let (format, status) = (query.format.unwrap_or(Format::Csv), query.status.unwrap_or(ResultStatus::All));
+    let columns = match status {
+        ResultStatus::UnmatchedLeft => super::sources::column_names(&app, job.left_source_id).await?,
+        ResultStatus::UnmatchedRight => super::sources::column_names(&app, job.right_source_id).await?,
+        _ => Vec::new(),
+    };
+    let mut download = Download {
+        store: app.store.clone(),
+        id,
+        status,
+        encoder: Encoder::new(format, status, columns),
+        patience: app.config.limits.transfer_idle_timeout,
+    };
+    let (sender, receiver) = mpsc::channel(QUEUE_PAGES);
+    // The first page decides the status of the answer; the rest is sent by a task that ends with the client,
+    // also when a stopping server cuts the connection.
+    let (first, next) = download.page(None).await?;
+    app.tracker.spawn(async move {
+        let _place = place;
+        if let Some(error) = download.send(first, next, &sender).await {
+            log::warn!("a download broke off job={id} error={error}");
+            // Nobody may be there to hear it; then the body is gone as well.
+            let _heard = sender.try_send(Err(error));
+        }
+    });
+    let body = Body::from_stream(stream::unfold(receiver, async |mut receiver| {
+        receiver.recv().await.map(|chunk: io::Result<Bytes>| (chunk, receiver))
+    }));
+    let name = format!("attachment; filename=\"{}-{id}.{}\"", status.as_str(), format.extension());
+    Ok(([(header::CONTENT_TYPE, format.media_type()), (header::CONTENT_DISPOSITION, name.as_str())], body)
+        .into_response())
+}
+
+struct Download {
+    store: Store,
+    id: JobId,
+    status: ResultStatus,
+    encoder: Encoder,
+    patience: Duration,
+}
+
+impl Download {
+    async fn page(&mut self, after: Option<&str>) -> ApiResult<(Bytes, Option<String>)> {
+        let page = results::page(&self.store, self.id, self.status, after, PAGE).await?;
+        Ok((self.encoder.encode(&page.items)?.into(), page.next))
+    }
+
+    /// Sends all pages. `None` when all were taken or the client went away, else what broke the download.
+    async fn send(
+        &mut self,
+        first: Bytes,
+        mut next: Option<String>,
+        to: &mpsc::Sender<io::Result<Bytes>>,
+    ) -> Option<io::Error> {
+        let mut chunk = first;
+        loop {
+            match timeout(self.patience, to.send(Ok(chunk))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                Err(_) => return Some(io::Error::new(io::ErrorKind::TimedOut, "the client took nothing")),
+            }
+            let after = next.take()?;
+            match self.page(Some(&after)).await {
+                Ok(page) => (chunk, next) = page,
+                Err(error) => return Some(io::Error::other(error.to_string())),
+            }
+        }
+    }
+}

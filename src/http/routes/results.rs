@@ -1,0 +1,54 @@
+//! `/api/v1/jobs/{id}/results` and `…/errors`: what a completed job found, by page.
+use super::{jobs::find, projects::Paging};
+use crate::{
+    db::results::{self, ResultStatus},
+    http::{
+        error::ApiResult,
+        extract::{Id, Query},
+        position,
+        state::AppState,
+    },
+    protocol::{
+        ids::JobId,
+        principal::{Action, Principal},
+    },
+};
+use axum::{extract::State, response::Response};
+use serde::Deserialize;
+use serde_json::json;
+
+/// Length of a page when the caller does not say: a screen of results, each with its records.
+const DEFAULT_PAGE: usize = 50;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Selection {
+    status: Option<ResultStatus>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+pub(in crate::http) async fn list(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(id): Id<JobId>,
+    Query(query): Query<Selection>,
+) -> ApiResult<Response> {
+    find(&app, &caller, Action::Read, id).await?;
+    let status = query.status.unwrap_or(ResultStatus::All);
+    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
+    let page = results::page(&app.store, id, status, query.after.as_deref(), limit).await?;
+    let body = json!({ "items": page.items, "next": page.next, "total": page.total });
+    Ok(position::at(Some(&page.position), body))
+}
+
+pub(in crate::http) async fn errors(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(id): Id<JobId>,
+    Query(paging): Query<Paging>,
+) -> ApiResult<Response> {
+    find(&app, &caller, Action::Read, id).await?;
+    let page = results::row_errors(&app.store, id, paging.after(), paging.limit()).await?;
+    Ok(position::at(page.position.as_ref(), json!({ "items": page.items, "next": page.next })))
+}

@@ -1,0 +1,77 @@
+//! `/api/v1/projects/{id}/suggested-rules`, and the checks of rules that a job is made with.
+//!
+//! Leaves inferring to `reconcile`. Easy to get wrong: rules are checked against both files before a job exists, so
+//! that a mistyped column is told to the one who typed it, and not to the log of a run.
+use super::sources::profiled;
+use crate::{
+    http::{
+        error::{ApiError, ApiResult},
+        extract::{Id, Query},
+        state::AppState,
+    },
+    protocol::{
+        ids::{ProjectId, SourceId},
+        principal::{Action, Principal, Resource, authorise},
+    },
+    reconcile::{Profile, RuleSet, Side, infer_rules},
+};
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Suggestion {
+    left: SourceId,
+    right: SourceId,
+    left_id: Option<String>,
+    right_id: Option<String>,
+}
+
+pub(in crate::http) async fn suggest(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(project): Id<ProjectId>,
+    Query(query): Query<Suggestion>,
+) -> ApiResult<Json<Value>> {
+    authorise(&caller, Action::Read, Resource::Project(project))?;
+    let left = profiled(&app, project, query.left).await?;
+    let right = profiled(&app, project, query.right).await?;
+    let rules = complete(None, (&left, query.left_id), (&right, query.right_id))?;
+    Ok(Json(json!({ "left_id": rules.left_id, "right_id": rules.right_id, "rules": rules })))
+}
+
+/// The rules of a job: given or inferred, with both id columns settled and every column present.
+pub(super) fn complete(
+    given: Option<Value>,
+    (left, left_id): (&Profile, Option<String>),
+    (right, right_id): (&Profile, Option<String>),
+) -> ApiResult<RuleSet> {
+    present(left, Side::Left, left_id.as_deref())?;
+    present(right, Side::Right, right_id.as_deref())?;
+    let mut rules = match given {
+        Some(value) => RuleSet::from_value(value)?,
+        None => infer_rules(left, right, left_id.as_deref(), right_id.as_deref()),
+    };
+    rules.left_id = left_id.or(rules.left_id).or_else(|| left.id_column().map(str::to_owned));
+    rules.right_id = right_id.or(rules.right_id).or_else(|| right.id_column().map(str::to_owned));
+    present(left, Side::Left, rules.left_id.as_deref())?;
+    present(right, Side::Right, rules.right_id.as_deref())?;
+    for compare in &rules.compare {
+        present(left, Side::Left, Some(&compare.left))?;
+        present(right, Side::Right, Some(&compare.right))?;
+    }
+    Ok(rules)
+}
+
+fn present(profile: &Profile, side: Side, column: Option<&str>) -> ApiResult<()> {
+    match column.filter(|name| profile.column(name).is_none()) {
+        None => Ok(()),
+        Some(missing) => {
+            let known: Vec<_> = profile.columns.iter().map(|column| column.name.as_str()).collect();
+            let (side, known) = (side.as_str(), known.join(", "));
+            Err(ApiError::invalid(format!("the {side} file has no column {missing:?}; it has {known}"))
+                .code("invalid_rules"))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `/api/v1/projects/{id}/sources` and `/api/v1/sources/{id}`: uploaded files and what their columns look like.
+use super::projects::Paging;
+use crate::{
+    db::{
+        projects,
+        sources::{self, NewSource, Source},
+    },
+    http::{
+        error::{ApiError, ApiResult},
+        extract::{Id, Query},
+        position,
+        state::AppState,
+        upload,
+    },
+    protocol::{
+        ids::{ProjectId, SourceId},
+        principal::{Action, Principal, Resource, authorise},
+    },
+    reconcile::Profile,
+};
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct UploadQuery {
+    name: Option<String>,
+    filename: Option<String>,
+}
+
+pub(in crate::http) async fn upload(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(project): Id<ProjectId>,
+    Query(query): Query<UploadQuery>,
+    request: Request,
+) -> ApiResult<Response> {
+    authorise(&caller, Action::Write, Resource::Project(project))?;
+    // Before the body: nobody should send gigabytes to a project that is not there.
+    projects::get(&app.store, project).await?;
+    let _place = app.transfer()?;
+    let received = upload::receive(&app, request, query.filename).await?;
+    let id = received.file.id;
+    let new = NewSource {
+        id,
+        project_id: project,
+        name: query.name.or(received.name).filter(|name| !name.trim().is_empty()).unwrap_or(received.filename.clone()),
+        filename: received.filename,
+        format: "csv".into(),
+        bytes: received.file.bytes,
+        sha256: received.file.sha256,
+        columns: serde_json::to_value(&received.file.profile).map_err(|error| ApiError::internal(error.to_string()))?,
+    };
+    let (store, data_dir) = (app.store.clone(), app.config.data_dir.clone());
+    let made = app.commit(async move {
+        let made = sources::create(&store, new).await;
+        // The file belongs to a source only when a row says so.
+        if !made.as_ref().is_ok_and(|made| made.value.created) {
+            upload::remove(&data_dir, id).await;
+        }
+        made
+    });
+    let made = made.await?;
+    let status = if made.created { StatusCode::CREATED } else { StatusCode::OK };
+    let location = format!("/api/v1/sources/{}", made.source.id);
+    Ok((status, [(header::LOCATION, location)], Json(shown(&made.source)?)).into_response())
+}
+
+pub(in crate::http) async fn list(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(project): Id<ProjectId>,
+    Query(paging): Query<Paging>,
+) -> ApiResult<Response> {
+    authorise(&caller, Action::Read, Resource::Project(project))?;
+    let page = sources::list(&app.store, project, paging.after(), paging.limit()).await?;
+    let items = page.items.iter().map(shown).collect::<ApiResult<Vec<_>>>()?;
+    Ok(position::at(page.position.as_ref(), json!({ "items": items, "next": page.next })))
+}
+
+pub(in crate::http) async fn get(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(id): Id<SourceId>,
+) -> ApiResult<Json<Value>> {
+    let source = sources::get(&app.store, id).await?;
+    authorise(&caller, Action::Read, Resource::Project(source.project_id))?;
+    shown(&source).map(Json)
+}
+
+pub(in crate::http) async fn delete(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(id): Id<SourceId>,
+) -> ApiResult<StatusCode> {
+    let source = sources::get(&app.store, id).await?;
+    authorise(&caller, Action::Write, Resource::Project(source.project_id))?;
+    let store = app.store.clone();
+    app.commit(async move { sources::delete(&store, id).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A source of this project with its profile.
+pub(super) async fn profiled(app: &AppState, project: ProjectId, id: SourceId) -> ApiResult<Profile> {
+    let source = sources::get(&app.store, id).await?;
+    if source.project_id != project {
+        return Err(ApiError::invalid(format!("source {id} is not in this project")));
+    }
+    serde_json::from_value(source.columns)
+        .map_err(|error| ApiError::internal(format!("the stored profile of source {id}: {error}")))
+}
+
+/// The column names of a source, in file order.
+pub(super) async fn column_names(app: &AppState, id: SourceId) -> ApiResult<Vec<String>> {
+    let columns = sources::get(&app.store, id).await?.columns;
+    let listed = columns.get("columns").unwrap_or(&columns).as_array().cloned().unwrap_or_default();
+    Ok(listed.iter().filter_map(|column| column["name"].as_str().map(str::to_owned)).collect())
+}
+
+/// A source as the API shows it: the profile's columns without the sketches that only the engine reads.
+fn shown(source: &Source) -> ApiResult<Value> {
+    let mut value = json!({
+        "id": source.id,
+        "project_id": source.project_id,
+        "name": source.name,
+        "filename": source.filename,
+        "format": source.format,
+        "bytes": source.bytes,
+        "sha256": source.sha256,
+        "rows": source.rows,
+        "errors": source.errors,
+        "delimiter": source.columns.get("delimiter"),
+        "encoding": source.columns.get("encoding"),
+        "columns": source.columns.get("columns").unwrap_or(&source.columns),
+        "state": source.state,
+        "created_at_ms": source.created_at_ms,
+    });
+    for column in value["columns"].as_array_mut().into_iter().flatten() {
+        if let Some(column) = column.as_object_mut() {
+            column.remove("sketch");
+        }
+    }
+    Ok(value)
+}

@@ -1,0 +1,46 @@
+//! `GET /ws`: hands an admitted request to the WebSocket door.
+//!
+//! Leaves the upgrade and the connection to `http::ws`. Easy to get wrong: the caller may still be nobody here; the
+//! first message of the socket is then `Auth`.
+use crate::{
+    http::{
+        error::{ApiError, ApiResult},
+        state::AppState,
+        ws::{self, Door, Refused},
+    },
+    protocol::principal::Principal,
+};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use std::sync::Arc;
+
+pub(in crate::http) async fn open(State(app): State<AppState>, request: Request) -> ApiResult<Response> {
+    if app.shutdown.is_cancelled() {
+        return Err(ApiError::draining());
+    }
+    let caller = request.extensions().get::<Principal>().cloned();
+    let auth = app.auth.clone();
+    let verify = Arc::new(
+        move |token: &str| {
+            if auth.token_required() { auth.verify(token) } else { Some(Principal::local_owner()) }
+        },
+    );
+    let door = Door { realtime: app.realtime.clone(), tracker: app.tracker.clone(), verify };
+    Ok(ws::upgrade(request, caller, door).await?)
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let mut error = Self::new(refused.status, refused.code, refused.detail);
+        if let Some(limit) = refused.limit {
+            // The setting's name is the one an operator can raise.
+            error = error.with("limit", if limit == "sockets" { "max_sockets" } else { limit });
+        }
+        match refused.retry_after {
+            Some(after) => error.retry_after(after),
+            None => error,
+        }
+    }
+}

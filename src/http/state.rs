@@ -1,0 +1,38 @@
+//! What every handler can reach.
+//!
+//! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
+//! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
+use super::{auth::Auth, options::Options};
+use crate::{
+    actors::{jobs::Jobs, realtime::Realtime},
+    db::Store,
+    runtime::Runtime,
+};
+use std::{sync::Arc, time::Instant};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Shared by all handlers.
+#[derive(Clone)]
+pub struct AppState {
+    /// What the HTTP layer was told at start.
+    pub config: Arc<Options>,
+    /// The store.
+    pub store: Store,
+    /// The actors' runtime.
+    pub runtime: Runtime,
+    /// Live updates: publish, claims, sockets.
+    pub realtime: Realtime,
+    /// Runs jobs: nudge, cancel, progress.
+    pub jobs: Jobs,
+    /// The rules of the door.
+    pub auth: Arc<Auth>,
+    /// Cancelled when the process begins to drain.
+    pub shutdown: CancellationToken,
+    /// Owns what outlives a request: commits with their publication, uploads, downloads.
+    pub tracker: TaskTracker,
+    /// Places for uploads and downloads: `max_transfers`.
+    pub transfers: Arc<Semaphore>,
+    /// When the process came up.
+    pub started: Instant,
+}

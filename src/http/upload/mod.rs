@@ -1,0 +1,8 @@
+//! An upload's way from a request body to a whole, synced, profiled file: never in memory, never half.
+//!
+//! [`body`] reads the request, raw or multipart; [`file`] writes. A file becomes a source only when it is whole.
+mod body;
+mod file;
+
+pub(super) use body::receive;
+pub(super) use file::remove;

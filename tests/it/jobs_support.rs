@@ -1,0 +1,113 @@
+//! What the jobs' tests share: a store, the actors and two uploaded files, without HTTP.
+use crate::store_support::{DEADLINE, TestStore, new_source};
+use std::fmt::Write;
+use std::time::Duration;
+use tieout::actors::jobs::{Jobs, Limits};
+use tieout::actors::realtime::{Mode, Options, Realtime};
+use tieout::db::jobs::{self, Job, JobState, NewJob};
+use tieout::db::{projects, sources};
+use tieout::protocol::ids::{JobId, ProjectId, SourceId};
+use tieout::reconcile::{ReadOptions, infer_rules, profile};
+use tieout::runtime::Runtime;
+
+/// A store with job actors over it.
+pub struct TestJobs {
+    pub kept: TestStore,
+    pub runtime: Runtime,
+    pub jobs: Jobs,
+}
+
+impl TestJobs {
+    pub async fn new() -> Self {
+        Self::over(TestStore::new().await).await
+    }
+
+    /// A process start on an existing store.
+    pub async fn over(kept: TestStore) -> Self {
+        let runtime = Runtime::builder().name("test").start().expect("threads");
+        let realtime = Realtime::start(Mode::Off, &runtime, kept.store.clone(), Options::default()).await.expect("off");
+        let limits = Limits { poll_interval: Duration::from_millis(50), ..Limits::default() };
+        let jobs =
+            Jobs::start(&runtime, kept.store.clone(), realtime, kept.dir.path(), limits).await.expect("a dispatcher");
+        Self { kept, runtime, jobs }
+    }
+
+    /// Ends the process part; nothing may be left running.
+    pub async fn stop(self) -> TestStore {
+        assert!(self.jobs.stop(DEADLINE).await, "runners were left");
+        let report = self.runtime.shutdown(DEADLINE).await;
+        assert!(report.clean(), "{report:?}");
+        self.kept
+    }
+
+    pub async fn wait(&self, id: JobId, what: &str, wanted: impl Fn(&Job) -> bool) -> Job {
+        wait_job(&self.kept, id, what, wanted).await
+    }
+}
+
+pub async fn wait_job(kept: &TestStore, id: JobId, what: &str, wanted: impl Fn(&Job) -> bool) -> Job {
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let began = std::time::Instant::now();
+    loop {
+        tick.tick().await;
+        let job = jobs::get(&kept.store, id).await.expect("the job is there");
+        if wanted(&job) {
+            return job;
+        }
+        assert!(began.elapsed() < DEADLINE * 6, "waited {:?} for the job to be {what}: {job:?}", began.elapsed());
+        assert!(!job.state.is_terminal() || job.state == JobState::Completed, "ended instead of {what}: {job:?}");
+    }
+}
+
+/// Stores a file as HTTP would.
+pub async fn upload(kept: &TestStore, project: ProjectId, name: &str, content: &[u8]) -> SourceId {
+    let options = ReadOptions { name: name.into(), ..ReadOptions::default() };
+    let seen = profile(content, &options).expect("a readable file");
+    let columns = serde_json::to_value(&seen).expect("plain data");
+    let new = sources::NewSource { columns, filename: format!("{name}.csv"), ..new_source(project, name) };
+    let folder = kept.dir.path().join("uploads");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(new.id.to_string()), content).unwrap();
+    sources::create(&kept.store, new).await.unwrap().value.source.id
+}
+
+/// Uploads two files and queues a job with the rules the engine infers for them.
+pub async fn queued(kept: &TestStore, left: &[u8], right: &[u8]) -> Job {
+    let project = projects::create(&kept.store, "books").await.unwrap().value.id;
+    let left_id = upload(kept, project, "left", left).await;
+    let right_id = upload(kept, project, "right", right).await;
+    let seen = |content: &[u8]| profile(content, &ReadOptions::default()).unwrap();
+    let (left_seen, right_seen) = (seen(left), seen(right));
+    let rules = infer_rules(&left_seen, &right_seen, left_seen.id_column(), right_seen.id_column());
+    let new = NewJob {
+        project_id: project,
+        left: left_id,
+        right: right_id,
+        options: serde_json::json!({"left_id": rules.left_id, "right_id": rules.right_id}),
+        rules: serde_json::to_value(&rules).unwrap(),
+    };
+    let job = jobs::create(&kept.store, new).await.unwrap().value;
+    jobs::enqueue(&kept.store, job.id).await.unwrap().value
+}
+
+/// Two files whose rows agree but for one missing on either side.
+pub fn files(rows: u32) -> (Vec<u8>, Vec<u8>) {
+    let side = |prefix: &str, missing: u32| {
+        let mut text = "id,date,amount,reference,name\n".to_owned();
+        for row in (0..rows).filter(|row| *row != missing) {
+            let (day, month) = (1 + row % 28, 1 + row / 28 % 12);
+            let cents = u64::from(row) * 7_919 % 100_000;
+            writeln!(
+                text,
+                "{prefix}{row},2025-{month:02}-{day:02},{}.{:02},INV-{:06},Customer {}",
+                100 + cents / 100,
+                cents % 100,
+                u64::from(row) * 104_729 % 1_000_003,
+                row * 31 % 977
+            )
+            .unwrap();
+        }
+        text.into_bytes()
+    };
+    (side("L", 3), side("R", 5))
+}

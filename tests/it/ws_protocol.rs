@@ -1,0 +1,120 @@
+//! The protocol at the door: malformed frames, authentication, limits, close codes.
+use crate::ws_support::{TOKEN, WsServer};
+use serde_json::json;
+use std::time::Duration;
+use tieout::actors::hub::Limits;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_malformed_frame_is_answered_and_only_many_close_the_socket() {
+    let server = WsServer::new().await;
+    let mut client = server.client().await;
+    client.send_text(r#"{"id":5,"Ping":{},"Jump":{}}"#).await;
+    let reply = client.message().await;
+    assert_eq!((reply["re"].clone(), reply["Error"]["code"].clone()), (json!(5), json!("INVALID_FORMAT")));
+    assert!(reply["Error"]["message"].as_str().unwrap().contains("Jump"), "{reply}");
+    client.send_text("\"Ping\"").await;
+    assert_eq!(client.message().await, json!("Pong"));
+    assert_eq!(client.ask("Ping", json!({})).await["Pong"], json!({}));
+    for _ in 0..12 {
+        // The server may close while these are on their way.
+        if futures_util::SinkExt::send(&mut client.socket, "nonsense".into()).await.is_err() {
+            break;
+        }
+    }
+    let frame = client.closed().await.expect("a close frame");
+    assert_eq!(u16::from(frame.code), 4400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_token_only_auth_and_ping_are_heard() {
+    let server = WsServer::with(false, Limits::default()).await;
+    let project = server.project().await;
+    let mut client = server.client().await;
+    assert_eq!(client.ask("Ping", json!({})).await["Pong"], json!({}));
+    let reply = client.ask("JoinProject", json!({"project_id": project})).await;
+    assert_eq!(reply["Error"]["code"], "AUTH_ERROR");
+    let reply = client.ask("Auth", json!({"token": TOKEN})).await;
+    assert_eq!(reply["AuthSuccess"]["user_id"], "owner", "{reply}");
+    client.join(project, None).await;
+
+    let mut liar = server.client().await;
+    let reply = liar.ask("Auth", json!({"token": "guess"})).await;
+    assert_eq!(reply["Error"]["code"], "AUTH_ERROR");
+    assert_eq!(u16::from(liar.closed().await.expect("a close frame").code), 4401);
+
+    let mut big = server.client().await;
+    big.send_text(&format!(r#"{{"Auth":{{"token":"{}"}}}}"#, "x".repeat(5_000))).await;
+    assert_eq!(u16::from(big.closed().await.expect("a close frame").code), 4413);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_authenticate_in_time_is_closed() {
+    let server = WsServer::with(false, Limits { auth_within: Duration::from_millis(100), ..Limits::default() }).await;
+    let mut client = server.client().await;
+    assert_eq!(u16::from(client.closed().await.expect("a close frame").code), 4408);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_are_answered_by_name() {
+    let limits = Limits { inbound_rate: 1, inbound_burst: 5, rooms_per_connection: 1, ..Limits::default() };
+    let server = WsServer::with(true, limits).await;
+    let (mut client, _) = server.joined(server.project().await).await;
+    let reply = client.ask("JoinProject", json!({"project_id": server.project().await})).await;
+    assert_eq!(reply["Error"]["limit"], "rooms_per_connection", "{reply}");
+    for _ in 0..6 {
+        client.send(json!({"Ping": {}})).await;
+    }
+    let limited = client.wait(|message| message["Error"].is_object()).await;
+    assert_eq!(limited["Error"]["code"], "RATE_LIMITED");
+    assert!(limited["Error"]["retry_after_ms"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_talk_and_claims_have_one_holder() {
+    let server = WsServer::new().await;
+    let project = server.project().await;
+    let (mut ana, _) = server.joined(project).await;
+    let (mut bob, _) = server.joined(project).await;
+    let said = json!({"project_id": project, "action": "cursor", "data": {"row": 7}});
+    assert_eq!(ana.ask("Collaboration", said).await["Collaboration"]["action"], "cursor");
+    let heard = bob.wait(|m| m["Collaboration"]["action"] == "cursor").await;
+    assert_eq!(heard["Collaboration"]["data"]["row"], 7);
+    assert_eq!(heard["Collaboration"]["user_id"], "owner");
+
+    let claim = json!({"project_id": project, "action": "claim", "entity_id": "m1"});
+    assert_eq!(ana.ask("Collaboration", claim.clone()).await["Collaboration"]["action"], "claimed");
+    assert_eq!(bob.ask("Collaboration", claim.clone()).await["Error"]["code"], "ALREADY_CLAIMED");
+    assert!(server.realtime.claim(project, "m1", "carol").await.is_err());
+    server.realtime.inject_panic().await.unwrap();
+    assert_eq!(bob.ask("Collaboration", claim.clone()).await["Error"]["code"], "ALREADY_CLAIMED");
+    ana.ask("LeaveProject", json!({"project_id": project})).await;
+    bob.wait(|m| m["Collaboration"]["action"] == "released").await;
+    assert_eq!(bob.ask("Collaboration", claim).await["Collaboration"]["action"], "claimed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_tells_closes_and_leaves_nothing() {
+    let server = WsServer::new().await;
+    let project = server.project().await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(server.joined(project).await.0);
+    }
+    let watching = clients.into_iter().map(|mut client| {
+        tokio::spawn(async move {
+            client.wait(|m| m["Draining"].is_object()).await;
+            let frame = client.closed().await.expect("a close frame");
+            assert_eq!(u16::from(frame.code), 4503);
+            assert!(frame.reason.contains("retry_ms"), "{}", frame.reason);
+        })
+    });
+    let watching: Vec<_> = watching.collect();
+    assert_eq!(server.realtime.drain(Duration::from_secs(5)).await, 0);
+    for task in watching {
+        task.await.expect("every client was told");
+    }
+    server.tracker.close();
+    tokio::time::timeout(Duration::from_secs(5), server.tracker.wait()).await.expect("no session is left");
+    let report = server.runtime.shutdown(Duration::from_secs(5)).await;
+    assert!(report.clean(), "{report:?}");
+}

@@ -1,0 +1,202 @@
+//! What the WebSocket tests share: a server of nothing but `/ws` over a real store, hub and socket, and a client.
+use futures_util::{SinkExt, StreamExt};
+use http::Request;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use serde_json::{Value, json};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use tieout::{
+    actors::{
+        hub::Limits,
+        realtime::{Mode, Options, Realtime},
+    },
+    db::{DurableEvent, projects},
+    http::ws::{Door, upgrade},
+    protocol::{ids::ProjectId, principal::Principal},
+    runtime::Runtime,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest, protocol::frame::CloseFrame},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::store_support::TestStore;
+
+/// How long a condition may take.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The token that the test server takes.
+pub const TOKEN: &str = "sesame";
+
+/// A server of one route.
+pub struct WsServer {
+    pub store: TestStore,
+    pub runtime: Runtime,
+    pub realtime: Realtime,
+    pub address: SocketAddr,
+    pub tracker: TaskTracker,
+}
+
+impl WsServer {
+    pub async fn new() -> Self {
+        Self::with(true, Limits { inbound_rate: 0, ..Limits::default() }).await
+    }
+
+    /// `known`: callers need no token.
+    pub async fn with(known: bool, limits: Limits) -> Self {
+        let store = TestStore::new().await;
+        let runtime = Runtime::builder().name("ws-test").start().expect("the runtime starts");
+        let options = Options { workers: 3, limits };
+        let realtime = Realtime::start(Mode::On, &runtime, store.store.clone(), options).await.expect("the hub starts");
+        let tracker = TaskTracker::new();
+        let verify = |token: &str| (token == TOKEN).then(Principal::local_owner);
+        let door = Door { realtime: realtime.clone(), tracker: tracker.clone(), verify: Arc::new(verify) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(accept(listener, door, known));
+        Self { store, runtime, realtime, address, tracker }
+    }
+
+    /// A new project.
+    pub async fn project(&self) -> ProjectId {
+        projects::create(&self.store.store, "room").await.expect("a project").value.id
+    }
+
+    /// Commit a durable event without publishing it.
+    pub async fn commit(&self, project: ProjectId, name: &str) -> DurableEvent {
+        projects::rename(&self.store.store, project, name).await.expect("renamed").event.expect("an event")
+    }
+
+    /// Commit and publish.
+    pub async fn change(&self, project: ProjectId, name: &str) -> u64 {
+        let event = self.commit(project, name).await;
+        let off = event.off;
+        self.realtime.publish(event);
+        off
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::open(self.address).await
+    }
+
+    pub async fn joined(&self, project: ProjectId) -> (Client, Value) {
+        let mut client = self.client().await;
+        let joined = client.join(project, None).await;
+        (client, joined)
+    }
+}
+
+async fn accept(listener: TcpListener, door: Door, known: bool) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let door = door.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                let door = door.clone();
+                async move {
+                    let principal = known.then(Principal::local_owner);
+                    let answer = upgrade(request.map(axum::body::Body::new), principal, door).await;
+                    Ok::<_, Infallible>(answer.unwrap_or_else(|refused| {
+                        let body = axum::body::Body::from(refused.code);
+                        http::Response::builder().status(refused.status).body(body).expect("a response")
+                    }))
+                }
+            });
+            let builder = Builder::new(TokioExecutor::new());
+            // A client that goes away is the other side's business.
+            let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// One client.
+pub struct Client {
+    pub socket: WebSocketStream<TcpStream>,
+    next: u64,
+}
+
+impl Client {
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("connects");
+        let request = format!("ws://{address}/ws").into_client_request().expect("a request");
+        let (socket, _) = client_async(request, stream).await.expect("upgrades");
+        Self { socket, next: 0 }
+    }
+
+    pub async fn send(&mut self, value: Value) {
+        self.send_text(&value.to_string()).await;
+    }
+
+    pub async fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.expect("sends");
+    }
+
+    /// The next message, or the close frame.
+    pub async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            let message = tokio::time::timeout(DEADLINE, self.socket.next()).await.expect("waited for a message");
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),
+                Some(Ok(Message::Close(frame))) => return Err(frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    pub async fn message(&mut self) -> Value {
+        self.next().await.expect("a message, not a close")
+    }
+
+    /// The next message that `wanted` accepts; others are dropped.
+    pub async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let message = self.message().await;
+            if wanted(&message) {
+                return message;
+            }
+        }
+    }
+
+    /// Ask and get the reply; what comes before it is dropped.
+    pub async fn ask(&mut self, name: &str, body: Value) -> Value {
+        self.next += 1;
+        let id = self.next;
+        self.send(json!({"id": id, name: body})).await;
+        self.wait(|message| message["re"] == id).await
+    }
+
+    pub async fn join(&mut self, project: ProjectId, since: Option<(&str, u64)>) -> Value {
+        let mut body = json!({"project_id": project});
+        if let Some((ep, off)) = since {
+            body["since"] = json!({"ep": ep, "off": off});
+        }
+        let reply = self.ask("JoinProject", body).await;
+        assert!(reply["ProjectJoined"].is_object(), "joining was answered {reply}");
+        reply["ProjectJoined"].clone()
+    }
+
+    /// The offsets of durable events up to and with `last`.
+    pub async fn offsets_until(&mut self, last: u64) -> Vec<u64> {
+        let mut seen = Vec::new();
+        while seen.last() != Some(&last) {
+            let message = self.message().await;
+            if let Some(off) = message["off"].as_u64() {
+                seen.push(off);
+            }
+        }
+        seen
+    }
+
+    /// The close frame; what comes before it is dropped.
+    pub async fn closed(&mut self) -> Option<CloseFrame> {
+        loop {
+            if let Err(frame) = self.next().await {
+                return frame;
+            }
+        }
+    }
+}
