@@ -208,7 +208,7 @@ fn tests_wait_for_conditions(file: &File, out: &mut Vec<Violation>) {
         return;
     }
     for (index, line) in file.all_code.lines().enumerate() {
-        if line.contains("thread::sleep(") || line.contains("time::sleep(") {
+        if (line.contains("thread::sleep(") || line.contains("time::sleep(")) && !line.contains("drop(") {
             push(out, file, index + 1, "sleep: wait for a condition with support::eventually".into());
         }
     }
