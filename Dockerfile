@@ -21,7 +21,8 @@ RUN touch src/lib.rs src/main.rs \
  && strip --strip-debug target/release/tieout
 
 FROM debian:bookworm-slim
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /data tieout \
+RUN groupadd --system --gid 10001 tieout \
+ && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data tieout \
  && install -d -o tieout -g tieout -m 0750 /data
 COPY --from=build /src/target/release/tieout /usr/local/bin/tieout
 USER 10001:10001
