@@ -264,7 +264,7 @@ impl Session {
         let text = format!("{} messages a second, {} at once", limits.inbound_rate, limits.inbound_burst);
         let mut body = ErrorBody::new(ErrorCode::RateLimited, &text);
         body.retry_after_ms = Some(retry_after_ms);
-        body.limit = Some("inbound_rate");
+        body.limit = Some("max_message_rate");
         self.say(None, &ServerMessage::Error(body));
     }
 
