@@ -25,9 +25,9 @@ export function percent(part, digits = 1) {
   if (!Number.isFinite(part)) return "–";
   const value = part * 100;
   // 99.97 % must not read as 100 %, nor 0.02 % as none.
-  if (value > 99.9 && value < 100) return "> 99.9 %";
-  if (value > 0 && value < 0.1) return "< 0.1 %";
-  return `${value.toFixed(Number.isInteger(value) ? 0 : digits)} %`;
+  if (value > 99.9 && value < 100) return ">\u00a099.9\u00a0%";
+  if (value > 0 && value < 0.1) return "<\u00a00.1\u00a0%";
+  return `${value.toFixed(Number.isInteger(value) ? 0 : digits)}\u00a0%`;
 }
 
 export function duration(seconds) {
@@ -58,6 +58,7 @@ export const PHASE_TEXT = {
   created: "Not started",
   queued: "Waiting for a free runner",
   ingesting: "Reading both files",
+  storing: "Storing the records",
   indexing: "Building the index",
   scoring: "Scoring candidates",
   training: "Learning the weights",

@@ -5,11 +5,14 @@
 use crate::{
     actors::{
         hub,
+        janitor::{self, Janitor},
+        jobs::{self, Jobs, JobsError},
         realtime::{self, Realtime},
     },
     config::{Config, RealtimeMode, Token, TokenError},
     db::{self, Store},
     http::{AppState, Auth, Bound, Limits, Options, Server},
+    reconcile::ReadLimits,
     runtime::{self, Runtime},
     telemetry,
 };
@@ -48,6 +51,9 @@ pub enum StartError {
     /// An actor did not start.
     #[error("cannot start an actor: {0}")]
     Actor(#[from] runtime::StartError),
+    /// The job dispatcher did not start.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -65,6 +71,7 @@ pub struct App {
     token: Token,
     state: AppState,
     server: Server,
+    janitor: Janitor,
     shutdown_timeout: Duration,
 }
 
@@ -83,6 +90,9 @@ impl App {
         let runtime = Runtime::builder().name("tieout").start().map_err(StartError::Runtime)?;
         let realtime =
             Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config)).await?;
+        let data_dir = &config.data_dir;
+        let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
+        let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;
         let state = AppState {
             auth: Arc::new(Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0)),
             transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
@@ -90,13 +100,14 @@ impl App {
             store,
             runtime,
             realtime,
+            jobs,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
             started: Instant::now(),
         };
         state.tracker.spawn(fold_metrics(state.shutdown.clone()));
         let server = Server::start(bound, state.clone());
-        Ok(Self { address, token, state, server, shutdown_timeout: config.shutdown_timeout.0 })
+        Ok(Self { address, token, state, server, janitor, shutdown_timeout: config.shutdown_timeout.0 })
     }
 
     /// The address with its real port.
@@ -133,6 +144,10 @@ impl App {
         if !tasks_ended {
             log::error!("tasks did not end in time count={}", self.state.tracker.len());
         }
+        let jobs_ended = self.state.jobs.stop(left()).await;
+        if timeout_at(deadline, self.janitor.stop()).await.is_err() {
+            log::error!("the janitor did not end in time");
+        }
         let report = self.state.runtime.shutdown(left()).await;
         if !report.clean() {
             log::error!("actors did not end in time actors={:?} threads={:?}", report.timed_out, report.leaked_threads);
@@ -141,7 +156,7 @@ impl App {
             log::error!("the store did not close in time");
             return false;
         }
-        tasks_ended && sockets == 0 && cut_off == 0 && report.clean()
+        tasks_ended && jobs_ended && sockets == 0 && cut_off == 0 && report.clean()
     }
 }
 
@@ -168,6 +183,15 @@ fn realtime_options(config: &Config) -> realtime::Options {
         ..hub::Limits::default()
     };
     realtime::Options { workers: config.workers.0, limits }
+}
+
+fn job_limits(config: &Config) -> jobs::Limits {
+    let read = ReadLimits {
+        max_columns: config.max_columns as usize,
+        max_rows: config.max_rows as usize,
+        max_field_bytes: config.max_field_bytes.0 as usize,
+    };
+    jobs::Limits { read, ..jobs::Limits::default() }
 }
 
 fn http_options(config: &Config) -> Options {

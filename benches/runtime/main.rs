@@ -3,7 +3,14 @@
 //! (askers, actor, wake-ups) per ask, which other load on the machine disturbs less than wall time. Every round measures
 //! every system, in rotated order; printed are medians and the median of the per-round ratios. Easy to get wrong: compare within a
 //! run only, never across runs.
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::prelude::{Actor, Context, Handler, Message};
 use tieout::runtime::{Addr, ChildSpec, Mailbox, Runtime};
@@ -105,15 +112,21 @@ struct Bench {
     app: tokio::runtime::Runtime,
     raw: Raw,
     addr: Addr<Sum>,
+    /// Of a runtime with sampled metrics.
+    metered: Addr<Sum>,
 }
 
-const SYSTEMS: [&str; 3] = ["raw mpsc+oneshot", "Addr::ask", "Addr::ask.timeout(5s)"];
+const SYSTEMS: [&str; 4] = ["raw mpsc+oneshot", "Addr::ask", "Addr::ask, metrics", "Addr::ask.timeout(5s)"];
+
+/// One message in so many is timed for metrics.
+const SAMPLE_EVERY: u32 = 16;
 
 impl Bench {
     fn run(&self, system: usize, askers: usize) -> f64 {
         match system {
             0 => measure(&self.app, askers, &self.raw),
             1 => measure(&self.app, askers, &Default5s(self.addr.clone())),
+            2 => measure(&self.app, askers, &Default5s(self.metered.clone())),
             _ => measure(&self.app, askers, &Own5s(self.addr.clone())),
         }
     }
@@ -132,10 +145,18 @@ fn main() {
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         rt.block_on(raw_actor(rx));
     });
+    let spec = || ChildSpec::new("sum", |_: &mut Context<Sum>| Sum(0)).mailbox(Mailbox::bounded(MAILBOX));
     let rt = Runtime::builder().start().expect("the actor runtime");
-    let spec = ChildSpec::new("sum", |_: &mut Context<Sum>| Sum(0)).mailbox(Mailbox::bounded(MAILBOX));
-    let addr = app.block_on(rt.supervise(spec)).expect("the actor");
-    let bench = Bench { app, raw: Raw(raw), addr };
+    let addr = app.block_on(rt.supervise(spec())).expect("the actor");
+    let handle_ns = Arc::new(AtomicU64::new(0));
+    let rt_metered = Runtime::builder()
+        .on_handled(SAMPLE_EVERY, move |h| {
+            handle_ns.fetch_add(h.handle_time.as_nanos() as u64 * u64::from(h.weight), Ordering::Relaxed);
+        })
+        .start()
+        .expect("the actor runtime");
+    let metered = app.block_on(rt_metered.supervise(spec())).expect("the actor");
+    let bench = Bench { app, raw: Raw(raw), addr, metered };
 
     println!("CPU ns per ask, median of {rounds} interleaved rounds (ratio to raw: median of per-round ratios)");
     println!("{:<24}{:>20}{:>20}{:>20}", "", "1 asker", "64 askers", "1024 askers");
@@ -159,9 +180,11 @@ fn main() {
         }
         println!();
     }
-    let Bench { app, raw, addr } = bench;
-    drop((raw, addr));
+    let Bench { app, raw, addr, metered } = bench;
+    drop((raw, addr, metered));
     raw_thread.join().expect("the raw actor ends when its queue closes");
-    let report = app.block_on(rt.shutdown(Duration::from_secs(5)));
-    assert!(report.clean(), "{report:?}");
+    for rt in [rt, rt_metered] {
+        let report = app.block_on(rt.shutdown(Duration::from_secs(5)));
+        assert!(report.clean(), "{report:?}");
+    }
 }

@@ -14,6 +14,8 @@ export function levelOf({ level, weight, left, right }) {
   const text = words(level || (same ? "equal" : "different"));
   if (/^(missing|empty|null|no reference)/.test(text)) return { tone: "neutral", icon: "minus", text };
   if (AGREES.test(text)) return { tone: "good", icon: same ? "equal" : "check", text };
+  // A date inside its window is near, however rare such a delay is.
+  if (/^right \d+ days?/.test(text)) return { tone: "near", icon: "approx", text };
   if (DIFFERS.test(text) || weight < 0) return { tone: "bad", icon: "notEqual", text };
   return { tone: "near", icon: "approx", text };
 }

@@ -3,7 +3,7 @@
 
 import * as api from "../api.js";
 import { announce, confirmDialog, fill, h, icon, keepFocus, problemBox, toast, toastProblem } from "../dom.js";
-import { count, duration, isTerminal, jobState, PHASE_NAME, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
+import { bytes, count, duration, isTerminal, jobState, PHASE_NAME, PHASE_TEXT, PHASES, percent, plural, RESULTS, short, when } from "../format.js";
 import { resultsPanel } from "./results.js";
 import { describeRules } from "./rules.js";
 
@@ -86,7 +86,7 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     const phase = progress.phase || progress.state;
     if (phase !== announced.phase || part >= announced.part + ANNOUNCE_EVERY) {
       announced = { phase, part };
-      announce(`${PHASE_TEXT[phase] ?? phase}, ${percent(part, 0)}`);
+      announce(`${PHASE_TEXT[phase] ?? PHASE_TEXT[progress.state] ?? phase}, ${percent(part, 0)}`);
     }
   }
 
@@ -196,8 +196,8 @@ function progressCard() {
     const value = h("dd", { id, class: "num" }, "–");
     return { value, node: h("div", null, h("dt", null, label), value) };
   };
-  const rows = tile("Rows", "progress-rows");
-  const rate = tile("Rows per second", "progress-rate");
+  const rows = tile("Done in this step", "progress-done");
+  const rate = tile("Speed", "progress-rate");
   const matches = tile("Matches so far", "progress-matches");
   const eta = tile("Time left", "progress-eta");
   const node = h("section", { class: "card pad progress", id: "progress", "aria-label": "Progress" },
@@ -205,20 +205,23 @@ function progressCard() {
   return {
     node,
     update({ state, phase, done, total, matches: found, rows_per_second: speed, eta_seconds: seconds }) {
-      const at = PHASES.indexOf(phase || state);
+      // A phase without a segment of its own is part of its state.
+      const at = PHASES.includes(phase) ? PHASES.indexOf(phase) : PHASES.indexOf(state);
       const part = total ? Math.min(1, done / total) : 0;
       segments.forEach((segment, i) => {
         segment.className = i < at ? "done" : i === at ? "now" : "";
         segment.style.setProperty("--part", i < at ? 1 : i === at ? part : 0);
       });
-      const text = PHASE_TEXT[state === "cancelling" ? state : phase || state] ?? state;
+      const text = PHASE_TEXT[state === "cancelling" ? state : phase || state] ?? PHASE_TEXT[state] ?? state;
       title.textContent = text;
       share.textContent = at >= 0 && total ? percent(part, 0) : "";
       const overall = at < 0 ? 0 : Math.round(((at + part) / PHASES.length) * 100);
       bar.setAttribute("aria-valuenow", overall);
       bar.setAttribute("aria-valuetext", `${text}, ${percent(part, 0)}, step ${at + 1} of ${PHASES.length}`);
-      rows.value.textContent = total ? `${count(done)} of ${count(total)}` : "–";
-      rate.value.textContent = speed ? short(speed) : "–";
+      // Reading is counted in bytes, everything after it in rows.
+      const reading = (phase || state) === "ingesting";
+      rows.value.textContent = total ? (reading ? `${bytes(done)} of ${bytes(total)}` : `${count(done)} of ${count(total)}`) : "–";
+      rate.value.textContent = speed ? `${short(speed)} rows/s` : "–";
       matches.value.textContent = found === undefined || found === null ? "–" : count(found);
       eta.value.textContent = Number.isFinite(seconds) ? duration(seconds) : "–";
     },

@@ -9,7 +9,16 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -119,7 +128,11 @@ async fn admitted(
         log::debug!("a connection ended before it began error={error}");
         return;
     }
+    let header_timeout = pipeline.state.config.limits.header_timeout;
+    let asked = Arc::new(AtomicBool::new(false));
+    let first_request = asked.clone();
     let service = tower::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        first_request.store(true, Ordering::Relaxed);
         let pipeline = pipeline.clone();
         async move { Ok::<_, Infallible>(pipeline.answer(request.map(Body::new)).await) }
     });
@@ -128,6 +141,8 @@ async fn admitted(
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.now.cancelled() => return,
+        // hyper's own limit begins with the first byte it takes for HTTP/1; this one also ends who sends nothing.
+        () = silence(&asked, header_timeout) => return log::debug!("a connection sent no request in time"),
         () = stop.gracefully.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
@@ -154,6 +169,14 @@ async fn refused(
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if timeout(REFUSAL_TIME, connection).await.is_err() {
         log::debug!("a refused connection sent no request in time");
+    }
+}
+
+/// Ends when no request came within `limit`; never when one did.
+async fn silence(asked: &AtomicBool, limit: Duration) {
+    sleep(limit).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 

@@ -5,13 +5,14 @@
 use super::{
     console,
     error::ApiError,
-    routes::{claims, export, health, jobs, metrics, projects, results, rules, sources, ws},
+    routes::{claims, export, health, jobs, metrics, projects, results, rules, sources, test_hooks, ws},
     state::AppState,
 };
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, OriginalUri, Request},
-    response::IntoResponse,
+    extract::{DefaultBodyLimit, MatchedPath, OriginalUri, Request},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
 use http::StatusCode;
@@ -38,6 +39,9 @@ pub(super) fn routes(state: AppState) -> Router {
         .route("/api/v1/jobs/{id}/results", get(results::list))
         .route("/api/v1/jobs/{id}/errors", get(results::errors))
         .route("/api/v1/jobs/{id}/export", get(export::export));
+    if state.config.test_hooks {
+        router = router.route("/api/test/panic", post(test_hooks::panic));
+    }
     for path in console::paths() {
         router =
             router.route(path, get(async |request: Request| console::serve(request.uri().path(), request.headers())));
@@ -47,7 +51,15 @@ pub(super) fn routes(state: AppState) -> Router {
         .fallback(no_such_path)
         // Each body has its own limit: `max_body_bytes` in `extract`, `max_upload_bytes` in `upload`.
         .layer(DefaultBodyLimit::disable())
+        .route_layer(from_fn(name_route))
         .with_state(state)
+}
+
+/// Tells the pipeline which route answered: a metric by path would have a line per id.
+async fn name_route(route: MatchedPath, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(route);
+    response
 }
 
 async fn no_such_path(OriginalUri(uri): OriginalUri) -> impl IntoResponse {

@@ -3,7 +3,11 @@
 //! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
 use super::{auth::Auth, options::Options};
-use crate::{actors::realtime::Realtime, db::Store, runtime::Runtime};
+use crate::{
+    actors::{jobs::Jobs, realtime::Realtime},
+    db::Store,
+    runtime::Runtime,
+};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,6 +23,8 @@ pub struct AppState {
     pub runtime: Runtime,
     /// Live updates: publish, claims, sockets.
     pub realtime: Realtime,
+    /// Runs jobs: nudge, cancel, progress.
+    pub jobs: Jobs,
     /// The rules of the door.
     pub auth: Arc<Auth>,
     /// Cancelled when the process begins to drain.

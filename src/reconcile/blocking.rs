@@ -70,6 +70,12 @@ impl Pass {
         !self.is_whole_value()
     }
 
+    /// Whether the pass is a cross product when its pairs are too many: equal amounts are worth splitting, but a
+    /// handful of texts that all rows share tell nothing.
+    pub(crate) fn is_refusable(&self) -> bool {
+        self.keys.iter().all(|key| matches!(key, KeySource::Value(..)))
+    }
+
     fn is_whole_value(&self) -> bool {
         self.keys.iter().all(|key| matches!(key, KeySource::Amount { .. } | KeySource::Value(..)))
     }
@@ -187,6 +193,11 @@ impl<'a> Index<'a> {
         Self { pass, ranges, days, rows: entries.into_iter().map(|e| e.2).collect(), ranks, cap }
     }
 
+    /// As [`Pass::is_selective`].
+    pub(crate) fn is_selective(&self) -> bool {
+        self.pass.is_selective()
+    }
+
     fn range(&self, key: u64, row: usize) -> (u32, u32) {
         let Some((start, end)) = self.ranges.get(&key).copied() else { return (0, 0) };
         let Some(window) = &self.pass.window else { return (start, end) };
@@ -217,7 +228,7 @@ impl<'a> Index<'a> {
             .sum()
     }
 
-    /// Appends the candidates of a left row; true when its block was split.
+    /// Appends the candidates of a left row; true when its block was split, or all its words were too common.
     pub(crate) fn candidates(
         &self,
         row: usize,
@@ -245,8 +256,10 @@ impl<'a> Index<'a> {
             }
             if self.pass.is_whole_value() {
                 self.around_rank(row, key, (start as usize, size), out);
+                return true;
             }
-            return true;
+            // Common words are passed over when a rarer one was taken; a row that has none counts as split.
+            return taken == 0;
         }
         false
     }

@@ -27,6 +27,7 @@ pub(crate) struct Found<'a> {
     pub(crate) pairs: Vec<Edge>,
     pub(crate) groups: Vec<Group>,
     pub(crate) sum_searches_cut: u64,
+    pub(crate) blocks_left_out: u64,
     pub(crate) left_content: &'a [u64],
     pub(crate) right_content: &'a [u64],
 }
@@ -181,6 +182,7 @@ impl Found<'_> {
             duplicates: outcome.breaks.iter().filter(|b| b.kind == BreakKind::Duplicate).count() as u64,
             pairs_compared: self.scored.pairs.len() as u64,
             blocks_split: self.scored.split,
+            blocks_left_out: self.blocks_left_out,
             sum_searches_cut: self.sum_searches_cut,
         }
     }

@@ -12,6 +12,8 @@ pub(crate) struct Lexicon {
     numbers: FxHashMap<Box<str>, u32>,
     letters: String,
     ends: Vec<u32>,
+    /// First byte, last byte and length of each word: rules out most words without touching their letters.
+    outlines: Vec<[u8; 3]>,
 }
 
 impl Lexicon {
@@ -22,6 +24,8 @@ impl Lexicon {
         let number = self.ends.len() as u32;
         self.letters.push_str(word);
         self.ends.push(self.letters.len() as u32);
+        let bytes = word.as_bytes();
+        self.outlines.push([bytes[0], bytes[bytes.len() - 1], bytes.len().min(255) as u8]);
         self.numbers.insert(word.into(), number);
         number
     }
@@ -31,6 +35,15 @@ impl Lexicon {
         let at = number as usize;
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.letters[start..self.ends[at] as usize]
+    }
+
+    /// Whether one word is the beginning of the other, or one edit away from it.
+    pub(crate) fn near(&self, a: u32, b: u32) -> bool {
+        let (x, y) = (self.outlines[a as usize], self.outlines[b as usize]);
+        if (x[0] != y[0] && x[1] != y[1]) || x[2].min(y[2]) < 3 {
+            return false;
+        }
+        near(self.word(a).as_bytes(), self.word(b).as_bytes())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -163,4 +176,45 @@ pub(crate) fn segment(run: &str, digits: bool) -> u32 {
     let long = run.len() >= 3;
     let run = if digits { run.trim_start_matches('0') } else { run };
     ((text::hash(run) >> 32) as u32 & !1) | u32::from(long && run.len() >= 2)
+}
+
+fn near(a: &[u8], b: &[u8]) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    if long.starts_with(short) {
+        return true;
+    }
+    if short.len() < 4 || long.len() - short.len() > 1 {
+        return false;
+    }
+    // One edit: what is left between the common beginning and the common end is one letter, or two swapped.
+    let head = short.iter().zip(long).take_while(|(x, y)| x == y).count();
+    let room = short.len() - head;
+    let tail = short.iter().rev().zip(long.iter().rev()).take(room).take_while(|(x, y)| x == y).count();
+    let (from_short, from_long) = (&short[head..short.len() - tail], &long[head..long.len() - tail]);
+    match (from_short, from_long) {
+        ([], [_]) | ([_], [_]) => true,
+        ([a, b], [c, d]) => a == d && b == c,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_are_cut_off_or_one_edit_away() {
+        for (a, b) in [
+            ("lighting", "light"),
+            ("bakery", "bakesy"),
+            ("bakery", "bakry"),
+            ("bakery", "abkery"),
+            ("bakery", "bakeery"),
+        ] {
+            assert!(near(a.as_bytes(), b.as_bytes()) && near(b.as_bytes(), a.as_bytes()), "{a} {b}");
+        }
+        for (a, b) in [("bakery", "backers"), ("abc", "abd"), ("steel", "stone")] {
+            assert!(!near(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+    }
 }

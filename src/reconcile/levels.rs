@@ -292,7 +292,7 @@ impl Contained {
     fn code_level(&self, n: usize, h: usize) -> u8 {
         let (needle, hay) = (self.needle.compact(n).as_bytes(), self.hay.compact(h).as_bytes());
         let core = &self.cores[n];
-        if needle.len() >= 3 && memchr::memmem::find(hay, needle).is_some() {
+        if needle.len() >= 3 && hay.windows(needle.len()).any(|part| part == needle) {
             return if self.needle.rows_of(self.needle.value[n]) <= 30 { 9 } else { 7 };
         }
         let segments = self.hay.segments(h);
@@ -325,7 +325,7 @@ impl Contained {
             all += weight;
             if hay.contains(word) {
                 found += weight;
-            } else if hay.iter().any(|other| near(lexicon.word(*word), lexicon.word(*other))) {
+            } else if hay.iter().any(|other| lexicon.near(*word, *other)) {
                 found += weight * 0.85;
             }
         }
@@ -339,22 +339,6 @@ impl Contained {
             _ => 1,
         }
     }
-}
-
-/// One word is the beginning of the other, or one edit away.
-fn near(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    if short.len() < 3 {
-        return false;
-    }
-    if long.starts_with(short) {
-        return true;
-    }
-    short.len() >= 4
-        && long.len() - short.len() <= 1
-        && (short[0] == long[0] || short[1..] == long[1..] || short[short.len() - 1] == long[long.len() - 1])
-        && osa::distance_with_args(a.iter(), b.iter(), &osa::Args::default().score_cutoff(1)).is_some()
 }
 
 /// The smallest number of edits that makes `needle` a part of `hay` (Myers' bit-parallel scan); needles over 64
@@ -452,7 +436,7 @@ impl Like {
             if right.contains(word) {
                 both += weight * weight;
             } else if soft {
-                let other = right.iter().find(|other| near(lexicon.word(*word), lexicon.word(**other)));
+                let other = right.iter().find(|other| lexicon.near(*word, **other));
                 both += other.map_or(0.0, |other| 0.8 * weight * self.weight[*other as usize].min(weight));
             }
         }

@@ -52,8 +52,8 @@ pub(crate) fn train(
         return Ok(by_hand(scored, rules, levels));
     }
     let mut em = Em::start(plan, scored, levels, rows, meter)?;
-    for _ in 0..ROUNDS {
-        let responsible = em.expect();
+    for round in 0..ROUNDS {
+        let responsible = em.expect(round == 0);
         let change = em.maximise(&responsible);
         meter.add(1, 0)?;
         if change < 1e-4 {
@@ -122,7 +122,10 @@ impl<'a> Em<'a> {
     }
 
     /// Expected matches per pattern, when only a pair that is the best of both its rows may be one.
-    fn expect(&self) -> Vec<f64> {
+    ///
+    /// `hopeful` takes every such pair with any evidence in full. Starting there matters when a single column tells
+    /// rows apart: any share of matches explains such data equally well, and one-to-one data has many.
+    fn expect(&self, hopeful: bool) -> Vec<f64> {
         let weights = self.weights();
         let (mut best_left, mut best_right) =
             (vec![f64::NEG_INFINITY; self.rows.0], vec![f64::NEG_INFINITY; self.rows.1]);
@@ -139,7 +142,11 @@ impl<'a> Em<'a> {
                 mutual[pair.pattern as usize] += 1;
             }
         }
-        weights.of_pattern.iter().zip(mutual).map(|(bits, count)| probability(*bits) * count as f64).collect()
+        let share = |bits: f64| match hopeful {
+            true => f64::from(u8::from(bits > weights.prior + 1.0)),
+            false => probability(bits),
+        };
+        weights.of_pattern.iter().zip(mutual).map(|(bits, count)| share(*bits) * count as f64).collect()
     }
 
     /// New shares from the expected matches; returns the largest change of a share.
@@ -186,7 +193,7 @@ fn random_shares(
     let count = |chunk: u64| -> Result<Vec<[u64; MAX_LEVELS]>, Cancelled> {
         let mut counts = vec![[0; MAX_LEVELS]; levels.len()];
         for at in chunk * CHUNK..sample.min((chunk + 1) * CHUNK) {
-            let cell = if all <= SAMPLE { at } else { (u128::from(mix(at)) * u128::from(all) >> 64) as u64 };
+            let cell = if all <= SAMPLE { at } else { ((u128::from(mix(at)) * u128::from(all)) >> 64) as u64 };
             let levels = pattern(plan, (cell / right as u64) as usize, (cell % right as u64) as usize);
             for (comparison, counts) in counts.iter_mut().enumerate() {
                 counts[level(levels, comparison)] += 1;

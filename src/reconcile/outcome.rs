@@ -197,6 +197,9 @@ pub struct Summary {
     pub pairs_compared: u64,
     /// Rows whose block was too large and was split.
     pub blocks_split: u64,
+    /// Derived blocks left out because nearly every row shares their few values; others found the candidates.
+    #[serde(default)]
+    pub blocks_left_out: u64,
     /// Searches for sums that ended at the node budget.
     pub sum_searches_cut: u64,
 }

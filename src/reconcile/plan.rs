@@ -10,6 +10,11 @@ use super::table::{NO_AMOUNT, NO_DATE, Table, Typed};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
+/// Candidates a row takes from names alone, rarest first.
+const NAME_CAP: usize = 64;
+/// Candidates a row takes from parts of a reference.
+const CODE_CAP: usize = 48;
+
 /// A rule set ready to run.
 pub(crate) struct Plan {
     pub(crate) lexicon: Lexicon,
@@ -71,14 +76,17 @@ impl Plan {
 
     /// The passes that the comparisons themselves suggest.
     fn derive(&self, rules: &RuleSet) -> Vec<Pass> {
-        let window = self.date.and_then(|at| match &self.comparators[at] {
-            Comparator::Date { left, right, before, after } => {
-                // A little wider than the rule, so that a late payment is seen and reported as late.
-                let days = (left.clone(), right.clone());
-                Some(Arc::new(Window { left: days.0, right: days.1, before: before + 2, after: after + 5 }))
+        let around = |slack: i32| match self.date.map(|at| &self.comparators[at]) {
+            Some(Comparator::Date { left, right, before, after }) => {
+                let (left, right) = (left.clone(), right.clone());
+                Some(Arc::new(Window { left, right, before: before + slack, after: after + slack }))
             }
             _ => None,
-        });
+        };
+        // Names alone only inside the window; an equal amount is worth a look a little outside it too, so that a late
+        // payment is found and reported as late.
+        let (window, wide) = (around(0), around(5));
+        let name_pass = |key: KeySource| Pass { cap: NAME_CAP, ..Pass::new(vec![key], window.clone()) };
         let mut passes = Vec::new();
         let mut names: Vec<KeySource> = Vec::new();
         let mut amounts: Vec<KeySource> = Vec::new();
@@ -93,10 +101,11 @@ impl Plan {
                 Comparator::Contained(c) => {
                     let (l, r) = if c.needle_left { (&c.needle, &c.hay) } else { (&c.hay, &c.needle) };
                     if c.code {
-                        passes.push(Pass::new(vec![KeySource::Code(l.clone(), r.clone())], None));
+                        let key = KeySource::Code(l.clone(), r.clone());
+                        passes.push(Pass { cap: CODE_CAP, ..Pass::new(vec![key], None) });
                     } else {
                         names.push(KeySource::Token(l.clone(), r.clone()));
-                        passes.push(Pass::new(vec![KeySource::Pair(l.clone(), r.clone())], window.clone()));
+                        passes.push(name_pass(KeySource::Pair(l.clone(), r.clone())));
                     }
                     if window.is_none() {
                         passes.push(Pass::new(vec![KeySource::Token(l.clone(), r.clone())], None));
@@ -115,7 +124,7 @@ impl Plan {
             }
         }
         for amount in &amounts {
-            passes.push(Pass::new(vec![amount.clone()], window.clone()));
+            passes.push(Pass::new(vec![amount.clone()], wide.clone()));
             if window.is_some() {
                 passes.push(Pass { cap: 16, ..Pass::new(vec![amount.clone()], None) });
             }

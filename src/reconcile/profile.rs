@@ -190,7 +190,7 @@ impl Values {
 
     fn finish(self, name: String, rows: u64, options: &ReadOptions) -> ColumnProfile {
         let (kind, decimal, date) = match options.types.get(&name) {
-            Some(kind) => self.styles(*kind),
+            Some(kind) => self.styles(*kind).unwrap_or_else(|| self.infer(&name)),
             None => self.infer(&name),
         };
         let format = match (kind, decimal, date) {
@@ -218,12 +218,22 @@ impl Values {
         }
     }
 
-    fn styles(&self, kind: ColumnType) -> (ColumnType, Option<DecimalStyle>, Option<DateStyle>) {
+    /// The styles of a type that was asked for; `None` when most values are nothing of the kind, so that the mistake
+    /// is reported once as a wrong rule and not once for every row.
+    fn styles(&self, kind: ColumnType) -> Option<(ColumnType, Option<DecimalStyle>, Option<DateStyle>)> {
         let values = || self.trial.iter().map(String::as_str);
+        let enough = |fits: usize| 2 * fits >= self.trial.len();
         match kind {
-            ColumnType::Money | ColumnType::Number => (kind, Some(amount::sniff_style(values())), None),
-            ColumnType::Date => (kind, None, Some(date::sniff_style(values()).0)),
-            ColumnType::Text | ColumnType::Code => (kind, None, None),
+            ColumnType::Money | ColumnType::Number => {
+                let style = amount::sniff_style(values());
+                let fits = values().filter(|value| amount::parse(value, style).is_some()).count();
+                enough(fits).then_some((kind, Some(style), None))
+            }
+            ColumnType::Date => {
+                let (style, fits) = date::sniff_style(values());
+                enough(fits).then_some((kind, None, Some(style)))
+            }
+            ColumnType::Text | ColumnType::Code => Some((kind, None, None)),
         }
     }
 

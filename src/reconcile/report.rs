@@ -127,6 +127,7 @@ pub fn summary_json(outcome: &Outcome, left: &Table, right: &Table) -> serde_jso
         "duplicates": s.duplicates,
         "pairs_compared": s.pairs_compared,
         "blocks_split": s.blocks_split,
+        "blocks_left_out": s.blocks_left_out,
         "sum_searches_cut": s.sum_searches_cut,
     })
 }

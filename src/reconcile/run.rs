@@ -57,7 +57,7 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
     let mut plan = Plan::new(left, right, rules)?;
     meter.add(0, 0)?;
     let passes = std::mem::take(&mut plan.passes);
-    let indexes = indexes(&passes, left, right, rules, &meter)?;
+    let (indexes, blocks_left_out) = indexes(&passes, left, right, rules, &meter)?;
 
     let meter = Meter::start(control, Phase::Scoring, left.len() as u64, 0)?;
     let scored = score(&plan, &indexes, left.len(), &meter)?;
@@ -89,6 +89,7 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
         pairs,
         groups,
         sum_searches_cut,
+        blocks_left_out,
         left_content: &left_content,
         right_content: &right_content,
     };
@@ -103,7 +104,7 @@ fn indexes<'a>(
     right: &Table,
     rules: &RuleSet,
     meter: &Meter<'_>,
-) -> Result<Vec<Index<'a>>, RunError> {
+) -> Result<(Vec<Index<'a>>, u64), RunError> {
     let allowed = u64::from(rules.limits.max_pairs_per_row) * (left.len() + right.len()) as u64;
     let allowed = allowed.max(ALWAYS_ALLOWED);
     let mut kept = Vec::new();
@@ -113,7 +114,7 @@ fn indexes<'a>(
         meter.add(1, 0)?;
         let pairs = index.estimate(left.len());
         meter.add(0, 0)?;
-        if pairs <= allowed || pass.is_selective() {
+        if pairs <= allowed || !pass.is_refusable() {
             kept.push(index);
         } else if refused.as_ref().is_none_or(|(least, _)| pairs < *least) {
             refused = Some((pairs, format!("block[{at}]")));
@@ -127,7 +128,10 @@ fn indexes<'a>(
         None if kept.is_empty() && everything > 0 => {
             Err(RunError::CrossProduct { path: "compare".into(), pairs: everything, hint })
         }
-        _ => Ok(kept),
+        _ => {
+            let left_out = (passes.len() - kept.len()) as u64;
+            Ok((kept, left_out))
+        }
     }
 }
 

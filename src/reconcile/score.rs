@@ -32,6 +32,9 @@ pub(crate) fn level(pattern: u64, at: usize) -> usize {
     (pattern >> (4 * at) & 15) as usize
 }
 
+/// What a thread hands back: left row, right row, pattern; and rows that had a block split.
+type Part = (Vec<(u32, u32, u64)>, u64);
+
 /// Rows a thread takes at a time: small enough that a cancellation is seen within a few milliseconds.
 const CHUNK: usize = 128;
 
@@ -43,18 +46,21 @@ pub(crate) fn score(
     meter: &Meter<'_>,
 ) -> Result<Scored, Cancelled> {
     let chunks = left_rows.div_ceil(CHUNK);
-    let work = |chunk: usize| -> Result<(Vec<(u32, u32, u64)>, u64), Cancelled> {
+    let work = |chunk: usize| -> Result<Part, Cancelled> {
         let (mut keys, mut scratch, mut candidates, mut out, mut split) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
         let rows = chunk * CHUNK..left_rows.min((chunk + 1) * CHUNK);
         let count = rows.len() as u64;
         for row in rows {
             candidates.clear();
-            let mut cut = false;
+            let (mut cut, mut unseen) = (false, false);
             for index in indexes {
-                cut |= index.candidates(row, &mut keys, &mut scratch, &mut candidates);
+                let short = index.candidates(row, &mut keys, &mut scratch, &mut candidates);
+                cut |= short && !index.is_selective();
+                unseen |= short;
             }
-            split += u64::from(cut);
+            // Common words that are passed over matter only to a row that nothing else found candidates for.
+            split += u64::from(cut || (unseen && candidates.is_empty()));
             candidates.sort_unstable();
             candidates.dedup();
             for r in &candidates {
@@ -64,7 +70,7 @@ pub(crate) fn score(
         meter.add(count, 0)?;
         Ok((out, split))
     };
-    let parts: Vec<(Vec<(u32, u32, u64)>, u64)> = (0..chunks).into_par_iter().map(work).collect::<Result<_, _>>()?;
+    let parts: Vec<Part> = (0..chunks).into_par_iter().map(work).collect::<Result<_, _>>()?;
     let seen: FxHashSet<u64> = parts.iter().flat_map(|(part, _)| part.iter().map(|(_, _, pattern)| *pattern)).collect();
     let mut patterns: Vec<u64> = seen.into_iter().collect();
     patterns.sort_unstable();

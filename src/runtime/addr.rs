@@ -131,7 +131,7 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        let cell = Arc::new(TellCell::new(msg, self.shared.core.now()));
+        let cell = Arc::new(TellCell::new(msg, self.shared.core.times(u64::MAX)));
         match self.shared.offer(cell.clone()) {
             Offer::Accepted => Ok(()),
             Offer::Full(item) if self.shared.mailbox.overflow == Overflow::DropNewest => {

@@ -2,6 +2,7 @@
 //! tick of the watchdog), so deadlines are rounded up by a tick and never fire early.
 use std::{
     any::Any,
+    cell::Cell,
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -19,7 +20,7 @@ use super::{
     host,
     shared::Hosted,
     spec::OnExhausted,
-    state::{Event, Stall},
+    state::{Event, Handled, Stall},
 };
 
 /// Lifecycle events kept for a slow listener; past it, it is told how many it missed.
@@ -45,6 +46,8 @@ pub(crate) type Callback<T> = Box<dyn Fn(&T) + Send + Sync>;
 /// What the owner plugs in.
 pub(crate) struct Plugs {
     pub(crate) on_event: Option<Callback<Event>>,
+    /// For one message in so many.
+    pub(crate) on_handled: Option<(u32, Callback<Handled>)>,
     pub(crate) on_fatal: Callback<str>,
 }
 
@@ -123,7 +126,15 @@ impl Core {
     /// Sent now, to be done within the coarse `limit`.
     pub(crate) fn times(&self, limit: u64) -> Times {
         let sent = self.now();
-        Times { sent, deadline: sent.saturating_add(limit) }
+        Times { sent, deadline: sent.saturating_add(limit), sample: self.sample() }
+    }
+
+    /// Now, for every so many messages of a thread.
+    fn sample(&self) -> Option<Instant> {
+        thread_local!(static SENT: Cell<u32> = const { Cell::new(0) });
+        let (every, _) = self.plugs.on_handled.as_ref()?;
+        let n = SENT.try_with(|n| n.replace(n.get().wrapping_add(1))).ok()?;
+        n.is_multiple_of(*every).then(Instant::now)
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -6,7 +6,7 @@ use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context as TaskContext, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, Context, Handler, Message, MessageResult, dev::MessageResponse};
@@ -47,6 +47,8 @@ pub(crate) trait Envelope<A: Actor<Context = Context<A>>>: Send + Sync {
 pub(crate) struct Times {
     pub(crate) sent: u64,
     pub(crate) deadline: u64,
+    /// When it was sent, exactly, if it is a sample for `Builder::on_handled`.
+    pub(crate) sample: Option<Instant>,
 }
 
 impl Times {
@@ -255,12 +257,12 @@ fn unfinished<M>(failure: &Failure) -> AskError<M> {
 /// A message that wants no reply.
 pub(crate) struct TellCell<M> {
     msg: Mutex<Option<M>>,
-    sent: u64,
+    times: Times,
 }
 
 impl<M> TellCell<M> {
-    pub(crate) fn new(msg: M, sent: u64) -> Self {
-        Self { msg: Mutex::new(Some(msg)), sent }
+    pub(crate) fn new(msg: M, times: Times) -> Self {
+        Self { msg: Mutex::new(Some(msg)), times }
     }
 
     pub(crate) fn take(&self) -> Option<M> {
@@ -280,7 +282,7 @@ where
     }
 
     fn times(&self) -> Times {
-        Times { sent: self.sent, deadline: u64::MAX }
+        self.times
     }
 
     fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {

@@ -29,6 +29,8 @@ pub(crate) struct Home {
     current: AtomicU64,
     /// Changes with every turn and every message. One writer, the thread itself.
     beat: AtomicU64,
+    /// A ping through the thread's own task queue has not come back.
+    pinged: Arc<AtomicBool>,
     ended: watch::Receiver<bool>,
 }
 
@@ -67,6 +69,7 @@ impl Home {
             retired: AtomicBool::new(false),
             current: AtomicU64::new(0),
             beat: AtomicU64::new(0),
+            pinged: Arc::new(AtomicBool::new(false)),
             ended,
         });
         let here = home.clone();
@@ -101,6 +104,19 @@ impl Home {
     /// (whose turn, beat); read by the watchdog.
     pub(crate) fn pulse(&self) -> (u64, u64) {
         (self.current.load(Ordering::Relaxed), self.beat.load(Ordering::Relaxed))
+    }
+
+    /// Sends a ping unless one is under way. It finds what no actor's turn accounts for, e.g. a reply future that blocks.
+    pub(crate) fn ping(&self) {
+        if !self.pinged.swap(true, Ordering::AcqRel) {
+            let pinged = self.pinged.clone();
+            self.arbiter.spawn_fn(move || pinged.store(false, Ordering::Release));
+        }
+    }
+
+    /// Whether the last ping has come back.
+    pub(crate) fn answers(&self) -> bool {
+        !self.pinged.load(Ordering::Acquire)
     }
 
     pub(crate) fn retire(&self) {

@@ -28,6 +28,6 @@ pub use addr::Addr;
 pub use ask::{Ask, OnRestart};
 pub use error::{AbortReason, AskError, PanicInfo, SendError, StartError, StopReason, StopTimeout};
 pub use spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overflow, Restart};
-pub use state::{ActorHealth, Event, Health, ShutdownReport, Stall, State};
+pub use state::{ActorHealth, Event, Handled, Health, ShutdownReport, Stall, State};
 pub use system::{Builder, Runtime};
 pub use watchdog::OnStall;

@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context as TaskContext, Poll},
+    time::Instant,
 };
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
@@ -44,7 +45,14 @@ impl<A: Actor<Context = Context<A>>> Pump<A> {
         let Some(item) = hand.begin(self.at) else { return false };
         self.home.beat();
         if !self.shared.expire(item, self.shared.core.now()) {
-            item.run(item, actor, ctx, &self.shared);
+            match item.times().sample {
+                None => item.run(item, actor, ctx, &self.shared),
+                Some(sent) => {
+                    let begun = Instant::now();
+                    item.run(item, actor, ctx, &self.shared);
+                    self.shared.handled(item.message(), begun - sent, begun.elapsed());
+                }
+            }
         }
         hand.end(self.at);
         self.at += 1;

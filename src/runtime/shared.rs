@@ -25,7 +25,7 @@ use super::{
     panics,
     policy::Ledger,
     spec::{ChildSpec, Factory, Limits, Mailbox, Overflow, Policy},
-    state::{ActorHealth, Event, State},
+    state::{ActorHealth, Event, Handled, State},
 };
 
 /// How an actor is to end.
@@ -200,6 +200,13 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             self.core.dead_letter(&self.name, item.message(), "expired");
         }
         true
+    }
+
+    /// Reports a sampled message.
+    pub(crate) fn handled(&self, message: &'static str, queue_time: Duration, handle_time: Duration) {
+        if let Some((every, on_handled)) = &self.core.plugs.on_handled {
+            on_handled(&Handled { actor: self.name.clone(), message, queue_time, handle_time, weight: *every });
+        }
     }
 
     /// Makes room for a newer message.

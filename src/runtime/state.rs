@@ -100,6 +100,21 @@ pub enum Event {
     },
 }
 
+/// A message that was handled, as told to `Builder::on_handled`.
+#[derive(Debug, Clone)]
+pub struct Handled {
+    /// Its addressee.
+    pub actor: Arc<str>,
+    /// Its type.
+    pub message: &'static str,
+    /// From the send to the handler.
+    pub queue_time: Duration,
+    /// In the handler; of an asynchronous one, until it returned its future.
+    pub handle_time: Duration,
+    /// How many messages this one stands for.
+    pub weight: u32,
+}
+
 /// One actor's health.
 #[derive(Debug, Clone)]
 pub struct ActorHealth {

@@ -19,7 +19,7 @@ use super::{
     host, panics,
     shared::{Hosted, Shared},
     spec::ChildSpec,
-    state::{Event, Health, ShutdownReport},
+    state::{Event, Handled, Health, ShutdownReport},
     watchdog::{OnStall, Settings, Watchdog},
 };
 
@@ -64,6 +64,13 @@ impl Builder {
         self
     }
 
+    /// Called on the actor's thread after one in `every` messages (counted per sending thread), for metrics; must be quick
+    /// and must not panic.
+    pub fn on_handled(mut self, every: u32, f: impl Fn(&Handled) + Send + Sync + 'static) -> Self {
+        self.plugs.on_handled = Some((every.max(1), Box::new(f)));
+        self
+    }
+
     /// Called by `OnExhausted::StopProcess` and `OnStall::FailFast`; logs and aborts the process by default.
     pub fn on_fatal(mut self, f: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.plugs.on_fatal = Box::new(f);
@@ -102,7 +109,39 @@ struct Inner {
     report: Mutex<Option<ShutdownReport>>,
 }
 
-/// The actor runtime's handle. When the last clone is dropped without `shutdown`, all actors are ended and the threads told to stop.
+/// The actor runtime's handle.
+///
+/// ```
+/// use actix::prelude::{Actor, Context, Handler, Message};
+/// use tieout::runtime::{ChildSpec, Runtime};
+///
+/// struct Sum(u64);
+/// impl Actor for Sum {
+///     type Context = Context<Self>;
+/// }
+///
+/// #[derive(Message)]
+/// #[rtype(result = "u64")]
+/// struct Add(u64);
+/// impl Handler<Add> for Sum {
+///     type Result = u64;
+///     fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) -> u64 {
+///         self.0 += n;
+///         self.0
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let rt = Runtime::builder().start()?;
+/// let sum = rt.supervise(ChildSpec::new("sum", |_: &mut Context<Sum>| Sum(0))).await?;
+/// assert_eq!(sum.ask(Add(2)).await?, 2);
+/// assert!(rt.shutdown(std::time::Duration::from_secs(5)).await.clean());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// When the last clone is dropped without `shutdown`, all actors are ended and the threads told to stop.
 #[derive(Clone)]
 pub struct Runtime {
     inner: Arc<Inner>,
@@ -116,6 +155,7 @@ impl Runtime {
             watchdog: Settings { after: Duration::from_secs(2), on_stall: OnStall::Report, max_leaked: 4 },
             plugs: Plugs {
                 on_event: None,
+                on_handled: None,
                 on_fatal: Box::new(|why| {
                     log::error!("the actor runtime ends the process: {why}");
                     std::process::abort();

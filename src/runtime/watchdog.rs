@@ -28,6 +28,9 @@ pub enum OnStall {
     Rehome,
 }
 
+/// Ticks between pings, so that an idle process wakes its actor thread only a few times a second.
+const PING_EVERY: u32 = 8;
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) after: Duration,
@@ -79,6 +82,7 @@ struct Suspect {
 fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings) {
     let mut suspect: Option<Suspect> = None;
     let mut last = Instant::now();
+    let mut ticks = 0u32;
     while !stop.load(Ordering::Acquire) {
         thread::park_timeout(tick);
         let Some(core) = core.upgrade() else { return };
@@ -95,14 +99,19 @@ fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings)
             suspect = None;
             continue;
         }
-        look(&core, &mut suspect, settings);
+        ticks = ticks.wrapping_add(1);
+        look(&core, &mut suspect, settings, ticks.is_multiple_of(PING_EVERY));
     }
 }
 
-fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings) {
+fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, ping: bool) {
     let home = lock(&core.home).clone();
     let pulse = home.pulse();
-    let same = suspect.as_ref().is_some_and(|s| s.home == home.id && s.pulse == pulse);
+    let answers = home.answers();
+    if answers && ping {
+        home.ping();
+    }
+    let same = !(pulse.0 == 0 && answers) && suspect.as_ref().is_some_and(|s| s.home == home.id && s.pulse == pulse);
     if !same {
         if let Some(stall) = suspect.take().and_then(|s| s.reported) {
             recovered(core, stall);
@@ -111,13 +120,10 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings) {
         return;
     }
     let Some(s) = suspect.as_mut() else { return };
-    if pulse.0 == 0 || s.seen.elapsed() < settings.after {
+    if s.seen.elapsed() < settings.after {
         return;
     }
-    let Some(hosted) = core.actors().into_iter().find(|h| h.id() == pulse.0) else { return };
-    let message = hosted.running().unwrap_or("(a factory, started(), a timer or a future)");
-    let stall = Stall { actor: hosted.name().clone(), message, for_: s.seen.elapsed() };
-    hosted.stalled(Some(stall.for_));
+    let stall = name(core, pulse.0, s.seen.elapsed());
     *lock(&core.stall) = Some(stall.clone());
     if s.reported.replace(stall.clone()).is_some() {
         return;
@@ -136,6 +142,16 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings) {
             }
         }
     }
+}
+
+/// Says whose turn it is and marks that actor.
+fn name(core: &Core, id: u64, for_: Duration) -> Stall {
+    let Some(hosted) = core.actors().into_iter().find(|h| h.id() == id) else {
+        return Stall { actor: "(task)".into(), message: "(a future outside of any actor's turn)", for_ };
+    };
+    hosted.stalled(Some(for_));
+    let message = hosted.running().unwrap_or("(a factory, started(), a timer or a future)");
+    Stall { actor: hosted.name().clone(), message, for_ }
 }
 
 fn recovered(core: &Core, stall: Stall) {

@@ -1,6 +1,12 @@
 //! The integration suite: one binary, one module per promise.
+mod http_requests;
+mod http_support;
+mod http_uploads;
 mod jobs_run;
 mod jobs_support;
+mod reconcile_engine;
+mod reconcile_golden;
+mod reconcile_shared;
 mod runtime_actor;
 mod runtime_mailbox;
 mod runtime_panics;

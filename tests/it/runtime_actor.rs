@@ -135,6 +135,8 @@ pub enum Do {
     /// Waits for the channel, then answers.
     Wait(tokio::sync::oneshot::Receiver<()>),
     Panic,
+    /// Blocks the thread until the channel closes.
+    Block(mpsc::Receiver<()>),
 }
 
 macro_rules! asynchronous {
@@ -156,6 +158,7 @@ async fn act_on(what: Do) {
     match what {
         Do::Wait(gate) => drop(gate.await),
         Do::Panic => panic!("late boom"),
+        Do::Block(gate) => drop(gate.recv_timeout(LIMIT)),
     }
 }
 

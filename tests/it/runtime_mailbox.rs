@@ -284,3 +284,21 @@ async fn a_flooded_actor_starves_neither_its_neighbour_nor_its_own_timer() {
     assert!(ticked >= 10, "the timer ticked {ticked} times");
     stop(rt).await;
 }
+
+#[tokio::test]
+async fn handled_messages_are_sampled_with_their_times_for_metrics() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen2 = seen.clone();
+    let rt = tieout::runtime::Runtime::builder()
+        .on_handled(4, move |h| seen2.lock().unwrap().push(h.clone()))
+        .start()
+        .unwrap();
+    let addr = rt.supervise(spec("act", &Log::default())).await.unwrap();
+    for _ in 0..40 {
+        addr.ask(Add(1)).await.unwrap();
+    }
+    stop(rt).await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 10);
+    assert!(seen.iter().all(|h| &*h.actor == "act" && h.message.ends_with("::Add") && h.weight == 4));
+}

@@ -7,7 +7,7 @@ use std::{
 
 use tieout::runtime::{AbortReason, AskError, Event, OnRestart, OnStall, Runtime, State, StopReason};
 
-use crate::runtime_actor::{Act, Add, LIMIT, Log, block, event, spec, state};
+use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, ViaFuture, block, event, spec, state};
 
 const STUCK_AFTER: Duration = Duration::from_millis(200);
 
@@ -34,6 +34,22 @@ async fn a_stuck_handler_is_named_with_its_actor_message_and_duration() {
     event(&mut events, "the recovery", |e| matches!(e, Event::Recovered(_))).await;
     assert_eq!(addr.ask(Add(1)).await.unwrap(), 1_001, "reporting changes nothing");
     assert!(rt.health().ok(), "{:?}", rt.health());
+    assert!(rt.shutdown(LIMIT).await.clean());
+}
+
+#[tokio::test]
+async fn a_reply_future_that_blocks_the_thread_outside_of_any_actor_is_found_too() {
+    let rt = Runtime::builder().stall_after(STUCK_AFTER).start().unwrap();
+    let addr = rt.supervise(spec("act", &Log::default())).await.unwrap();
+    let mut events = rt.events();
+    let (open, gate) = std::sync::mpsc::channel();
+    addr.tell(ViaFuture(Do::Block(gate))).await.unwrap();
+    let found = event(&mut events, "the stall", |e| matches!(e, Event::Stalled(_))).await;
+    let Event::Stalled(stall) = found else { unreachable!() };
+    assert_eq!(&*stall.actor, "(task)");
+    drop(open);
+    event(&mut events, "the recovery", |e| matches!(e, Event::Recovered(_))).await;
+    assert_eq!(addr.ask(Add(1)).await.unwrap(), 1);
     assert!(rt.shutdown(LIMIT).await.clean());
 }
 

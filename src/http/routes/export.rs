@@ -67,14 +67,12 @@ pub(in crate::http) async fn export(
         patience: app.config.limits.transfer_idle_timeout,
     };
     let (sender, receiver) = mpsc::channel(QUEUE_PAGES);
-    let shutdown = app.shutdown.clone();
-    // The first page decides the status of the answer; the rest is sent by a task that ends with the client.
+    // The first page decides the status of the answer; the rest is sent by a task that ends with the client,
+    // also when a stopping server cuts the connection.
     let (first, next) = download.page(None).await?;
     app.tracker.spawn(async move {
         let _place = place;
-        let sent = shutdown.run_until_cancelled(download.send(first, next, &sender)).await;
-        let broke = sent.unwrap_or_else(|| Some(io::Error::other("the server is shutting down")));
-        if let Some(error) = broke {
+        if let Some(error) = download.send(first, next, &sender).await {
             log::warn!("a download broke off job={id} error={error}");
             // Nobody may be there to hear it; then the body is gone as well.
             let _heard = sender.try_send(Err(error));

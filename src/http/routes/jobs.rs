@@ -102,6 +102,7 @@ pub(in crate::http) async fn cancel(
     find(&app, &caller, Action::Write, id).await?;
     let store = app.store.clone();
     let job = app.commit(async move { jobs::request_cancel(&store, id).await }).await?;
+    app.jobs.cancel(id);
     Ok((StatusCode::ACCEPTED, Json(shown(&app, &job)?)).into_response())
 }
 
@@ -122,8 +123,18 @@ pub(in crate::http) async fn progress(
     Id(id): Id<JobId>,
 ) -> ApiResult<Json<Value>> {
     let job = find(&app, &caller, Action::Read, id).await?;
-    Ok(Json(match Some(()) {
-        _ => json!({
+    let live = app.jobs.progress(id).filter(|_| job.state.is_running());
+    Ok(Json(match live {
+        Some(live) => json!({
+            "state": job.state,
+            "phase": live.phase,
+            "done": live.done,
+            "total": live.total,
+            "matches": live.matches,
+            "rows_per_second": live.rows_per_second,
+            "eta_seconds": live.eta_seconds,
+        }),
+        None => json!({
             "state": job.state,
             "phase": job.phase,
             "done": job.done,
@@ -145,16 +156,22 @@ pub(super) async fn find(app: &AppState, caller: &Principal, action: Action, id:
 async fn enqueue(app: &AppState, id: JobId) -> ApiResult<Job> {
     let store = app.store.clone();
     let job = app.commit(async move { jobs::enqueue(&store, id).await }).await?;
+    app.jobs.nudge();
     Ok(job)
 }
 
 /// A job as the API shows it: the id columns at the top, and live figures while it runs.
-fn shown(_app: &AppState, job: &Job) -> ApiResult<Value> {
+fn shown(app: &AppState, job: &Job) -> ApiResult<Value> {
     let mut value = serde_json::to_value(job).map_err(|error| ApiError::internal(error.to_string()))?;
     value["left_id"] = job.options["left_id"].clone();
     value["right_id"] = job.options["right_id"].clone();
     if let Some(object) = value.as_object_mut() {
         object.remove("options");
+    }
+    if let Some(live) = app.jobs.progress(job.id).filter(|_| job.state.is_running()) {
+        value["phase"] = json!(live.phase);
+        value["done"] = json!(live.done);
+        value["total"] = json!(live.total);
     }
     Ok(value)
 }

@@ -47,7 +47,8 @@ pub(in crate::http) async fn receive(
     if declared > allowed {
         // A client that waits for `100 Continue` has sent nothing yet and must not be told to.
         if !expects {
-            linger(app, body);
+            let mut chunks = body.into_body().into_data_stream();
+            app.linger(async move { while let Some(Ok(_)) = chunks.next().await {} });
         }
         return Err(too_large(max));
     }
@@ -66,7 +67,7 @@ async fn receive_raw(app: &AppState, request: Request, filename: Option<String>)
             Err(error) => Err(error),
         };
         if let Err(error) = taken {
-            app.tracker.spawn(timeout(LINGER, async move { while let Some(Ok(_)) = chunks.next().await {} }));
+            app.linger(async move { while let Some(Ok(_)) = chunks.next().await {} });
             return Err(error);
         }
     }
@@ -77,7 +78,7 @@ async fn receive_multipart(app: &AppState, request: Request) -> ApiResult<Receiv
     match fields(app, &mut form).await {
         Ok(received) => Ok(received),
         Err(error) => {
-            app.tracker.spawn(timeout(LINGER, async move { while let Ok(Some(_)) = form.next_field().await {} }));
+            app.linger(async move { while let Ok(Some(_)) = form.next_field().await {} });
             Err(error)
         }
     }
@@ -153,6 +154,12 @@ impl Intake {
 }
 
 impl AppState {
+    /// Reads on for a refused client, for a while, and not while the process stops.
+    fn linger(&self, reading: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        self.tracker.spawn(async move { shutdown.run_until_cancelled(timeout(LINGER, reading)).await });
+    }
+
     /// Waits for the next part of a body, but not for ever.
     async fn moving<T>(&self, next: impl Future<Output = T>) -> ApiResult<T> {
         let limit = self.config.limits.transfer_idle_timeout;
@@ -161,11 +168,6 @@ impl AppState {
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).with("limit", "transfer_idle_timeout")
         })
     }
-}
-
-fn linger(app: &AppState, request: Request) {
-    let mut chunks = request.into_body().into_data_stream();
-    app.tracker.spawn(timeout(LINGER, async move { while let Some(Ok(_)) = chunks.next().await {} }));
 }
 
 fn is_multipart(headers: &HeaderMap) -> bool {
