@@ -19,4 +19,5 @@ mod store_nouns;
 mod store_support;
 mod ws_delivery;
 mod ws_protocol;
+mod ws_slow;
 mod ws_support;

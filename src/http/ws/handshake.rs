@@ -100,7 +100,10 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
 
 async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
     let peer = door.realtime.connect(stream, principal);
-    Session::new(peer.clone(), &first, hub, door.verify.clone()).await;
+    let session = Session::new(peer.clone(), &first, hub, door.verify.clone());
+    // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
+    drop(first);
+    session.await;
     door.realtime.disconnect(&peer);
 }
 
