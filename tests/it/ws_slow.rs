@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use tieout::actors::hub::Limits;
 
 fn limits() -> Limits {
-    Limits { inbound_rate: 0, queue_bytes: 64 * 1024, no_progress: Duration::from_secs(3600), ..Limits::default() }
+    let never = Duration::from_secs(3600);
+    // Who does not read does not answer pings either; here only the queue decides.
+    Limits { inbound_rate: 0, queue_bytes: 64 * 1024, no_progress: never, ping_every: never, ..Limits::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,7 +70,7 @@ async fn a_member_that_never_reads_is_closed() {
 
 /// Large ephemeral frames to the room, each awaited by their sender.
 async fn flood(client: &mut Client, project: tieout::protocol::ids::ProjectId, count: usize) {
-    let body = json!({"project_id": project, "action": "note", "data": "y".repeat(8_000)});
+    let body = json!({"project_id": project, "action": "note", "data": "y".repeat(20_000)});
     for _ in 0..count {
         client.socket.feed(json!({"Collaboration": body}).to_string().into()).await.expect("feeds");
     }

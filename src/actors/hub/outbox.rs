@@ -280,11 +280,12 @@ impl Outbox {
                 return;
             }
         }
-        if frame.kind != Kind::Durable && backlog.fill(limits, shared) > 0.75 {
+        let full = backlog.is_full(limits, shared, size);
+        if frame.kind != Kind::Durable && (full || backlog.fill(limits, shared) > 0.75) {
             metrics::counter!("tieout_rt_slow_total", "action" => "drop_ephemeral").increment(1);
             return;
         }
-        if backlog.is_full(limits, shared, size) {
+        if full {
             backlog.full_since.get_or_insert_with(Instant::now);
             let victim = backlog.largest_room().unwrap_or(room);
             metrics::counter!("tieout_rt_slow_total", "action" => "resync").increment(1);
