@@ -7,7 +7,10 @@ use super::{
     sources::{ConfigError, Sources},
     values::{ByteSize, LogLevel, RealtimeMode, Seconds},
 };
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// One setting as the help and the documentation show it.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +65,7 @@ settings! {
     /// Address and port to serve on. Elsewhere than on loopback a bearer token is required.
     listen: SocketAddr = "127.0.0.1:2000", "ADDR:PORT", any;
     /// Folder of the database, the uploads and the generated token; made when absent.
-    data_dir: PathBuf = "./tieout-data", "DIR", not_empty_path;
+    data_dir: PathBuf = "./tieout-data", "DIR", |path: &PathBuf| not_empty(path);
     /// Threads that serve requests; `auto` is one per processor.
     workers: Workers = "auto", "N", |w: &Workers| within(w.0 as u64, 1, 1024);
     /// When live updates start: `on` with the process, `lazy` with the first WebSocket, `off` never.
@@ -152,7 +155,7 @@ fn any<T>(_: &T) -> Checked {
     Ok(())
 }
 
-fn not_empty_path(path: &PathBuf) -> Checked {
+fn not_empty(path: &Path) -> Checked {
     if path.as_os_str().is_empty() { Err("must not be empty".into()) } else { Ok(()) }
 }
 

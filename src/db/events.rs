@@ -5,8 +5,8 @@
 use super::error::StoreError;
 use super::pool::{self, Sqlite};
 use super::schema::{events, projects};
+use super::sql_types::{ms, now_us};
 use super::store::Store;
-use super::types::{ms, now_us};
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;

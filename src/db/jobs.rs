@@ -7,8 +7,8 @@ use super::events::{Committed, Page, append, data_update, member, position};
 use super::pool;
 use super::projects::{MAX_PAGE, cursor};
 use super::schema::{job_queue, jobs};
+use super::sql_types::{Json, ms, now_us, word_column};
 use super::store::Store;
-use super::types::{Json, ms, now_us, word_column};
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -243,7 +243,7 @@ pub async fn enqueue(store: &Store, id: JobId) -> Result<Committed<Job>, StoreEr
         }
         let open: i64 = job_queue::table.count().get_result(conn).await?;
         if open.unsigned_abs() >= max {
-            return Err(StoreError::LimitExceeded { limit: "open_jobs", max });
+            return Err(StoreError::LimitExceeded { limit: "max_open_jobs", max });
         }
         diesel::insert_into(job_queue::table)
             .values((job_queue::job_id.eq(id), job_queue::queued_us.eq(now_us())))
@@ -267,9 +267,9 @@ pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, 
     pool::write!(store, |conn| {
         let job = find(conn, id).await?;
         match job.state {
-            JobState::Cancelling | JobState::Cancelled => return Ok(Committed { value: job, event: None }),
+            JobState::Cancelling | JobState::Cancelled => Ok(Committed { value: job, event: None }),
             JobState::Completed | JobState::Failed => {
-                return Err(StoreError::Conflict(format!("job {id} is {} already", job.state)));
+                Err(StoreError::Conflict(format!("job {id} is {} already", job.state)))
             }
             JobState::Created | JobState::Queued => {
                 leave_queue(conn, id).await?;
@@ -327,7 +327,7 @@ pub async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<Job>, StoreError> {
-    let after = after.map(|text| cursor::<JobId>(text)).transpose()?;
+    let after = after.map(cursor::<JobId>).transpose()?;
     let limit = limit.clamp(1, MAX_PAGE);
     pool::read!(store, |conn| {
         super::projects::find(conn, project).await?;

@@ -8,9 +8,9 @@ mod lockfile;
 mod migrate;
 mod pool;
 mod schema;
+mod sql_types;
 pub mod store;
 mod supervisor;
-mod types;
 
 pub mod claims;
 pub mod events;

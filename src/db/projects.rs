@@ -6,8 +6,8 @@ use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update};
 use super::pool;
 use super::schema::{job_queue, jobs, projects, sources};
+use super::sql_types::{ms, now_us};
 use super::store::Store;
-use super::types::{ms, now_us};
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -87,7 +87,7 @@ pub async fn create(store: &Store, name: &str) -> Result<Committed<Project>, Sto
 /// # Errors
 /// [`StoreError::Invalid`] for a cursor that no page gave out.
 pub async fn list(store: &Store, after: Option<&str>, limit: usize) -> Result<Page<Project>, StoreError> {
-    let after = after.map(|text| cursor::<ProjectId>(text)).transpose()?;
+    let after = after.map(cursor::<ProjectId>).transpose()?;
     let limit = limit.clamp(1, MAX_PAGE);
     pool::read!(store, |conn| {
         let mut query = projects::table

@@ -7,8 +7,8 @@ use super::events::{Committed, Page, append, data_update, position};
 use super::pool;
 use super::projects::{MAX_PAGE, checked_name, cursor};
 use super::schema::{jobs, sources};
+use super::sql_types::{Json, ms, now_us};
 use super::store::Store;
-use super::types::{Json, ms, now_us};
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -159,7 +159,7 @@ pub async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<Source>, StoreError> {
-    let after = after.map(|text| cursor::<SourceId>(text)).transpose()?;
+    let after = after.map(cursor::<SourceId>).transpose()?;
     let limit = limit.clamp(1, MAX_PAGE);
     pool::read!(store, |conn| {
         super::projects::find(conn, project).await?;

@@ -8,8 +8,8 @@ use super::pool::{self, Sqlite};
 use super::schema::{
     claims, events, job_queue, jobs, projects, records, result_lines, results, row_errors, sources, staged_attempts,
 };
+use super::sql_types::now_us;
 use super::store::Store;
-use super::types::now_us;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;

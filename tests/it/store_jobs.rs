@@ -38,7 +38,7 @@ async fn past_open_jobs_a_start_is_refused_with_the_limits_name() {
     kept.queued_job_of(project, left, right).await;
     let third = jobs::create(&kept.store, new_job(project, left, right)).await.unwrap().value;
     let refused = jobs::enqueue(&kept.store, third.id).await;
-    assert_eq!(refused, Err(StoreError::LimitExceeded { limit: "open_jobs", max: 2 }));
+    assert_eq!(refused, Err(StoreError::LimitExceeded { limit: "max_open_jobs", max: 2 }));
     jobs::request_cancel(&kept.store, first.id).await.unwrap();
     jobs::enqueue(&kept.store, third.id).await.unwrap();
     kept.store.stop().await;

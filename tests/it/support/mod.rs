@@ -1,0 +1,16 @@
+//! The harness of the outer-door tests: a real server process, clients, small data with known truth, and waiting.
+//! Leaves every promise to the tests. Easy to get wrong: nothing here may sleep and hope; whoever waits says for what.
+pub mod http;
+pub mod job;
+pub mod process;
+pub mod sample;
+pub mod shared;
+pub mod socket;
+pub mod wait;
+
+pub use http::{Answer, Api};
+pub use job::Run;
+pub use process::{Options, Server};
+pub use sample::Sample;
+pub use socket::Socket;
+pub use wait::{LONG, SHORT, eventually, within};
