@@ -207,10 +207,8 @@ impl Core {
     pub fn publish(&mut self, publish: Publish, now: Now) {
         let Publish { project, ep, off, bytes, ends } = publish;
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        if let Some(job) = ends {
-            if room.jobs.remove(&job).is_some() {
-                room.stale();
-            }
+        if ends.is_some_and(|job| room.jobs.remove(&job).is_some()) {
+            room.stale();
         }
         if !room.live {
             if room.ahead.len() < MAX_AHEAD {

@@ -270,15 +270,15 @@ impl Outbox {
         let size = frame.bytes.len();
         let limits = &shared.limits;
         let backlog = self.backlog();
-        if let Kind::Keyed(key) = frame.kind {
-            if let Some(old) = backlog.keyed.iter_mut().find(|(r, k, _)| *r == room && *k == key) {
-                let freed = old.2.len();
-                old.2 = frame.bytes.clone();
-                backlog.uncount(freed, shared);
-                backlog.count(size, shared);
-                metrics::counter!("tieout_rt_slow_total", "action" => "conflate").increment(1);
-                return;
-            }
+        if let Kind::Keyed(key) = frame.kind
+            && let Some(old) = backlog.keyed.iter_mut().find(|(r, k, _)| *r == room && *k == key)
+        {
+            let freed = old.2.len();
+            old.2 = frame.bytes.clone();
+            backlog.uncount(freed, shared);
+            backlog.count(size, shared);
+            metrics::counter!("tieout_rt_slow_total", "action" => "conflate").increment(1);
+            return;
         }
         let full = backlog.is_full(limits, shared, size);
         if frame.kind != Kind::Durable && (full || backlog.fill(limits, shared) > 0.75) {

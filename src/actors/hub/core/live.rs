@@ -106,10 +106,10 @@ impl Core {
 
     pub(super) fn time_claims(&mut self, project: ProjectId, now: Instant) {
         let next = self.book().next_expiry(project);
-        if let Some(due) = next {
-            if self.claims_timed.insert(project) {
-                self.timers.push(Reverse((due.max(now), Timer::Claims(project))));
-            }
+        if let Some(due) = next
+            && self.claims_timed.insert(project)
+        {
+            self.timers.push(Reverse((due.max(now), Timer::Claims(project))));
         }
     }
 

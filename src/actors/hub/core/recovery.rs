@@ -100,10 +100,10 @@ impl Core {
             Some(cursor) if cursor.ep == here.ep && cursor.off <= here.off => {
                 if let Some(missed) = room.after(cursor.off) {
                     self.send_missed(project, shard, cursor.off, missed);
-                } else if let Some(behind) = &mut room.shards[shard].behind {
-                    if !std::mem::replace(&mut behind.reading, true) {
-                        self.out.push(Output::ReadSince(project, cursor, Purpose::Catchup(shard)));
-                    }
+                } else if let Some(behind) = &mut room.shards[shard].behind
+                    && !std::mem::replace(&mut behind.reading, true)
+                {
+                    self.out.push(Output::ReadSince(project, cursor, Purpose::Catchup(shard)));
                 }
             }
             _ => self.break_shard(project, shard),
