@@ -176,7 +176,12 @@ fn mode(mode: RealtimeMode) -> realtime::Mode {
 }
 
 fn realtime_options(config: &Config) -> realtime::Options {
-    let limits = hub::Limits { sockets: config.max_sockets as usize, ..hub::Limits::default() };
+    let limits = hub::Limits {
+        sockets: config.max_sockets as usize,
+        inbound_rate: config.max_message_rate,
+        inbound_burst: config.max_message_rate.saturating_mul(2),
+        ..hub::Limits::default()
+    };
     realtime::Options { workers: config.workers.0, limits }
 }
 

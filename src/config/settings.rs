@@ -94,6 +94,8 @@ settings! {
     max_open_jobs: u64 = "100", "N", |n: &u64| within(*n, 1, 100_000);
     /// Open WebSockets; past it 503.
     max_sockets: u64 = "20000", "N", |n: &u64| within(*n, 1, 10_000_000);
+    /// Messages a second that one WebSocket may send, twice as many at once; past it `RATE_LIMITED`; 0 is no limit.
+    max_message_rate: u32 = "50", "N", |n: &u32| within(u64::from(*n), 0, 1_000_000);
     /// Open HTTP connections, WebSockets not counted; past it 503.
     max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);
     /// Downloads and uploads at one time; past it 503.

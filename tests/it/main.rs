@@ -30,4 +30,5 @@ mod store_support;
 mod support;
 mod ws_delivery;
 mod ws_protocol;
+mod ws_slow;
 mod ws_support;

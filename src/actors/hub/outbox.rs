@@ -39,6 +39,38 @@ pub struct RoomFrame {
     pub kind: Kind,
 }
 
+/// Frames of one room for all its members: as they are, and end to end for a single write.
+#[derive(Debug)]
+pub struct Batch {
+    frames: Vec<RoomFrame>,
+    joined: Bytes,
+}
+
+impl Batch {
+    /// One copy here saves every member's write from gathering many slices.
+    pub fn new(frames: Vec<RoomFrame>) -> Self {
+        let joined = match frames.as_slice() {
+            [one] => one.bytes.clone(),
+            many => {
+                let mut joined = Vec::with_capacity(many.iter().map(|frame| frame.bytes.len()).sum());
+                many.iter().for_each(|frame| joined.extend_from_slice(&frame.bytes));
+                joined.into()
+            }
+        };
+        Self { frames, joined }
+    }
+
+    /// How many frames.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
 /// What the caller must do after handing over frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum After {
@@ -109,19 +141,16 @@ impl Outbox {
     }
 
     /// Frames of one room, in order. Writes at once when nothing waits.
-    pub fn deliver(&mut self, wire: &impl Wire, shared: &Shared, room: ProjectId, frames: &[RoomFrame]) -> After {
-        if self.closed || self.broken.contains(&room) {
+    pub fn deliver(&mut self, wire: &impl Wire, shared: &Shared, room: ProjectId, batch: &Batch) -> After {
+        if batch.is_empty() || self.closed || self.broken.contains(&room) {
             return After::Written;
         }
-        let mut rest = frames;
+        let mut rest = batch.frames.as_slice();
         let mut partial = 0;
         if self.backlog.is_none() {
-            match write_now(wire, frames) {
-                Ok((whole, part)) if whole == frames.len() && part == 0 => return After::Written,
-                Ok((whole, part)) => {
-                    rest = &frames[whole..];
-                    partial = part;
-                }
+            match write_now(wire, &batch.joined) {
+                Ok(written) if written == batch.joined.len() => return After::Written,
+                Ok(written) => (rest, partial) = left_over(rest, written),
                 Err(_) => return After::Broken,
             }
         }
@@ -241,21 +270,22 @@ impl Outbox {
         let size = frame.bytes.len();
         let limits = &shared.limits;
         let backlog = self.backlog();
-        if let Kind::Keyed(key) = frame.kind {
-            if let Some(old) = backlog.keyed.iter_mut().find(|(r, k, _)| *r == room && *k == key) {
-                let freed = old.2.len();
-                old.2 = frame.bytes.clone();
-                backlog.uncount(freed, shared);
-                backlog.count(size, shared);
-                metrics::counter!("tieout_rt_slow_total", "action" => "conflate").increment(1);
-                return;
-            }
+        if let Kind::Keyed(key) = frame.kind
+            && let Some(old) = backlog.keyed.iter_mut().find(|(r, k, _)| *r == room && *k == key)
+        {
+            let freed = old.2.len();
+            old.2 = frame.bytes.clone();
+            backlog.uncount(freed, shared);
+            backlog.count(size, shared);
+            metrics::counter!("tieout_rt_slow_total", "action" => "conflate").increment(1);
+            return;
         }
-        if frame.kind != Kind::Durable && backlog.fill(limits, shared) > 0.75 {
+        let full = backlog.is_full(limits, shared, size);
+        if frame.kind != Kind::Durable && (full || backlog.fill(limits, shared) > 0.75) {
             metrics::counter!("tieout_rt_slow_total", "action" => "drop_ephemeral").increment(1);
             return;
         }
-        if backlog.is_full(limits, shared, size) {
+        if full {
             backlog.full_since.get_or_insert_with(Instant::now);
             let victim = backlog.largest_room().unwrap_or(room);
             metrics::counter!("tieout_rt_slow_total", "action" => "resync").increment(1);
@@ -396,26 +426,31 @@ fn resync(room: ProjectId, reason: &str) -> Bytes {
     server::encode(server::Head::default(), &server::ServerMessage::ResyncRequired(body))
 }
 
-/// How many frames went out whole, and how many bytes of the next.
-fn write_now(wire: &impl Wire, frames: &[RoomFrame]) -> io::Result<(usize, usize)> {
-    let mut whole = 0;
-    while whole < frames.len() {
-        let batch = &frames[whole..frames.len().min(whole + MAX_SLICES)];
-        let slices: SmallVec<[IoSlice<'_>; MAX_SLICES]> = batch.iter().map(|f| IoSlice::new(&f.bytes)).collect();
-        let mut written = match wire.write(&slices) {
+/// Bytes that the socket took.
+fn write_now(wire: &impl Wire, bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match wire.write(&[IoSlice::new(&bytes[written..])]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((whole, 0)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        };
-        for frame in batch {
-            if written < frame.bytes.len() {
-                return Ok((whole, written));
-            }
-            written -= frame.bytes.len();
-            whole += 1;
         }
     }
-    Ok((whole, 0))
+    Ok(written)
 }
+
+/// The frames that are not whole on the wire, and how much of the first is.
+fn left_over(frames: &[RoomFrame], mut written: usize) -> (&[RoomFrame], usize) {
+    for (index, frame) in frames.iter().enumerate() {
+        if written < frame.bytes.len() {
+            return (&frames[index..], written);
+        }
+        written -= frame.bytes.len();
+    }
+    (&[], 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! writer.
 use super::{
     limits::Shared,
-    outbox::{After, Outbox, RoomFrame, Wire},
+    outbox::{After, Batch, Outbox, Wire},
 };
 use crate::protocol::{
     CloseCode,
@@ -85,8 +85,8 @@ impl Peer {
     }
 
     /// Frames of a room, written now if nothing waits.
-    pub fn deliver(&self, room: ProjectId, frames: &[RoomFrame]) {
-        let after = self.outbox().deliver(&self.stream, &self.shared, room, frames);
+    pub fn deliver(&self, room: ProjectId, batch: &Batch) {
+        let after = self.outbox().deliver(&self.stream, &self.shared, room, batch);
         self.after(after);
     }
 
@@ -97,7 +97,7 @@ impl Peer {
     }
 
     /// Forget what waits for the room, then reply, then what was missed; in this order, under one lock.
-    pub fn enter(&self, room: ProjectId, reply: Bytes, missed: &[RoomFrame]) {
+    pub fn enter(&self, room: ProjectId, reply: Bytes, missed: &Batch) {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);

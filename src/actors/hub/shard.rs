@@ -9,7 +9,7 @@ use super::{
     jobs::{Attached, Cursor, JoinedJob, Queue, ShardJob},
     limits::Shared,
     messages::{Attach, Disconnect},
-    outbox::RoomFrame,
+    outbox::{Batch, RoomFrame},
     peer::Peer,
 };
 use crate::{
@@ -120,8 +120,9 @@ impl Shard {
         for (id, frames, cursor) in groups.drain(..) {
             let Some(room) = self.rooms.get_mut(&id) else { continue };
             let begun = Instant::now();
+            let batch = Batch::new(frames);
             for (index, (_, peer)) in room.members.iter().enumerate() {
-                peer.deliver(id, &frames);
+                peer.deliver(id, &batch);
                 if index % MEMBERS_PER_SLICE == MEMBERS_PER_SLICE - 1 {
                     tokio::task::yield_now().await;
                 }
@@ -129,7 +130,7 @@ impl Shard {
             if cursor.is_some() {
                 room.cursor = cursor;
             }
-            metrics::counter!("tieout_rt_deliveries_total").increment((room.members.len() * frames.len()) as u64);
+            metrics::counter!("tieout_rt_deliveries_total").increment((room.members.len() * batch.len()) as u64);
             metrics::histogram!("tieout_rt_fanout_seconds").record(begun.elapsed());
         }
     }
@@ -195,7 +196,7 @@ impl Shard {
         };
         let user = line.peer.principal().map_or("", |p| &p.user_id);
         let reply = job.encode(user);
-        line.peer.enter(job.room, reply, &job.missed);
+        line.peer.enter(job.room, reply, &Batch::new(job.missed));
         if !line.rooms.contains(&job.room) {
             line.rooms.push(job.room);
             line.peer.set_rooms(line.rooms.len());

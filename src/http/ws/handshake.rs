@@ -23,6 +23,9 @@ use tokio_util::task::TaskTracker;
 /// The subprotocol with siblings around messages.
 pub const SUBPROTOCOL: &str = "tieout.v1+json";
 
+/// Turns a token into the principal it stands for.
+pub type Verify = Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>;
+
 /// What the upgrade needs from the server.
 #[derive(Clone)]
 pub struct Door {
@@ -31,7 +34,7 @@ pub struct Door {
     /// Who owns the connections' tasks.
     pub tracker: TaskTracker,
     /// Turns the token of an `Auth` message into a principal.
-    pub verify: Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>,
+    pub verify: Verify,
 }
 
 /// Why there is no WebSocket.
@@ -100,7 +103,10 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
 
 async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
     let peer = door.realtime.connect(stream, principal);
-    Session::new(peer.clone(), &first, hub, door.verify.clone()).await;
+    let session = Session::new(peer.clone(), &first, hub, door.verify.clone());
+    // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
+    drop(first);
+    session.await;
     door.realtime.disconnect(&peer);
 }
 

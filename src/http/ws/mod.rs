@@ -6,4 +6,4 @@ mod handshake;
 mod rate;
 mod session;
 
-pub use handshake::{Door, Refused, SUBPROTOCOL, upgrade};
+pub use handshake::{Door, Refused, SUBPROTOCOL, Verify, upgrade};

@@ -3,7 +3,7 @@
 //! A hand-written future, so that an idle connection costs little. tungstenite only parses: what it writes by itself
 //! (pongs, the answer to a close) goes to the outbox. Easy to get wrong: after our own close frame the client's
 //! answer must still be read, but nothing else obeyed.
-use super::rate::Bucket;
+use super::{handshake::Verify, rate::Bucket};
 use crate::{
     actors::hub::{
         Hub, Peer,
@@ -14,7 +14,7 @@ use crate::{
         ClientMessage, CloseCode, ErrorCode, Head, ServerMessage,
         client::{self, Auth, Collaboration, JoinProject},
         ids::ProjectId,
-        principal::{Action, Principal, Resource, authorise},
+        principal::{Action, Resource, authorise},
         server::{self, AuthSuccess, ErrorBody},
     },
     runtime::{Addr, SendError},
@@ -41,8 +41,6 @@ const MESSAGES_PER_TURN: usize = 64;
 const MAX_OFFENCES: u8 = 10;
 /// Messages refused for their rate, in a row, after which the connection is closed.
 const MAX_REFUSED: u16 = 500;
-
-type Verify = Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>;
 
 /// The task.
 pub(super) struct Session {
@@ -264,7 +262,7 @@ impl Session {
         let text = format!("{} messages a second, {} at once", limits.inbound_rate, limits.inbound_burst);
         let mut body = ErrorBody::new(ErrorCode::RateLimited, &text);
         body.retry_after_ms = Some(retry_after_ms);
-        body.limit = Some("inbound_rate");
+        body.limit = Some("max_message_rate");
         self.say(None, &ServerMessage::Error(body));
     }
 

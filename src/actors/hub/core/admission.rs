@@ -1,0 +1,176 @@
+//! Who gets in: opening a room, letting a connection in with what it missed, taking it out.
+//!
+//! Reading what is missed from the store is asked for here and answered in [`Core::join_read`]. Easy to get wrong: a
+//! connection that read a snapshot newer than what was published here must wait until the room has caught up.
+use super::*;
+
+impl Core {
+    /// Keep a request until its shard has reported; who is a member is not known before.
+    pub(super) fn keep(&mut self, asker: &Asker, early: Early) {
+        if self.stash[asker.shard].len() < MAX_EARLY {
+            self.stash[asker.shard].push(early);
+        } else {
+            self.refuse(asker, ErrorCode::Unavailable, "the hub is restarting, try again");
+        }
+    }
+
+    /// The room, opened if need be.
+    pub(super) fn open(&mut self, project: ProjectId) -> &mut Room {
+        let shards = self.attached.len();
+        let out = &mut self.out;
+        self.rooms.entry(project).or_insert_with(|| {
+            out.push(Output::ReadHead(project, Purpose::Open));
+            Room::new(shards)
+        })
+    }
+
+    pub(super) fn opened(&mut self, project: ProjectId, history: History, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        if room.live {
+            return;
+        }
+        let (History::Head { ep, off } | History::Gone { ep, off }) = history else {
+            let waiting = std::mem::take(&mut room.waiting);
+            if room.members.is_empty() {
+                self.rooms.remove(&project);
+            } else {
+                self.timers.push(Reverse((now.instant + RETRY, Timer::Open(project))));
+            }
+            for join in waiting {
+                self.refuse(&join.asker, ErrorCode::Unavailable, "the store is away, try again");
+            }
+            return;
+        };
+        room.restart_at(ep, off);
+        for shard in 0..self.attached.len() {
+            self.catch_up(project, shard);
+        }
+        self.hand_out_ahead(project, now);
+        self.admit_waiting(project, true, now);
+        self.time_empty(project, now);
+    }
+
+    pub(super) fn vanished(&mut self, project: ProjectId, purpose: Purpose) {
+        if let Purpose::Join(join) = purpose {
+            self.refuse(&join.asker, ErrorCode::NotFound, "no such project");
+        }
+        let Some(room) = self.rooms.remove(&project) else { return };
+        for join in &room.waiting {
+            self.refuse(&join.asker, ErrorCode::NotFound, "no such project");
+        }
+        for (conn, member) in room.members {
+            let left = ShardJob::Left { conn, room: project, re: None, reason: "deleted" };
+            self.out.push(Output::Shard(member.shard, left));
+        }
+    }
+
+    pub(super) fn admit_waiting(&mut self, project: ProjectId, may_read: bool, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        for join in std::mem::take(&mut room.waiting) {
+            match self.rooms.get_mut(&project) {
+                Some(room) if room.shards[join.asker.shard].behind.is_some() => room.waiting.push(join),
+                _ => self.admit(join, may_read, now),
+            }
+        }
+    }
+
+    /// Let a connection into a live room whose shard is up to date, or read what it lacks first.
+    pub(super) fn admit(&mut self, join: Join, may_read: bool, now: Now) {
+        let project = join.project;
+        let room = self.open(project);
+        let missed = match &join.since {
+            None => None,
+            Some(since) if !room.knows(since) => None,
+            Some(since) if since.off > room.head => {
+                if may_read {
+                    // It read a snapshot newer than what has been published here: catch up, then let it in.
+                    room.waiting.push(join);
+                    if !room.hole_watched {
+                        room.hole_watched = true;
+                        self.read_hole(project);
+                    }
+                    return;
+                }
+                None
+            }
+            Some(since) => match room.after(since.off) {
+                Some(missed) => Some(missed),
+                None if may_read => {
+                    let from = Cursor { ep: room.ep.clone(), off: since.off };
+                    self.out.push(Output::ReadSince(project, from, Purpose::Join(Box::new(join))));
+                    return;
+                }
+                None => None,
+            },
+        };
+        self.enter(join, missed, now);
+    }
+
+    pub(super) fn enter(&mut self, join: Join, missed: Option<Vec<RoomFrame>>, now: Now) {
+        let Join { asker, project, since } = join;
+        let ledger = self.ledger.clone();
+        let room = self.open(project);
+        let source = match (&missed, &since) {
+            (_, None) => "fresh",
+            (Some(_), _) => "recovered",
+            (None, _) => "snapshot",
+        };
+        metrics::counter!("tieout_rt_recover_total", "result" => source).increment(1);
+        let snapshot =
+            room.snapshot(now.instant, || ledger.lock().unwrap_or_else(PoisonError::into_inner).list(project));
+        let added = room.add(asker.conn, asker.shard, asker.user.clone());
+        let job = JoinedJob {
+            conn: asker.conn,
+            room: project,
+            re: asker.re,
+            cursor: room.cursor(),
+            recovered: missed.is_some(),
+            missed: missed.unwrap_or_default(),
+            snapshot,
+        };
+        self.out.push(Output::Shard(asker.shard, ShardJob::Joined(Box::new(job))));
+        if added {
+            self.time_presence(project, now.instant);
+        }
+    }
+
+    pub(super) fn join_read(&mut self, join: Join, history: History, now: Now) {
+        let project = join.project;
+        let Some(room) = self.rooms.get(&project) else { return self.join(join, now) };
+        if !room.live || room.shards[join.asker.shard].behind.is_some() {
+            return self.join(join, now);
+        }
+        let missed = match history {
+            History::Events { events, head } => {
+                let complete = events.last().is_none_or(|(off, _)| *off == head);
+                let last = events.last().map(|(off, _)| *off);
+                let upto = room.head;
+                let mut frames: Vec<RoomFrame> =
+                    events.iter().filter(|(off, _)| *off <= upto).map(|(_, bytes)| room::durable(bytes)).collect();
+                let reached = last.unwrap_or_else(|| join.since.as_ref().map_or(0, |since| since.off)).min(upto);
+                match room.after(reached) {
+                    Some(rest) if complete => {
+                        frames.extend(rest);
+                        Some(frames)
+                    }
+                    _ => None,
+                }
+            }
+            History::Unavailable => {
+                return self.refuse(&join.asker, ErrorCode::Unavailable, "the store is away, try again");
+            }
+            _ => None,
+        };
+        self.enter(join, missed, now);
+    }
+
+    pub(super) fn gone(&mut self, project: ProjectId, conn: ConnId, now: Now) {
+        if let Some(room) = self.rooms.get_mut(&project) {
+            room.waiting.retain(|join| join.asker.conn != conn);
+            if room.remove(conn, now.instant) {
+                self.time_presence(project, now.instant);
+                self.time_empty(project, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Order and what is missing: handing events out by offset, holes, replaced histories, shards behind after a restart.
+//!
+//! Easy to get wrong: an event is handed out exactly when it is `head + 1`, whatever way it came.
+use super::*;
+
+impl Core {
+    pub(super) fn hand_out(&mut self, project: ProjectId, off: u64, bytes: Bytes, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        room.append(off, bytes.clone(), now.instant);
+        let frame = Outgoing::Ready(room::durable(&bytes));
+        let cursor = room.cursor();
+        broadcast(room, &mut self.out, project, &frame, Some(&cursor));
+    }
+
+    pub(super) fn hand_out_ahead(&mut self, project: ProjectId, now: Now) {
+        while let Some((off, bytes)) = self.rooms.get_mut(&project).and_then(Room::next_ahead) {
+            self.hand_out(project, off, bytes, now);
+        }
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        let head = room.head;
+        room.ahead.retain(|off, _| *off > head);
+        if !room.ahead.is_empty() {
+            self.watch_hole(project, HOLE_WAIT, now);
+        }
+    }
+
+    pub(super) fn watch_hole(&mut self, project: ProjectId, wait: Duration, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        if !room.hole_watched {
+            room.hole_watched = true;
+            self.timers.push(Reverse((now.instant + wait, Timer::Hole(project))));
+        }
+    }
+
+    pub(super) fn read_hole(&mut self, project: ProjectId) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        if room.ahead.is_empty() && room.waiting.is_empty() {
+            room.hole_watched = false;
+            return;
+        }
+        metrics::counter!("tieout_rt_gap_total").increment(1);
+        self.out.push(Output::ReadSince(project, room.cursor(), Purpose::Hole));
+    }
+
+    pub(super) fn hole_read(&mut self, project: ProjectId, history: History, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        room.hole_watched = false;
+        match history {
+            History::Events { events, .. } => {
+                for (off, bytes) in events {
+                    if self.rooms.get(&project).is_some_and(|room| off == room.head + 1) {
+                        self.hand_out(project, off, bytes, now);
+                    }
+                }
+                self.hand_out_ahead(project, now);
+                self.admit_waiting(project, false, now);
+            }
+            History::Gone { ep, off } => self.replaced(project, ep, off, now),
+            _ => self.watch_hole(project, RETRY, now),
+        }
+    }
+
+    pub(super) fn checked(&mut self, project: ProjectId, history: History, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        match history {
+            History::Head { ep, off } if ep != room.ep => self.replaced(project, ep, off, now),
+            History::Head { off, .. } if off > room.head && !room.hole_watched => {
+                room.hole_watched = true;
+                self.out.push(Output::ReadSince(project, room.cursor(), Purpose::Hole));
+            }
+            _ => {}
+        }
+    }
+
+    /// The history is another one: everybody starts afresh.
+    pub(super) fn replaced(&mut self, project: ProjectId, ep: Arc<str>, off: u64, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        room.restart_at(ep, off);
+        let cursor = room.cursor();
+        for (shard, view) in room.shards.iter_mut().enumerate() {
+            view.behind = None;
+            if view.members > 0 {
+                let job = ShardJob::Break { room: project, reason: "history_replaced", cursor: Some(cursor.clone()) };
+                self.out.push(Output::Shard(shard, job));
+            }
+        }
+        self.hand_out_ahead(project, now);
+        self.admit_waiting(project, false, now);
+    }
+
+    /// Bring a shard's members up to date after a restart, from the ring or the store.
+    pub(super) fn catch_up(&mut self, project: ProjectId, shard: usize) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        if !room.live {
+            return;
+        }
+        let here = room.cursor();
+        let Some(behind) = &mut room.shards[shard].behind else { return };
+        match behind.cursor.clone() {
+            Some(cursor) if cursor.ep == here.ep && cursor.off <= here.off => {
+                if let Some(missed) = room.after(cursor.off) {
+                    self.send_missed(project, shard, cursor.off, missed);
+                } else if let Some(behind) = &mut room.shards[shard].behind
+                    && !std::mem::replace(&mut behind.reading, true)
+                {
+                    self.out.push(Output::ReadSince(project, cursor, Purpose::Catchup(shard)));
+                }
+            }
+            _ => self.break_shard(project, shard),
+        }
+    }
+
+    pub(super) fn catchup_read(&mut self, project: ProjectId, shard: usize, history: History, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        let upto = room.head;
+        let Some(behind) = &mut room.shards[shard].behind else { return };
+        behind.reading = false;
+        let from = behind.cursor.as_ref().map_or(0, |cursor| cursor.off);
+        match history {
+            History::Events { events, head } if events.last().is_none_or(|(off, _)| *off == head) => {
+                let reached = events.last().map_or(from, |(off, _)| *off).min(upto);
+                let mut missed: Vec<RoomFrame> =
+                    events.iter().filter(|(off, _)| *off <= upto).map(|(_, bytes)| room::durable(bytes)).collect();
+                match room.after(reached) {
+                    Some(rest) => {
+                        missed.extend(rest);
+                        self.send_missed(project, shard, from, missed);
+                    }
+                    None => self.break_shard(project, shard),
+                }
+            }
+            History::Unavailable => {
+                self.timers.push(Reverse((now.instant + RETRY, Timer::Catchup(project, shard))));
+                return;
+            }
+            _ => self.break_shard(project, shard),
+        }
+        self.admit_waiting(project, true, now);
+    }
+
+    pub(super) fn send_missed(&mut self, project: ProjectId, shard: usize, from: u64, missed: Vec<RoomFrame>) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        for (off, frame) in (from + 1..).zip(missed) {
+            let cursor = Some(Cursor { ep: room.ep.clone(), off });
+            let job = ShardJob::Frame { room: project, frame: Outgoing::Ready(frame), cursor };
+            self.out.push(Output::Shard(shard, job));
+        }
+        let_go(room, &mut self.out, project, shard);
+    }
+
+    pub(super) fn break_shard(&mut self, project: ProjectId, shard: usize) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        let job = ShardJob::Break { room: project, reason: "restarted", cursor: Some(room.cursor()) };
+        self.out.push(Output::Shard(shard, job));
+        let_go(room, &mut self.out, project, shard);
+    }
+}
