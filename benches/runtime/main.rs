@@ -174,9 +174,9 @@ fn main() {
     }
     for (system, name) in SYSTEMS.iter().enumerate() {
         print!("{name:<24}");
-        for a in 0..ASKERS.len() {
-            let ratios = cells[system][a].iter().zip(&cells[0][a]).map(|(x, raw)| x / raw).collect();
-            print!("{:>12.0} ({:.2}x)", median(cells[system][a].clone()), median(ratios));
+        for (times, raw_times) in cells[system].iter().zip(&cells[0]) {
+            let ratios = times.iter().zip(raw_times).map(|(x, raw)| x / raw).collect();
+            print!("{:>12.0} ({:.2}x)", median(times.clone()), median(ratios));
         }
         println!();
     }
