@@ -187,6 +187,7 @@ fn forbidden_calls_are_absent(file: &File, out: &mut Vec<Violation>) {
         ("dbg!", "left from debugging"),
         (".do_send(", "passes by the mailbox bound; use tell or try_tell"),
         ("unbounded", "every queue has a bound"),
+        ("mpsc::channel()", "every queue has a bound: sync_channel"),
         ("block_on(", "blocks its thread; only main, the runtime's own and the blocking pool's may be"),
     ];
     for (needle, why) in CALLS {

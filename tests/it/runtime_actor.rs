@@ -35,7 +35,7 @@ pub struct Act {
     pub panic_in_started: bool,
     pub panic_in_hooks: bool,
     pub timer: Option<(Duration, Arc<AtomicUsize>)>,
-    pub not_send: std::rc::Rc<()>,
+    pub _not_send: std::rc::Rc<()>,
 }
 
 impl Act {
@@ -46,7 +46,7 @@ impl Act {
             panic_in_started: false,
             panic_in_hooks: false,
             timer: None,
-            not_send: std::rc::Rc::new(()),
+            _not_send: std::rc::Rc::new(()),
         }
     }
 }
