@@ -73,7 +73,12 @@ impl Core {
             by,
             expires_at_ms: Some(claim.expires_at_ms),
         });
-        self.tell_claim(&news);
+        if claim.granted {
+            self.tell_claim(&news);
+        } else if let Some(room) = self.rooms.get_mut(&project) {
+            // A renewal concerns nobody but those who join later.
+            room.stale();
+        }
         Ok((claim, news))
     }
 
