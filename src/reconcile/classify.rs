@@ -48,7 +48,11 @@ impl Found<'_> {
     fn one_to_one(&self, pair: &Edge, rivals: &Rivals) -> Match {
         let (l, r) = (pair.l as usize, pair.r as usize);
         let levels = pattern(self.plan, l, r);
-        let bits = self.weights.of(levels);
+        // Candidates have their pattern's weight; the pairs inside a group were none, perhaps.
+        let bits = match self.scored.patterns.binary_search(&levels) {
+            Ok(at) => self.weights.of_pattern[at],
+            Err(_) => self.weights.of(levels),
+        };
         let margin = rivals.margin(pair.l, pair.r, bits);
         let differs = self.plan.comparators.iter().enumerate().any(|(at, c)| c.is_discrepancy(level(levels, at) as u8));
         let probability = probability(bits);

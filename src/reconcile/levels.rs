@@ -211,6 +211,23 @@ impl Comparator {
         }
     }
 
+    /// Whether a level means that nothing tells the two values apart, however common they are.
+    pub(crate) fn is_whole_agreement(&self, level: usize) -> bool {
+        let least = match self {
+            Self::Equal { .. } => 2,
+            Self::Amount(_) => 7,
+            Self::Date { .. } => 8,
+            Self::Contained(c) if c.code => 7,
+            Self::Contained(_) => 6,
+            Self::Like(like) => match like.method {
+                LikeMethod::Code => 5,
+                LikeMethod::Name => 7,
+                LikeMethod::Words => 9,
+            },
+        };
+        level >= least
+    }
+
     /// Whether a level means that the two values differ beyond what the rule allows.
     pub(crate) fn is_discrepancy(&self, level: u8) -> bool {
         match self {

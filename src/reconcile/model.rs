@@ -36,6 +36,14 @@ pub(crate) fn probability(bits: f64) -> f64 {
 }
 
 const ROUNDS: usize = 20;
+/// What is believed before any data, in matches: it decides for a handful of rows and is drowned by a hundred.
+const BELIEVED_MATCHES: f64 = 8.0;
+/// The same for pairs that are no match, in pairs: among them agreement is rare.
+const BELIEVED_PAIRS: f64 = 50.0;
+/// Share of those that agree somehow, spread over the levels above disagreement.
+const BELIEVED_AGREEMENT: f64 = 0.04;
+/// Bits above the floor of a pair that agrees in everything, however common its values are.
+const WHOLE_AGREEMENT: f64 = 1.0;
 /// Random pairs looked at for `u`; fewer when the cross product is smaller.
 const SAMPLE: u64 = 200_000;
 
@@ -60,7 +68,24 @@ pub(crate) fn train(
             break;
         }
     }
-    Ok(em.weights())
+    let mut weights = em.weights();
+    settle_equal_rows(&mut weights, plan, scored, rules);
+    Ok(weights)
+}
+
+/// Where many rows are the same (300 equal fees on both sides) agreement tells nothing apart and so learns no weight, yet
+/// those rows do settle each other: a pair that agrees in everything is worth a match, if only one to look at.
+fn settle_equal_rows(weights: &mut Weights, plan: &Plan, scored: &Scored, rules: &RuleSet) {
+    if plan.comparators.len() < 2 {
+        return;
+    }
+    let floor = (rules.assign.floor.max(1e-6) / (1.0 - rules.assign.floor)).log2();
+    for (bits, pattern) in weights.of_pattern.iter_mut().zip(&scored.patterns) {
+        let mut comparators = plan.comparators.iter().enumerate();
+        if comparators.all(|(at, comparator)| comparator.is_whole_agreement(level(*pattern, at))) {
+            *bits = bits.max(floor + WHOLE_AGREEMENT);
+        }
+    }
 }
 
 type Shares = Vec<[f64; MAX_LEVELS]>;
@@ -90,7 +115,7 @@ impl<'a> Em<'a> {
         let (random, sample) = random_shares(plan, levels, rows, meter)?;
         let m = levels.iter().map(|count| first_guess(*count)).collect();
         let lambda = 0.7 / rows.0.max(rows.1).max(2) as f64;
-        let least = 0.5 / sample.max(1) as f64;
+        let least = 0.5 / (sample as f64 + BELIEVED_PAIRS);
         let mut em = Self { scored, levels, rows, m, u: random.clone(), random, lambda, least };
         em.take_matches_out();
         Ok(em)
@@ -159,7 +184,9 @@ impl<'a> Em<'a> {
                 row[level(*pattern, comparison)] += weight;
             }
             row[0] = 0.0;
-            row.iter_mut().take(self.levels[comparison]).skip(1).for_each(|share| *share += 0.5);
+            let guess = first_guess(self.levels[comparison]);
+            let believed = row.iter_mut().zip(guess).take(self.levels[comparison]).skip(1);
+            believed.for_each(|(share, guess)| *share += 0.5 + BELIEVED_MATCHES * guess);
             normalise(row);
         }
         let (left, right) = (self.rows.0.max(1) as f64, self.rows.1.max(1) as f64);
@@ -206,7 +233,10 @@ fn random_shares(
     let mut shares = vec![[0.0; MAX_LEVELS]; levels.len()];
     for (comparison, row) in shares.iter_mut().enumerate() {
         for (at, share) in row.iter_mut().enumerate().take(levels[comparison]).skip(1) {
-            *share = parts.iter().map(|part| part[comparison][at]).sum::<u64>() as f64;
+            let seen = parts.iter().map(|part| part[comparison][at]).sum::<u64>() as f64;
+            let above = (levels[comparison] - 2).max(1) as f64;
+            let believed = if at == 1 { 1.0 - BELIEVED_AGREEMENT } else { BELIEVED_AGREEMENT / above };
+            *share = seen + BELIEVED_PAIRS * believed;
         }
         normalise(row);
     }

@@ -119,6 +119,24 @@ fn equal_rows_match_by_their_lowest_id_and_the_rest_are_duplicates() {
 }
 
 #[test]
+fn a_handful_of_rows_is_matched_although_there_is_nothing_to_learn_from() {
+    let left = table("left.csv", "id,amount,date\n1,10.00,2024-01-01\n2,12.50,2024-01-03\n");
+    let right = table("right.csv", "id,amount,date\na,10.00,2024-01-01\nb,12.50,2024-01-04\nc,99.00,2024-01-09\n");
+    let outcome = run(&left, &right, &inferred(&left, &right), &Unattended).unwrap();
+    assert_eq!(pairs(&outcome, &left, &right), [("1".into(), "a".into()), ("2".into(), "b".into())]);
+    assert!(outcome.matches.iter().all(|m| m.state == MatchState::Auto), "{:?}", outcome.matches);
+}
+
+#[test]
+fn rows_that_are_all_the_same_settle_each_other_for_review() {
+    let same = |rows: usize| format!("date,amount,text\n{}", "2024-01-01,10.00,FEE\n".repeat(rows));
+    let (left, right) = (table("left.csv", &same(40)), table("right.csv", &same(300)));
+    let outcome = run(&left, &right, &inferred(&left, &right), &Unattended).unwrap();
+    assert_eq!((outcome.matches.len(), outcome.summary.unmatched_right), (40, 260));
+    assert!(outcome.matches.iter().all(|m| m.state == MatchState::Review && m.probability > 0.5));
+}
+
+#[test]
 fn cancelling_in_any_phase_ends_the_run_within_200_ms() {
     let (left, right) = payments(6_000);
     let rules = inferred(&left, &right);
