@@ -109,7 +109,10 @@ fn is_transfer(method: &Method, path: &str) -> bool {
 
 fn finish(mut response: Response, id: &RequestId, path: &str) -> Response {
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        // The router has said in a header which methods there are.
+        let allow = response.headers_mut().remove(header::ALLOW);
         response = error.render(id.as_str(), path);
+        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
     }
     let headers = response.headers_mut();
     headers.insert("x-request-id", id.header());

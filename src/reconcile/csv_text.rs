@@ -111,10 +111,12 @@ pub enum ReadError {
         reason: String,
     },
     /// A bound was passed.
-    #[error("{name}: more than {value} {limit}")]
+    #[error("{name}{at}: more than {limit}, which is {value}")]
     Limit {
         /// The file.
         name: String,
+        /// The place in it, such as `, line 7, column "memo"`; empty when the bound is on the whole file.
+        at: String,
         /// The bound's name in [`ReadLimits`].
         limit: &'static str,
         /// The bound.
@@ -183,7 +185,7 @@ pub(crate) fn header(reader: &mut csv::Reader<&[u8]>, options: &ReadOptions) -> 
     }
     if record.len() > options.limits.max_columns {
         let value = options.limits.max_columns;
-        return Err(ReadError::Limit { name: options.name.clone(), limit: "max_columns", value });
+        return Err(ReadError::Limit { name: options.name.clone(), at: String::new(), limit: "max_columns", value });
     }
     let names: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
     for (at, name) in names.iter().enumerate() {

@@ -5,6 +5,7 @@
 mod amount;
 mod assign;
 mod blocking;
+mod bounds;
 mod classify;
 mod control;
 mod csv_text;
@@ -25,6 +26,7 @@ mod table;
 mod text;
 
 pub use amount::{DecimalStyle, format as format_minor};
+pub use bounds::check_bounds;
 pub use control::{Cancelled, Control, Phase, Progress, Unattended};
 pub use csv_text::{ReadError, ReadLimits, ReadOptions};
 pub use date::DateStyle;

@@ -218,7 +218,12 @@ enum Parsed {
 impl<'a> Builder<'a> {
     fn new(profile: Profile, options: &'a ReadOptions, bytes: usize) -> Result<Self, ReadError> {
         if u32::try_from(bytes).is_err() {
-            return Err(ReadError::Limit { name: options.name.clone(), limit: "bytes", value: u32::MAX as usize });
+            return Err(ReadError::Limit {
+                name: options.name.clone(),
+                at: String::new(),
+                limit: "bytes",
+                value: u32::MAX as usize,
+            });
         }
         let width = profile.columns.len();
         Ok(Self {
@@ -278,7 +283,12 @@ impl<'a> Builder<'a> {
         }
         if self.lines.len() >= self.options.limits.max_rows {
             let value = self.options.limits.max_rows;
-            return Err(ReadError::Limit { name: self.options.name.clone(), limit: "max_rows", value });
+            return Err(ReadError::Limit {
+                name: self.options.name.clone(),
+                at: String::new(),
+                limit: "max_rows",
+                value,
+            });
         }
         self.pending.clear();
         for (column, cell) in record.iter().enumerate() {

@@ -46,6 +46,7 @@ async fn metrics_count_what_happened() {
     assert!(value("tieout_rt_publish_total") >= 1.0);
     assert!(value("tieout_rt_deliveries_total") >= 1.0);
     assert!(value("tieout_http_connections") >= 1.0);
+    assert_eq!((value("tieout_rt_connections"), value("tieout_rt_subscriptions")), (1.0, 1.0));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use crate::{
     http::error::ApiError,
     protocol::ids::SourceId,
-    reconcile::{Profile, ReadOptions, profile},
+    reconcile::{Profile, ReadOptions, check_bounds, profile},
 };
 use axum::body::Bytes;
 use http::StatusCode;
@@ -103,6 +103,7 @@ fn write(folder: &Path, mut chunks: mpsc::Receiver<Input>) -> Result<StoredFile,
     part.file.sync_all().map_err(disk)?;
     let reader = File::open(&part.path).map_err(disk)?;
     let profile = profile(io::BufReader::new(reader), &options)?;
+    check_bounds(File::open(&part.path).map_err(disk)?, &profile, &options)?;
     part.keep(folder, id).map_err(disk)?;
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(StoredFile { id, bytes, sha256, profile })
