@@ -237,6 +237,11 @@ fn rounded(bits: f64) -> f64 {
 
 fn sentence(fields: &[FieldComparison]) -> String {
     let parts: Vec<String> =
-        fields.iter().map(|field| format!("{}: {} ({:+.1})", field.label, field.level, field.weight)).collect();
+        fields.iter().map(|field| format!("{}: {} ({:+.1})", field.label, field.level, tenths(field.weight))).collect();
     parts.join("; ")
+}
+
+/// Rounded to what is shown; adding zero turns -0.0 into 0.0.
+fn tenths(bits: f64) -> f64 {
+    (bits * 10.0).round() / 10.0 + 0.0
 }
