@@ -56,11 +56,26 @@ async fn who_does_not_authenticate_in_time_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_answered_by_name() {
-    let limits = Limits { inbound_rate: 1, inbound_burst: 5, rooms_per_connection: 1, ..Limits::default() };
+    let limits = Limits { inbound_rate: 1, inbound_burst: 6, rooms_per_connection: 1, ..Limits::default() };
     let server = WsServer::with(true, limits).await;
-    let (mut client, _) = server.joined(server.project().await).await;
+    let project = server.project().await;
+    let (mut client, _) = server.joined(project).await;
+    // Again into the same room is no further room: that is how a client recovers.
+    let again = client.ask("JoinProject", json!({"project_id": project})).await;
+    assert!(again["ProjectJoined"].is_object(), "{again}");
     let reply = client.ask("JoinProject", json!({"project_id": server.project().await})).await;
     assert_eq!(reply["Error"]["limit"], "rooms_per_connection", "{reply}");
+    // Nor do many joins at once get past the count of those that were answered.
+    let mut eager = server.client().await;
+    for id in 1..=3 {
+        eager.send(json!({"id": id, "JoinProject": {"project_id": server.project().await}})).await;
+    }
+    let mut answers = Vec::new();
+    for id in 1..=3 {
+        let answer = eager.wait(|message| message["re"] == id).await;
+        answers.push(answer["Error"]["limit"] == "rooms_per_connection");
+    }
+    assert_eq!(answers, [false, true, true]);
     for _ in 0..6 {
         client.send(json!({"Ping": {}})).await;
     }

@@ -18,7 +18,7 @@ use std::{
     io::{self, IoSlice},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
@@ -36,7 +36,6 @@ pub struct Peer {
     waker: AtomicWaker,
     principal: OnceLock<Principal>,
     heard_at: AtomicU32,
-    rooms: AtomicUsize,
     dead: AtomicBool,
     shared: Arc<Shared>,
 }
@@ -63,7 +62,6 @@ impl Peer {
             waker: AtomicWaker::new(),
             principal: OnceLock::new(),
             heard_at,
-            rooms: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
             shared,
         })
@@ -143,16 +141,6 @@ impl Peer {
     pub fn answer_close(&self, bytes: Bytes) {
         let after = self.outbox().answer_close(&self.stream, &self.shared, bytes);
         self.after(after);
-    }
-
-    /// Rooms it is in, as its shard last said.
-    pub fn rooms(&self) -> usize {
-        self.rooms.load(Ordering::Relaxed)
-    }
-
-    /// Its shard says in how many rooms it is.
-    pub fn set_rooms(&self, rooms: usize) {
-        self.rooms.store(rooms, Ordering::Relaxed);
     }
 
     /// End the session now, whatever waits.

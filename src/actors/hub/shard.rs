@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     protocol::{
-        CloseCode, ServerMessage,
+        CloseCode, ErrorCode, ServerMessage,
         ids::{ConnId, ProjectId},
-        server::{self, Head},
+        server::{self, ErrorBody, Head},
     },
     runtime::Addr,
 };
@@ -194,12 +194,20 @@ impl Shard {
             // It ended between asking and being let in; the hub must not keep it as a member.
             return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
         };
+        // Here, where memberships are counted: a connection may send many joins before the first is answered.
+        let most = self.shared.limits.rooms_per_connection;
+        if line.rooms.len() >= most && !line.rooms.contains(&job.room) {
+            let text = format!("a connection may be in {most} rooms");
+            let mut body = ErrorBody::new(ErrorCode::LimitExceeded, &text);
+            body.limit = Some("rooms_per_connection");
+            line.peer.control(server::encode(Head::reply(job.re), &ServerMessage::Error(body)));
+            return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
+        }
         let user = line.peer.principal().map_or("", |p| &p.user_id);
         let reply = job.encode(user);
         line.peer.enter(job.room, reply, &Batch::new(job.missed));
         if !line.rooms.contains(&job.room) {
             line.rooms.push(job.room);
-            line.peer.set_rooms(line.rooms.len());
             let room = self.rooms.entry(job.room).or_default();
             room.members.push((job.conn, line.peer.clone()));
             room.cursor = Some(job.cursor);
@@ -209,7 +217,6 @@ impl Shard {
     fn left(&mut self, conn: ConnId, room: ProjectId, re: Option<u64>, reason: &'static str) {
         let Some(line) = self.lines.get_mut(&conn) else { return };
         line.rooms.retain(|r| *r != room);
-        line.peer.set_rooms(line.rooms.len());
         let body = server::ProjectLeft { project_id: room, reason };
         line.peer.leave(room, server::encode(Head::reply(re), &ServerMessage::ProjectLeft(body)));
         self.leave_room(room, conn);

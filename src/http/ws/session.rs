@@ -178,13 +178,6 @@ impl Session {
         if !self.may(id, Action::Read, join.project_id) {
             return;
         }
-        let most = self.peer.shared().limits.rooms_per_connection;
-        if self.peer.rooms() >= most {
-            let text = format!("a connection may be in {most} rooms");
-            let mut body = ErrorBody::new(ErrorCode::LimitExceeded, &text);
-            body.limit = Some("rooms_per_connection");
-            return self.say(id, &ServerMessage::Error(body));
-        }
         let asker = self.asker(id);
         let join = Join { asker, project: join.project_id, since: join.since };
         self.asked(id, self.hub.try_tell(join));
