@@ -18,7 +18,7 @@ use crate::{
     protocol::{
         ServerMessage,
         ids::{ConnId, JobId, ProjectId},
-        principal::Principal,
+        principal::Grant,
         server::{self, Head, JobProgressUpdate},
     },
     runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Restart, Runtime, StartError, State},
@@ -328,27 +328,23 @@ impl Realtime {
     }
 
     /// Take over an upgraded socket. Whoever calls this must call [`Realtime::disconnect`] in the end.
-    pub fn connect(&self, stream: TcpStream, principal: Option<Principal>) -> Arc<Peer> {
-        self.welcome(principal, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
+    pub fn connect(&self, stream: TcpStream, grant: Option<Grant>) -> Arc<Peer> {
+        self.welcome(grant, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
     }
 
     /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
     /// [`Realtime::disconnect`] in the end.
-    pub fn connect_queued(&self, principal: Principal) -> Arc<Peer> {
-        self.welcome(Some(principal), Peer::queued)
+    pub fn connect_queued(&self, grant: Grant) -> Arc<Peer> {
+        self.welcome(Some(grant), Peer::queued)
     }
 
-    fn welcome(
-        &self,
-        principal: Option<Principal>,
-        make: impl FnOnce(ConnId, usize, Arc<Shared>) -> Arc<Peer>,
-    ) -> Arc<Peer> {
+    fn welcome(&self, grant: Option<Grant>, make: impl FnOnce(ConnId, usize, Arc<Shared>) -> Arc<Peer>) -> Arc<Peer> {
         let base = &self.0.base;
         let number = base.shared.next_conn();
         let shard = (number % base.queues.len() as u64) as usize;
         let peer = make(ConnId(number), shard, base.shared.clone());
-        if let Some(principal) = principal {
-            peer.authenticate(principal);
+        if let Some(grant) = grant {
+            peer.authenticate(&grant);
         }
         base.queues[shard].push(ShardJob::Add(peer.clone()));
         peer

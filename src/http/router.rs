@@ -5,7 +5,7 @@
 use super::{
     console,
     error::ApiError,
-    routes::{claims, export, health, jobs, metrics, projects, results, rules, sources, test_hooks, ws},
+    routes::{claims, export, health, jobs, metrics, projects, realtime, results, rules, sources, test_hooks, ws},
     state::AppState,
 };
 use axum::{
@@ -23,6 +23,7 @@ pub(super) fn routes(state: AppState) -> Router {
         .route("/api/health", get(health::health))
         .route("/api/ready", get(health::ready))
         .route("/ws", get(ws::open))
+        .route("/api/realtime/ticket", post(realtime::ticket))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/projects", get(projects::list).post(projects::create))
         .route("/api/v1/projects/{id}", get(projects::get).patch(projects::rename).delete(projects::delete))

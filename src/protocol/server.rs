@@ -35,6 +35,8 @@ impl Head {
 pub enum ServerMessage<'a> {
     /// The token is good.
     AuthSuccess(AuthSuccess<'a>),
+    /// The token is about to lapse: send `Auth` with a newer one.
+    AuthExpiring(AuthExpiring),
     /// You are in; what you missed follows.
     ProjectJoined(ProjectJoined<'a>),
     /// You are out.
@@ -67,10 +69,22 @@ pub enum ServerMessage<'a> {
 pub struct AuthSuccess<'a> {
     /// The user the token stands for.
     pub user_id: &'a str,
-    /// Role in the installation.
+    /// Role in the installation: `owner`, `reviewer` or `viewer`.
     pub role: &'a str,
     /// This connection, as it shows in `by`.
     pub conn: String,
+    /// When the token lapses, unix milliseconds; absent when it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<i64>,
+}
+
+/// Body of `AuthExpiring`.
+#[derive(Debug, Serialize)]
+pub struct AuthExpiring {
+    /// When the token lapses, unix milliseconds. From then on only `Auth` and `Ping` are obeyed.
+    pub expires_at_ms: i64,
+    /// When the connection is closed with 4401 unless it was authenticated anew.
+    pub close_at_ms: i64,
 }
 
 /// Body of `ProjectJoined`.

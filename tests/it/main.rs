@@ -28,6 +28,8 @@ mod store_lifecycle;
 mod store_nouns;
 mod store_support;
 mod support;
+mod tickets;
+mod ws_auth;
 mod ws_delivery;
 mod ws_protocol;
 mod ws_slow;

@@ -14,7 +14,10 @@ use tieout::{
     },
     db::{DurableEvent, projects},
     http::ws::{Door, upgrade},
-    protocol::{ids::ProjectId, principal::Principal},
+    protocol::{
+        ids::ProjectId,
+        principal::{BadToken, Principal},
+    },
     runtime::Runtime,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -53,7 +56,10 @@ impl WsServer {
         let options = Options { workers: 3, limits };
         let realtime = Realtime::start(Mode::On, &runtime, store.store.clone(), options).await.expect("the hub starts");
         let tracker = TaskTracker::new();
-        let verify = |token: &str| (token == TOKEN).then(Principal::local_owner);
+        let verify = |token: &str| match token {
+            TOKEN => Ok(Principal::local_owner().into()),
+            _ => Err(BadToken::Invalid("it is not the test's".into())),
+        };
         let door = Door { realtime: realtime.clone(), tracker: tracker.clone(), verify: Arc::new(verify) };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -97,8 +103,8 @@ async fn accept(listener: TcpListener, door: Door, known: bool) {
             let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
                 let door = door.clone();
                 async move {
-                    let principal = known.then(Principal::local_owner);
-                    let answer = upgrade(request.map(axum::body::Body::new), principal, door).await;
+                    let grant = known.then(|| Principal::local_owner().into());
+                    let answer = upgrade(request.map(axum::body::Body::new), grant, door).await;
                     Ok::<_, Infallible>(answer.unwrap_or_else(|refused| {
                         let body = axum::body::Body::from(refused.code);
                         http::Response::builder().status(refused.status).body(body).expect("a response")

@@ -10,6 +10,7 @@ use super::{
 use crate::protocol::{
     ErrorCode, ServerMessage,
     ids::{ConnId, ProjectId},
+    principal::Role,
     server::{self, ClaimView, ErrorBody, Head, Presence, PresenceDiff, ProjectJoined},
 };
 use bytes::Bytes;
@@ -219,7 +220,7 @@ pub struct JoinedJob {
 
 impl JoinedJob {
     /// The reply; `user` is in the room from now on, also before the next `PresenceDiff` says so.
-    pub fn encode(&self, user: &str) -> Bytes {
+    pub fn encode(&self, user: &str, role: Role) -> Bytes {
         let mut users: Vec<String> = self.snapshot.users.iter().map(ToString::to_string).collect();
         if !users.iter().any(|known| known == user) {
             users.push(user.to_string());
@@ -230,7 +231,7 @@ impl JoinedJob {
             ep: &self.cursor.ep,
             off: self.cursor.off,
             recovered: self.recovered,
-            role: "owner",
+            role: role.name(),
             presence: &presence,
             jobs: self.snapshot.jobs.iter().map(|job| &**job).collect(),
             claims: &self.snapshot.claims,

@@ -30,6 +30,10 @@ pub struct Limits {
     pub queue_budget: usize,
     /// How long a client has for `Auth`.
     pub auth_within: Duration,
+    /// How long before its proof lapses a connection is told so.
+    pub auth_warning: Duration,
+    /// How long after its proof has lapsed a connection is closed.
+    pub auth_grace: Duration,
     /// Time between protocol pings.
     pub ping_every: Duration,
     /// How long after an unanswered ping the connection counts as dead.
@@ -55,6 +59,8 @@ impl Default for Limits {
             queue_frames: 1024,
             queue_budget: 256 * 1024 * 1024,
             auth_within: Duration::from_secs(10),
+            auth_warning: Duration::from_secs(60),
+            auth_grace: Duration::from_secs(25),
             ping_every: Duration::from_secs(25),
             pong_within: Duration::from_secs(10),
             no_progress: Duration::from_secs(5),

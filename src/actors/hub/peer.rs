@@ -11,7 +11,7 @@ use super::{
 use crate::protocol::{
     CloseCode,
     ids::{ConnId, ProjectId},
-    principal::Principal,
+    principal::{Action, Forbidden, Grant, Principal, Resource, Role, authorise},
 };
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -19,11 +19,14 @@ use std::{
     io::{self, IoSlice},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
 use tokio::net::TcpStream;
+
+/// The time of a proof that does not lapse.
+const NEVER: i64 = i64::MAX;
 
 /// A connection. Dropping the last reference closes the socket.
 #[derive(Debug)]
@@ -36,6 +39,9 @@ pub struct Peer {
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
     principal: OnceLock<Principal>,
+    role: AtomicU8,
+    /// Unix milliseconds; [`NEVER`] for a proof that does not lapse.
+    expires_at_ms: AtomicI64,
     heard_at: AtomicU32,
     dead: AtomicBool,
     shared: Arc<Shared>,
@@ -90,20 +96,48 @@ impl Peer {
             outbox: Mutex::default(),
             waker: AtomicWaker::new(),
             principal: OnceLock::new(),
+            role: AtomicU8::new(Role::Viewer as u8),
+            expires_at_ms: AtomicI64::new(NEVER),
             heard_at,
             dead: AtomicBool::new(false),
             shared,
         })
     }
 
-    /// Who it is, once authenticated.
+    /// Who it is, once authenticated. The role may have changed since: [`Peer::role`].
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.get()
     }
 
-    /// It is `principal` from now on; a second, different one is refused.
-    pub fn authenticate(&self, principal: Principal) -> bool {
-        self.principal.get_or_init(|| principal.clone()) == &principal
+    /// What it is now.
+    pub fn role(&self) -> Role {
+        Role::from_number(self.role.load(Ordering::Relaxed))
+    }
+
+    /// Takes a proof of who it is, the first or a newer one of the same user, whose role and time count from now on.
+    /// False, and nothing changes, when it is another user's.
+    pub fn authenticate(&self, grant: &Grant) -> bool {
+        let known = self.principal.get_or_init(|| grant.principal.clone());
+        if known.user_id != grant.principal.user_id {
+            return false;
+        }
+        self.role.store(grant.principal.role as u8, Ordering::Relaxed);
+        self.expires_at_ms.store(grant.expires_at_ms.unwrap_or(NEVER), Ordering::Relaxed);
+        true
+    }
+
+    /// When its proof lapses, unix milliseconds.
+    pub fn expires_at_ms(&self) -> Option<i64> {
+        Some(self.expires_at_ms.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
+    }
+
+    /// Whether it may do that now; nobody may before [`Peer::authenticate`].
+    ///
+    /// # Errors
+    /// [`Forbidden`].
+    pub fn may(&self, action: Action, resource: Resource) -> Result<(), Forbidden> {
+        let user_id = self.principal().map_or_else(String::new, |principal| principal.user_id.clone());
+        authorise(&Principal { user_id, role: self.role() }, action, resource)
     }
 
     /// The limits and counters.

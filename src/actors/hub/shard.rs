@@ -6,6 +6,7 @@
 //! to get wrong: a job that is not a frame ends the grouping, or a joiner would get a frame that came before it.
 use super::{
     actor::Hub,
+    expiry::Expiry,
     jobs::{Attached, Cursor, JoinedJob, Queue, ShardJob},
     limits::Shared,
     messages::{Attach, Disconnect},
@@ -51,6 +52,7 @@ struct Line {
     pinged_at: Option<u32>,
     closing_since: Option<u32>,
     drain_at: Option<u32>,
+    expiry: Expiry,
     born: u32,
 }
 
@@ -174,6 +176,7 @@ impl Shard {
             pinged_at: None,
             closing_since: None,
             drain_at: None,
+            expiry: Expiry::default(),
             born: tick,
         };
         self.lines.insert(peer.id, line);
@@ -204,7 +207,7 @@ impl Shard {
             return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
         }
         let user = line.peer.principal().map_or("", |p| &p.user_id);
-        let reply = job.encode(user);
+        let reply = job.encode(user, line.peer.role());
         line.peer.enter(job.room, reply, &Batch::new(job.missed));
         if !line.rooms.contains(&job.room) {
             line.rooms.push(job.room);
@@ -328,7 +331,7 @@ impl Line {
             if tick.wrapping_sub(self.born) >= limits.auth_within.as_millis() as u32 {
                 self.peer.close(CloseCode::AuthTimeout, None);
             }
-        } else {
+        } else if !self.expiry.sweep(&self.peer, limits) {
             self.keep_alive(limits, tick);
         }
         waiting

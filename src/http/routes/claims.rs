@@ -41,7 +41,7 @@ pub(in crate::http) async fn claim(
     Id(project): Id<ProjectId>,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> ApiResult<Json<Value>> {
-    authorise(&caller, Action::Write, Resource::Project(project))?;
+    authorise(&caller, Action::Review, Resource::Project(project))?;
     if wanted.entity_id.is_empty() || wanted.entity_id.len() > MAX_ENTITY_ID {
         return Err(ApiError::invalid(format!("entity_id must have 1 to {MAX_ENTITY_ID} bytes")));
     }
@@ -61,7 +61,7 @@ pub(in crate::http) async fn release(
     caller: Principal,
     Path((project, entity_id)): Path<(ProjectId, String)>,
 ) -> ApiResult<StatusCode> {
-    authorise(&caller, Action::Write, Resource::Project(project))?;
+    authorise(&caller, Action::Review, Resource::Project(project))?;
     app.realtime.release(project, &entity_id, &caller.user_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

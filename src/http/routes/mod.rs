@@ -5,6 +5,7 @@ pub(super) mod health;
 pub(super) mod jobs;
 pub(super) mod metrics;
 pub(super) mod projects;
+pub(super) mod realtime;
 pub(super) mod results;
 pub(super) mod rules;
 pub(super) mod sources;

@@ -13,12 +13,15 @@ use crate::{
         ClientMessage, CloseCode, ErrorCode, Head, ServerMessage,
         client::{self, Auth, Collaboration, JoinProject},
         ids::ProjectId,
-        principal::{Action, Resource, authorise},
+        principal::{Action, BadToken, Resource},
         server::{self, AuthSuccess, ErrorBody},
     },
     runtime::{Addr, SendError},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Malformed messages, less the good ones since, after which the connection is closed.
 const MAX_OFFENCES: u8 = 10;
@@ -87,6 +90,14 @@ impl Dialogue {
                 self.error(id, ErrorCode::AuthError, "send Auth with a token first");
                 self.offend();
             }
+            // What was joined goes on until the grace ends; nothing new is done for a lapsed proof.
+            _ if self.lapsed() => {
+                self.error(
+                    id,
+                    ErrorCode::TokenExpired,
+                    "the token of this connection has expired: send Auth with a new one",
+                );
+            }
             ClientMessage::JoinProject(join) => self.join(id, join),
             ClientMessage::LeaveProject(leave) => {
                 let asker = self.asker(id);
@@ -96,17 +107,47 @@ impl Dialogue {
         }
     }
 
+    /// The first proof of who this is, or a newer one of the same user. Another user's ends the connection: what was
+    /// joined and queued is not theirs. A bad one ends it only when there is no good one yet.
     fn authenticate(&mut self, id: Option<u64>, auth: &Auth) {
-        let verified = (self.verify)(&auth.token).filter(|principal| self.peer.authenticate(principal.clone()));
-        let Some(principal) = verified else {
-            metrics::counter!("tieout_rt_auth_total", "result" => "refused").increment(1);
-            self.error(id, ErrorCode::AuthError, "this token is not valid here");
-            return self.peer.close(CloseCode::Token, None);
+        let (code, text, close) = match (self.verify)(&auth.token) {
+            Ok(grant) if self.peer.authenticate(&grant) => {
+                count_auth("accepted");
+                let user_id = grant.principal.user_id.as_str();
+                self.user = user_id.into();
+                let body = AuthSuccess {
+                    user_id,
+                    role: grant.principal.role.name(),
+                    conn: self.peer.id.to_string(),
+                    expires_at_ms: grant.expires_at_ms,
+                };
+                return self.say(id, &ServerMessage::AuthSuccess(body));
+            }
+            Ok(_) => {
+                let text = "this connection is another user's: open a new one".to_owned();
+                (ErrorCode::AuthError, text, Some(CloseCode::Forbidden))
+            }
+            Err(bad) => {
+                let code = match bad {
+                    BadToken::Expired { .. } => ErrorCode::TokenExpired,
+                    BadToken::Invalid(_) => ErrorCode::AuthError,
+                };
+                (code, bad.to_string(), self.peer.principal().is_none().then_some(CloseCode::Token))
+            }
         };
-        metrics::counter!("tieout_rt_auth_total", "result" => "accepted").increment(1);
-        self.user = principal.user_id.as_str().into();
-        let conn = self.peer.id.to_string();
-        self.say(id, &ServerMessage::AuthSuccess(AuthSuccess { user_id: &principal.user_id, role: "owner", conn }));
+        count_auth("refused");
+        self.error(id, code, &text);
+        match close {
+            Some(close) => self.peer.close(close, None),
+            None => self.offend(),
+        }
+    }
+
+    fn lapsed(&self) -> bool {
+        self.peer.expires_at_ms().is_some_and(|at| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+            now >= at
+        })
     }
 
     fn join(&mut self, id: Option<u64>, join: JoinProject) {
@@ -120,7 +161,7 @@ impl Dialogue {
 
     fn collaborate(&mut self, id: Option<u64>, said: &Collaboration<'_>) {
         let project = said.project_id;
-        if !self.may(id, Action::Write, project) {
+        if !self.may(id, Action::Review, project) {
             return;
         }
         let asker = self.asker(id);
@@ -159,10 +200,7 @@ impl Dialogue {
     }
 
     fn may(&self, id: Option<u64>, action: Action, project: ProjectId) -> bool {
-        let allowed = match self.peer.principal() {
-            Some(principal) => authorise(principal, action, Resource::Project(project)),
-            None => return false,
-        };
+        let allowed = self.peer.may(action, Resource::Project(project));
         if let Err(forbidden) = &allowed {
             self.error(id, ErrorCode::Forbidden, &forbidden.to_string());
         }
@@ -208,4 +246,8 @@ impl Dialogue {
     fn say(&self, id: Option<u64>, message: &ServerMessage<'_>) {
         self.peer.control(server::encode(Head::reply(id), message));
     }
+}
+
+fn count_auth(result: &'static str) {
+    metrics::counter!("tieout_rt_auth_total", "result" => result).increment(1);
 }

@@ -8,7 +8,7 @@ use crate::{
         hub::Hub,
         realtime::{Realtime, RealtimeError},
     },
-    protocol::principal::Principal,
+    protocol::principal::{BadToken, Grant},
     runtime::Addr,
 };
 use axum::{body::Body, extract::Request, response::Response};
@@ -23,8 +23,8 @@ use tokio_util::task::TaskTracker;
 /// The subprotocol with siblings around messages.
 pub const SUBPROTOCOL: &str = "tieout.v1+json";
 
-/// Turns a token into the principal it stands for.
-pub type Verify = Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>;
+/// Turns a token into what it proves.
+pub type Verify = Arc<dyn Fn(&str) -> Result<Grant, BadToken> + Send + Sync>;
 
 /// What the upgrade needs from the server.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub struct Door {
     pub realtime: Realtime,
     /// Who owns the connections' tasks.
     pub tracker: TaskTracker,
-    /// Turns the token of an `Auth` message into a principal.
+    /// Turns the token of an `Auth` message into what it proves.
     pub verify: Verify,
 }
 
@@ -72,11 +72,11 @@ impl From<RealtimeError> for Refused {
     }
 }
 
-/// Answer an upgrade. `principal` is none when the client must send `Auth` first.
+/// Answer an upgrade. `grant` is none when the client must send `Auth` first.
 ///
 /// # Errors
 /// [`Refused`] says what to answer instead.
-pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: Door) -> Result<Response, Refused> {
+pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> Result<Response, Refused> {
     let accept = check(&request)?;
     let hub = door.realtime.admit().await?;
     let subprotocol = offers(request.headers());
@@ -84,7 +84,7 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, principal, hub, &door).await,
+                Some((stream, first)) => serve(stream, first, grant, hub, &door).await,
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -101,8 +101,8 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
-    let peer = door.realtime.connect(stream, principal);
+async fn serve(stream: TcpStream, first: Bytes, grant: Option<Grant>, hub: Addr<Hub>, door: &Door) {
+    let peer = door.realtime.connect(stream, grant);
     let dialogue = Dialogue::new(peer.clone(), hub, door.verify.clone());
     let session = Socket::new(peer.clone(), &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
