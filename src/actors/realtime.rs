@@ -327,9 +327,16 @@ impl Realtime {
         Ok(hub)
     }
 
-    /// Take over an upgraded socket. Whoever calls this must call [`Realtime::disconnect`] in the end.
-    pub fn connect(&self, stream: TcpStream, grant: Option<Grant>) -> Arc<Peer> {
-        self.welcome(grant, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
+    /// Take over an upgraded socket; `bare` when it did not ask for the subprotocol. Whoever calls this must call
+    /// [`Realtime::disconnect`] in the end.
+    pub fn connect(&self, stream: TcpStream, grant: Option<Grant>, bare: bool) -> Arc<Peer> {
+        self.welcome(grant, |conn, shard, shared| {
+            let peer = Peer::new(conn, shard, stream, shared);
+            if bare {
+                peer.speak_bare();
+            }
+            peer
+        })
     }
 
     /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call

@@ -41,6 +41,11 @@ pub fn close(code: u16, reason: &str) -> Bytes {
     copied(CLOSE, &payload)
 }
 
+/// Whether a frame built here is a text frame.
+pub fn is_text(frame: &[u8]) -> bool {
+    frame.first() == Some(&TEXT)
+}
+
 /// The payload of a frame built here.
 pub fn payload(frame: &[u8]) -> &[u8] {
     let start = match frame.get(1) {

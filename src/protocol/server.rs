@@ -6,6 +6,7 @@ use super::{
     error::ErrorCode,
     frame,
     ids::{ConnId, JobId, ProjectId},
+    trace::Trace,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub struct Head {
     pub ts: Option<i64>,
     /// Connection that caused it.
     pub by: Option<ConnId>,
+    /// Trace that caused it.
+    pub tr: Option<Trace>,
 }
 
 impl Head {
@@ -326,6 +329,9 @@ fn start(head: Head, position: Option<(&str, u64)>) -> Vec<u8> {
     }
     if let Some(by) = head.by {
         write!(out, r#""by":"{by}","#).expect(TO_MEMORY);
+    }
+    if let Some(tr) = head.tr {
+        write!(out, r#""tr":"{tr}","#).expect(TO_MEMORY);
     }
     out
 }

@@ -30,6 +30,7 @@ mod store_support;
 mod support;
 mod tickets;
 mod ws_auth;
+mod ws_bare;
 mod ws_delivery;
 mod ws_protocol;
 mod ws_slow;

@@ -13,7 +13,7 @@ use tieout::{
         realtime::{Mode, Options, Realtime},
     },
     db::{DurableEvent, projects},
-    http::ws::{Door, upgrade},
+    http::ws::{Door, SUBPROTOCOL, upgrade},
     protocol::{
         ids::ProjectId,
         principal::{BadToken, Principal},
@@ -126,10 +126,25 @@ pub struct Client {
 
 impl Client {
     pub async fn open(address: SocketAddr) -> Self {
+        let (client, chosen) = Self::offering(address, Some(SUBPROTOCOL)).await;
+        assert_eq!(chosen.as_deref(), Some(SUBPROTOCOL));
+        client
+    }
+
+    /// Opens with this offer of subprotocols; also gives what the server chose.
+    pub async fn offering(address: SocketAddr, offer: Option<&str>) -> (Self, Option<String>) {
         let stream = TcpStream::connect(address).await.expect("connects");
-        let request = format!("ws://{address}/ws").into_client_request().expect("a request");
-        let (socket, _) = client_async(request, stream).await.expect("upgrades");
-        Self { socket, next: 0 }
+        let mut request = format!("ws://{address}/ws").into_client_request().expect("a request");
+        if let Some(offer) = offer {
+            request.headers_mut().insert("sec-websocket-protocol", offer.parse().expect("a header"));
+        }
+        match client_async(request, stream).await {
+            Ok((socket, answer)) => {
+                let chosen = answer.headers().get("sec-websocket-protocol");
+                (Self { socket, next: 0 }, chosen.map(|name| name.to_str().expect("a name").to_owned()))
+            }
+            Err(error) => panic!("upgrades: {error}"),
+        }
     }
 
     pub async fn send(&mut self, value: Value) {

@@ -147,7 +147,7 @@ impl ClaimNews {
             expires_at_ms: self.expires_at_ms,
             data: None,
         };
-        server::encode(Head { re, by: self.by, ts: None }, &ServerMessage::Collaboration(body))
+        server::encode(Head { re, by: self.by, ..Head::default() }, &ServerMessage::Collaboration(body))
     }
 }
 

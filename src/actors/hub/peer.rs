@@ -10,6 +10,7 @@ use super::{
 };
 use crate::protocol::{
     CloseCode,
+    bare::bare,
     ids::{ConnId, ProjectId},
     principal::{Action, Forbidden, Grant, Principal, Resource, Role, authorise},
 };
@@ -44,6 +45,8 @@ pub struct Peer {
     expires_at_ms: AtomicI64,
     heard_at: AtomicU32,
     dead: AtomicBool,
+    /// Without the subprotocol: frames go out without siblings.
+    bare: AtomicBool,
     shared: Arc<Shared>,
 }
 
@@ -100,8 +103,29 @@ impl Peer {
             expires_at_ms: AtomicI64::new(NEVER),
             heard_at,
             dead: AtomicBool::new(false),
+            bare: AtomicBool::new(false),
             shared,
         })
+    }
+
+    /// It did not ask for the subprotocol: from now on frames go out without siblings.
+    pub fn speak_bare(&self) {
+        self.bare.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether frames go out without siblings.
+    pub fn is_bare(&self) -> bool {
+        self.bare.load(Ordering::Relaxed)
+    }
+
+    /// What of a room's frames this connection gets.
+    fn form<'a>(&self, batch: &'a Batch) -> &'a Batch {
+        if self.is_bare() { batch.bare() } else { batch }
+    }
+
+    /// What of a reply this connection gets.
+    fn formed(&self, bytes: Bytes) -> Bytes {
+        if self.is_bare() { bare(&bytes) } else { bytes }
     }
 
     /// Who it is, once authenticated. The role may have changed since: [`Peer::role`].
@@ -147,13 +171,13 @@ impl Peer {
 
     /// Frames of a room, written now if nothing waits.
     pub fn deliver(&self, room: ProjectId, batch: &Batch) {
-        let after = self.outbox().deliver(&self.wire, &self.shared, room, batch);
+        let after = self.outbox().deliver(&self.wire, &self.shared, room, self.form(batch));
         self.after(after);
     }
 
     /// A reply, a ping, a pong.
     pub fn control(&self, bytes: Bytes) {
-        let after = self.outbox().control(&self.wire, &self.shared, bytes);
+        let after = self.outbox().control(&self.wire, &self.shared, self.formed(bytes));
         self.after(after);
     }
 
@@ -162,8 +186,8 @@ impl Peer {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);
-            match outbox.control(&self.wire, &self.shared, reply) {
-                After::Written | After::Waiting => outbox.deliver(&self.wire, &self.shared, room, missed),
+            match outbox.control(&self.wire, &self.shared, self.formed(reply)) {
+                After::Written | After::Waiting => outbox.deliver(&self.wire, &self.shared, room, self.form(missed)),
                 bad => bad,
             }
         };
@@ -175,7 +199,7 @@ impl Peer {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);
-            outbox.control(&self.wire, &self.shared, reply)
+            outbox.control(&self.wire, &self.shared, self.formed(reply))
         };
         self.after(after);
     }

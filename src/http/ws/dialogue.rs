@@ -10,7 +10,7 @@ use crate::{
         outbox::{Kind, RoomFrame},
     },
     protocol::{
-        ClientMessage, CloseCode, ErrorCode, Head, ServerMessage,
+        ClientMessage, CloseCode, ErrorCode, Head, ServerMessage, Trace,
         client::{self, Auth, Collaboration, JoinProject},
         ids::ProjectId,
         principal::{Action, BadToken, Resource},
@@ -27,6 +27,9 @@ use std::{
 const MAX_OFFENCES: u8 = 10;
 /// Messages refused for their rate, in a row, after which the connection is closed.
 const MAX_REFUSED: u16 = 500;
+
+/// A client that sends `id` waits for `re`, which it would never get.
+const ONLY_BARE: &str = "id, tr: without the subprotocol tieout.v1+json a frame is a bare message";
 
 /// One connection's side of the protocol.
 pub struct Dialogue {
@@ -80,8 +83,15 @@ impl Dialogue {
                 return self.offend();
             }
         };
-        self.offences = self.offences.saturating_sub(1);
         let id = frame.id;
+        if self.peer.is_bare() && (id.is_some() || frame.trace.is_some()) {
+            self.error(None, ErrorCode::InvalidFormat, ONLY_BARE);
+            return self.offend();
+        }
+        self.offences = self.offences.saturating_sub(1);
+        if let Some(trace) = frame.trace {
+            log::debug!("message conn={} user={} trace={trace}", self.peer.id, self.user);
+        }
         match frame.message {
             ClientMessage::Ping { bare: true } => self.peer.control(server::bare_pong()),
             ClientMessage::Ping { bare: false } => self.say(id, &ServerMessage::Pong {}),
@@ -103,7 +113,7 @@ impl Dialogue {
                 let asker = self.asker(id);
                 self.asked(id, self.hub.try_tell(Leave { asker, project: leave.project_id }));
             }
-            ClientMessage::Collaboration(said) => self.collaborate(id, &said),
+            ClientMessage::Collaboration(said) => self.collaborate(id, frame.trace, &said),
         }
     }
 
@@ -159,7 +169,7 @@ impl Dialogue {
         self.asked(id, self.hub.try_tell(join));
     }
 
-    fn collaborate(&mut self, id: Option<u64>, said: &Collaboration<'_>) {
+    fn collaborate(&mut self, id: Option<u64>, tr: Option<Trace>, said: &Collaboration<'_>) {
         let project = said.project_id;
         if !self.may(id, Action::Review, project) {
             return;
@@ -187,10 +197,11 @@ impl Dialogue {
                     data: said.data,
                 };
                 let by = Some(self.peer.id);
-                let bytes = server::encode(Head { by, ..Head::default() }, &ServerMessage::Collaboration(body.clone()));
+                let bytes =
+                    server::encode(Head { by, tr, ..Head::default() }, &ServerMessage::Collaboration(body.clone()));
                 let ack = id.map(|_| {
                     body.data = None;
-                    server::encode(Head { re: id, by, ts: None }, &ServerMessage::Collaboration(body))
+                    server::encode(Head { re: id, by, ..Head::default() }, &ServerMessage::Collaboration(body))
                 });
                 metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
                 let frame = RoomFrame { bytes, kind: Kind::Ephemeral };

@@ -84,7 +84,7 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, grant, hub, &door).await,
+                Some((stream, first)) => serve(stream, first, grant, !subprotocol, hub, &door).await,
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -101,8 +101,8 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, grant: Option<Grant>, hub: Addr<Hub>, door: &Door) {
-    let peer = door.realtime.connect(stream, grant);
+async fn serve(stream: TcpStream, first: Bytes, grant: Option<Grant>, bare: bool, hub: Addr<Hub>, door: &Door) {
+    let peer = door.realtime.connect(stream, grant, bare);
     let dialogue = Dialogue::new(peer.clone(), hub, door.verify.clone());
     let session = Socket::new(peer.clone(), &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
