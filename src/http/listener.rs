@@ -103,8 +103,8 @@ fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .max_buf_size(MAX_HTTP1_BUFFER)
-        .pipeline_flush(true);
+        // No `pipeline_flush`: with it hyper takes a body without end for a client that reads nothing.
+        .max_buf_size(MAX_HTTP1_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
