@@ -11,7 +11,7 @@ use crate::{
     },
     config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
     db::{self, Store},
-    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Server, Tickets},
+    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Server, Streams, Tickets},
     reconcile::ReadLimits,
     runtime::{self, Runtime},
     telemetry,
@@ -101,6 +101,7 @@ impl App {
         let state = AppState {
             auth: Arc::new(auth),
             tickets: Arc::new(Tickets::new(config.ticket_ttl.0, config.max_tickets as usize)),
+            streams: Arc::new(Streams::default()),
             transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
             config: Arc::new(http_options(&config)),
             store,

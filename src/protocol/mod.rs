@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod error;
 pub mod frame;
 pub mod ids;
+pub mod positions;
 pub mod principal;
 pub mod server;
 pub mod trace;

@@ -79,6 +79,9 @@ pub struct AuthSuccess<'a> {
     /// When the token lapses, unix milliseconds; absent when it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<i64>,
+    /// On an event stream: the secret that lets `POST /api/realtime/send` talk for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
 }
 
 /// Body of `AuthExpiring`.

@@ -23,6 +23,7 @@ mod runtime_panics;
 mod runtime_shutdown;
 mod runtime_starts_anywhere;
 mod runtime_watchdog;
+mod sse;
 mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;

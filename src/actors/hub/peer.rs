@@ -284,6 +284,12 @@ impl Peer {
         }
     }
 
+    /// Ready when the session must end. Keeps `cx` as the task to wake, as [`Peer::poll_frames`] does.
+    pub fn poll_dead(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.is_dead() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Of a queued connection: whole frames that wait, in the order a socket would have got them, `most` bytes or one
     /// frame. None once the connection has ended, or its close frame was taken. One task only.
     pub fn poll_frames(&self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Vec<Bytes>>> {

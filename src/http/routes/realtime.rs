@@ -6,17 +6,22 @@ use crate::{
     http::{
         auth::no_token,
         error::{ApiError, ApiResult},
+        extract::JsonBody,
+        sse::NoStream,
         state::AppState,
         tickets::{Issued, TooMany},
+        ws::Verify,
     },
-    protocol::principal::{Action, Grant, Resource, authorise},
+    protocol::principal::{Action, Grant, Principal, Resource, authorise},
 };
 use axum::{
     Json,
     extract::{Extension, Request, State},
 };
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use std::sync::Arc;
 
 pub(in crate::http) async fn ticket(
     State(app): State<AppState>,
@@ -26,6 +31,39 @@ pub(in crate::http) async fn ticket(
     authorise(&grant.principal, Action::Read, Resource::Server)?;
     let Issued { ticket, expires_at_ms } = app.tickets.issue(grant)?;
     Ok(Json(json!({ "ticket": ticket, "expires_at_ms": expires_at_ms })))
+}
+
+/// A message of an event stream's client.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Sent {
+    conn: String,
+    key: String,
+    message: Box<RawValue>,
+}
+
+pub(in crate::http) async fn send(
+    State(app): State<AppState>,
+    caller: Principal,
+    JsonBody(sent): JsonBody<Sent>,
+) -> ApiResult<StatusCode> {
+    // What the message may do is the dialogue's to say, by the stream's own proof.
+    match app.streams.say(&sent.conn, &sent.key, &caller.user_id, sent.message.get()) {
+        Ok(()) => Ok(StatusCode::ACCEPTED),
+        Err(NoStream::Unknown) => {
+            Err(ApiError::not_found("there is no event stream of yours with this conn and key").code("no_such_stream"))
+        }
+        Err(NoStream::TooLong(most)) => {
+            let detail = format!("a message has at most {most} bytes");
+            Err(ApiError::limit(StatusCode::PAYLOAD_TOO_LARGE, "inbound_bytes", detail))
+        }
+    }
+}
+
+/// The server's answer to the token of an `Auth` message.
+pub(super) fn verifier(app: &AppState) -> Verify {
+    let auth = app.auth.clone();
+    Arc::new(move |token: &str| auth.verify(token))
 }
 
 /// Who opens a connection: by the `ticket` of the query string, else by the header. None when neither is there.
@@ -45,7 +83,7 @@ pub(super) fn caller(app: &AppState, request: &Request) -> ApiResult<Option<Gran
 }
 
 /// The first value of a name in a query string, as it stands there; tickets need no escapes.
-fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 

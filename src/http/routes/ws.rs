@@ -2,7 +2,7 @@
 //!
 //! Leaves the upgrade and the connection to `http::ws`. Easy to get wrong: the caller may still be nobody here; the
 //! first message of the socket is then `Auth`.
-use super::realtime::caller;
+use super::realtime::{caller, verifier};
 use crate::http::{
     error::{ApiError, ApiResult},
     state::AppState,
@@ -12,16 +12,13 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use std::sync::Arc;
 
 pub(in crate::http) async fn open(State(app): State<AppState>, request: Request) -> ApiResult<Response> {
     if app.shutdown.is_cancelled() {
         return Err(ApiError::draining());
     }
     let grant = caller(&app, &request)?;
-    let auth = app.auth.clone();
-    let verify = Arc::new(move |token: &str| auth.verify(token));
-    let door = Door { realtime: app.realtime.clone(), tracker: app.tracker.clone(), verify };
+    let door = Door { realtime: app.realtime.clone(), tracker: app.tracker.clone(), verify: verifier(&app) };
     Ok(ws::upgrade(request, grant, door).await?)
 }
 

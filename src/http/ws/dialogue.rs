@@ -130,6 +130,7 @@ impl Dialogue {
                     role: grant.principal.role.name(),
                     conn: self.peer.id.to_string(),
                     expires_at_ms: grant.expires_at_ms,
+                    key: None,
                 };
                 return self.say(id, &ServerMessage::AuthSuccess(body));
             }
@@ -160,7 +161,8 @@ impl Dialogue {
         })
     }
 
-    fn join(&mut self, id: Option<u64>, join: JoinProject) {
+    /// Joins a room, as `JoinProject` does.
+    pub fn join(&mut self, id: Option<u64>, join: JoinProject) {
         if !self.may(id, Action::Read, join.project_id) {
             return;
         }
