@@ -11,15 +11,16 @@ use crate::{
         actor::Base,
         claims::Holder,
         jobs::ShardJob,
-        messages::{ClaimEntity, Count, Counts, PanicNow, Progress, Publish, ReleaseEntity, RoomView, View},
+        messages::{Announce, ClaimEntity, Count, Counts, PanicNow, Progress, Publish, ReleaseEntity, RoomView, View},
+        outbox::{Kind, RoomFrame},
         shard::Shard,
     },
     db::{DurableEvent, Store},
     protocol::{
-        ServerMessage,
+        ServerMessage, Trace,
         ids::{ConnId, JobId, ProjectId},
         principal::Grant,
-        server::{self, Head, JobProgressUpdate},
+        server::{self, Collaboration, Head, JobProgressUpdate},
     },
     runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Restart, Runtime, StartError, State},
 };
@@ -238,6 +239,18 @@ impl Realtime {
             log::warn!("project={} off={} left to the store: {}", event.project_id, event.off, error.code());
             metrics::counter!("tieout_rt_publish_deferred_total").increment(1);
             self.0.base.note_missed(event.project_id);
+        }
+    }
+
+    /// Says something to whoever is in the room now; nobody else ever hears of it.
+    pub fn announce(&self, said: Collaboration<'_>, tr: Option<Trace>) {
+        metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
+        let Some(hub) = self.running() else { return };
+        let (project, head) = (said.project_id, Head { tr, ..Head::default() });
+        let bytes = server::encode(head, &ServerMessage::Collaboration(said));
+        let announce = Announce { project, frame: RoomFrame { bytes, kind: Kind::Ephemeral } };
+        if let Err(error) = hub.try_tell(announce) {
+            log::warn!("project={project} an ephemeral publication was dropped: {}", error.code());
         }
     }
 

@@ -137,6 +137,17 @@ table! {
     }
 }
 
+table! {
+    publications (user_id, key) {
+        user_id -> Text,
+        key -> Text,
+        request_hash -> Text,
+        ep -> Nullable<Text>,
+        off -> Nullable<BigInt>,
+        at_us -> BigInt,
+    }
+}
+
 allow_tables_to_appear_in_same_query!(
     projects,
     events,
@@ -148,5 +159,6 @@ allow_tables_to_appear_in_same_query!(
     result_lines,
     row_errors,
     staged_attempts,
-    claims
+    claims,
+    publications
 );

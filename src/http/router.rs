@@ -6,7 +6,8 @@ use super::{
     console,
     error::ApiError,
     routes::{
-        claims, events, export, health, jobs, metrics, projects, realtime, results, rules, sources, test_hooks, ws,
+        claims, events, export, health, jobs, metrics, projects, publish, realtime, results, rules, sources,
+        test_hooks, ws,
     },
     state::AppState,
 };
@@ -27,6 +28,7 @@ pub(super) fn routes(state: AppState) -> Router {
         .route("/ws", get(ws::open))
         .route("/events", get(events::open))
         .route("/api/realtime/ticket", post(realtime::ticket))
+        .route("/api/realtime/publish", post(publish::publish))
         .route("/api/realtime/send", post(realtime::send))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/projects", get(projects::list).post(projects::create))

@@ -14,6 +14,7 @@ mod outer_restart;
 mod outer_shutdown;
 mod outer_store_away;
 mod outer_workers;
+mod publish;
 mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;

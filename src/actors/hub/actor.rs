@@ -8,8 +8,8 @@ use super::{
     jobs::Queue,
     limits::Shared,
     messages::{
-        Attach, ClaimByFrame, ClaimEntity, Count, Counts, Disconnect, Join, Leave, PanicNow, Progress, Publish,
-        ReleaseEntity, RoomView, Say, Told, View,
+        Announce, Attach, ClaimByFrame, ClaimEntity, Count, Counts, Disconnect, Join, Leave, PanicNow, Progress,
+        Publish, ReleaseEntity, RoomView, Say, Told, View,
     },
 };
 use crate::{actors::realtime::history::Reader, protocol::ids::ProjectId, runtime::Addr};
@@ -159,6 +159,7 @@ handle!(Leave, (), |hub, m| hub.core.leave(m, now()));
 handle!(Disconnect, (), |hub, m| hub.core.disconnect(&m, now()));
 handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
 handle!(Say, (), |hub, m| hub.core.say(m));
+handle!(Announce, (), |hub, m| hub.core.tell_room(m));
 handle!(Progress, (), |hub, m| hub.core.progress(m, now()));
 handle!(ClaimByFrame, (), |hub, m| hub.core.claim_by_frame(m, now()));
 handle!(Told, (), |hub, m| hub.core.told(m, now()));

@@ -4,6 +4,7 @@
 //! get wrong: to a shard that is behind after a restart nothing of the room may be sent before what it lacks, and to a
 //! connection nothing before its `ProjectJoined`. `admission`, `recovery` and `live` hold the decisions of each kind.
 mod admission;
+mod announce;
 mod live;
 #[cfg(test)]
 mod model;

@@ -103,6 +103,16 @@ pub struct Say {
     pub ack: Option<Bytes>,
 }
 
+/// The server says something to a room, ephemerally.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Announce {
+    /// Where.
+    pub project: ProjectId,
+    /// What, encoded for all.
+    pub frame: RoomFrame,
+}
+
 /// Progress of a job.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
