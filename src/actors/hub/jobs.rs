@@ -5,7 +5,8 @@
 //! ([`ShardJob::Break`]) in its place, or members would miss an event without knowing.
 use super::{
     outbox::{Kind, RoomFrame},
-    peer::Peer,
+    peer::{Peer, Pending},
+    presence::Announced,
 };
 use crate::protocol::{
     ErrorCode, ServerMessage,
@@ -61,6 +62,8 @@ pub enum ShardJob {
         re: Option<u64>,
         /// Why.
         reason: &'static str,
+        /// The request is unanswered until this is dropped.
+        pending: Pending,
     },
     /// Answer a request.
     Reply {
@@ -70,6 +73,8 @@ pub enum ShardJob {
         re: Option<u64>,
         /// With what.
         reply: Reply,
+        /// The request is unanswered until this is dropped.
+        pending: Pending,
     },
     /// Members of the room have missed something: tell them to join again.
     Break {
@@ -118,6 +123,8 @@ pub struct ClaimNews {
     pub by: Option<ConnId>,
     /// When it lapses.
     pub expires_at_ms: Option<i64>,
+    /// Its fencing number.
+    pub fence: Option<u64>,
 }
 
 impl Outgoing {
@@ -126,9 +133,7 @@ impl Outgoing {
         match self {
             Self::Ready(frame) => frame,
             Self::Presence(diff) => {
-                let PresenceDiff { project_id, rev, ref joins, ref leaves, count } = *diff;
-                let body = PresenceDiff { project_id, rev, joins: joins.clone(), leaves: leaves.clone(), count };
-                let bytes = server::encode(Head::default(), &ServerMessage::PresenceDiff(body));
+                let bytes = server::encode(Head::default(), &ServerMessage::PresenceDiff((*diff).clone()));
                 RoomFrame { bytes, kind: Kind::Ephemeral }
             }
             Self::Claim(news) => RoomFrame { bytes: news.encode(None), kind: Kind::Ephemeral },
@@ -144,6 +149,7 @@ impl ClaimNews {
             entity_id: Some(&self.entity_id),
             user_id: &self.user,
             expires_at_ms: self.expires_at_ms,
+            fence: self.fence,
             data: None,
         };
         server::encode(Head { re, by: self.by, ts: None }, &ServerMessage::Collaboration(body))
@@ -165,6 +171,8 @@ pub enum Reply {
         text: String,
         /// Who holds what was asked for.
         holder: Option<String>,
+        /// The limit that was reached.
+        limit: Option<&'static str>,
     },
 }
 
@@ -174,9 +182,10 @@ impl Reply {
         match self {
             Self::Claim(news) => news.encode(re),
             Self::Ready(bytes) => bytes.clone(),
-            Self::Refused { code, text, holder } => {
+            Self::Refused { code, text, holder, limit } => {
                 let mut body = ErrorBody::new(*code, text);
                 body.holder = holder.as_deref();
+                body.limit = *limit;
                 server::encode(Head::reply(re), &ServerMessage::Error(body))
             }
         }
@@ -186,12 +195,8 @@ impl Reply {
 /// What is live in a room: shared by all who join until something changes.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Revision of the presence.
-    pub rev: u64,
-    /// Connections.
-    pub count: usize,
-    /// Users.
-    pub users: Vec<Arc<str>>,
+    /// Who was there as of the last `PresenceDiff`, so that the next one continues it.
+    pub presence: Announced,
     /// Latest progress of running jobs, as JSON.
     pub jobs: Vec<Arc<RawValue>>,
     /// Claims.
@@ -215,16 +220,19 @@ pub struct JoinedJob {
     pub missed: Vec<RoomFrame>,
     /// What is live there.
     pub snapshot: Arc<Snapshot>,
+    /// The request is unanswered until this is dropped.
+    pub pending: Pending,
 }
 
 impl JoinedJob {
     /// The reply; `user` is in the room from now on, also before the next `PresenceDiff` says so.
     pub fn encode(&self, user: &str) -> Bytes {
-        let mut users: Vec<String> = self.snapshot.users.iter().map(ToString::to_string).collect();
+        let seen = &self.snapshot.presence;
+        let mut users: Vec<String> = seen.users.iter().map(ToString::to_string).collect();
         if !users.iter().any(|known| known == user) {
             users.push(user.to_string());
         }
-        let presence = Presence { rev: self.snapshot.rev, count: self.snapshot.count.max(1), users };
+        let presence = Presence { rev: seen.rev, count: seen.count.max(1), users, partial: seen.partial };
         let body = ProjectJoined {
             project_id: self.room,
             ep: &self.cursor.ep,

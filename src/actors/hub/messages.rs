@@ -3,18 +3,24 @@
 //! Everything that can be encoded is encoded by the sender. Easy to get wrong: connections report through their shard,
 //! except for requests, which carry connection and shard so that the answer takes the shard's queue too.
 use super::{
-    claims::{Claim, ClaimRefused, Holder},
+    claims::{Claim, ClaimRefused},
     jobs::Attached,
     outbox::RoomFrame,
+    peer::Pending,
+    room::Event,
 };
-use crate::protocol::{
-    client::Position,
-    ids::{ConnId, JobId, ProjectId},
+use crate::{
+    db::claims,
+    protocol::{
+        client::Position,
+        ids::{ConnId, JobId, ProjectId},
+    },
 };
 use actix::Message;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// A connection and where its answers go.
 #[derive(Clone, Debug)]
@@ -27,6 +33,8 @@ pub struct Asker {
     pub user: Arc<str>,
     /// The request to answer.
     pub re: Option<u64>,
+    /// Counts as unanswered until this is dropped.
+    pub pending: Pending,
 }
 
 /// Let a connection into a room.
@@ -81,10 +89,8 @@ pub struct Publish {
     pub project: ProjectId,
     /// Epoch.
     pub ep: Arc<str>,
-    /// Offset.
-    pub off: u64,
-    /// The frame.
-    pub bytes: Bytes,
+    /// Offset, time of the commit, frame.
+    pub event: Event,
     /// The job that this event ends.
     pub ends: Option<JobId>,
 }
@@ -140,7 +146,7 @@ pub struct ClaimEntity {
     /// What.
     pub entity_id: String,
     /// For whom.
-    pub holder: Holder,
+    pub user: Arc<str>,
 }
 
 /// Let it go.
@@ -152,6 +158,16 @@ pub struct ReleaseEntity {
     /// What.
     pub entity_id: String,
     /// Whose.
+    pub user: Arc<str>,
+}
+
+/// Take a user out of a room at once: it may no longer be there. The answer is how many connections that were.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Revoke {
+    /// Where.
+    pub project: ProjectId,
+    /// Whom.
     pub user: Arc<str>,
 }
 
@@ -187,6 +203,8 @@ pub struct Counts {
     pub rooms: usize,
     /// Memberships.
     pub subscriptions: usize,
+    /// Users seen, room by room.
+    pub presence_entries: usize,
     /// Incarnation.
     pub generation: u64,
 }
@@ -199,6 +217,15 @@ pub struct PanicNow;
 /// What a read of the store found.
 #[derive(Clone, Debug)]
 pub enum History {
+    /// What a room begins with.
+    Opened {
+        /// Epoch.
+        ep: Arc<str>,
+        /// Offset.
+        off: u64,
+        /// The claims in force.
+        claims: Vec<claims::Claim>,
+    },
     /// The newest position.
     Head {
         /// Epoch.
@@ -209,7 +236,7 @@ pub enum History {
     /// Events right after the asked offset, encoded.
     Events {
         /// In order, without a hole.
-        events: Vec<(u64, Bytes)>,
+        events: Vec<Event>,
         /// The newest offset.
         head: u64,
     },
@@ -253,4 +280,69 @@ pub struct Told {
     pub purpose: Purpose,
     /// What was found.
     pub history: History,
+}
+
+/// Who waits for a claim to be settled.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A connection, for a frame.
+    Conn(Asker),
+    /// A caller in this process, for a claim.
+    Claim(oneshot::Sender<Result<Claim, ClaimRefused>>),
+    /// A caller in this process, for a release.
+    Release(oneshot::Sender<Result<(), ClaimRefused>>),
+    /// Nobody: the connection has left.
+    Nobody,
+}
+
+/// A change of a claim, for the store to decide.
+#[derive(Debug)]
+pub struct ClaimAsk {
+    /// Where.
+    pub project: ProjectId,
+    /// What.
+    pub entity_id: String,
+    /// Whose.
+    pub user: Arc<str>,
+    /// On which connection, or a name of its own.
+    pub holder: String,
+    /// A holder of the same user that is gone.
+    pub replaces: Option<String>,
+    /// Let it go instead; only `holder`'s when true, else whatever connection of the user has it.
+    pub release: Option<bool>,
+    /// Who waits.
+    pub waiter: Waiter,
+}
+
+/// What the store decided.
+#[derive(Clone, Debug)]
+pub enum ClaimOutcome {
+    /// Taken, renewed, or held by another.
+    Taken(claims::Taken),
+    /// Whether there was something to release.
+    Released(bool),
+    /// It could not be done.
+    Failed(ClaimRefused),
+}
+
+/// A claim settled, back in the hub's mailbox.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ClaimTold {
+    /// The incarnation that asked.
+    pub generation: u64,
+    /// What was asked.
+    pub ask: ClaimAsk,
+    /// The answer.
+    pub outcome: ClaimOutcome,
+}
+
+/// Leases that the store has made longer.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct RenewTold {
+    /// Where.
+    pub project: ProjectId,
+    /// Those still in force.
+    pub renewed: Vec<claims::Claim>,
 }

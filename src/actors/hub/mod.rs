@@ -11,8 +11,10 @@ pub mod limits;
 pub mod messages;
 pub mod outbox;
 pub mod peer;
+pub mod presence;
 pub mod room;
 pub mod shard;
+pub mod users;
 
 pub use actor::Hub;
 pub use claims::{Claim, ClaimRefused};

@@ -6,6 +6,7 @@
 use super::{
     limits::Shared,
     outbox::{After, Batch, Outbox, Wire},
+    users::Seat,
 };
 use crate::protocol::{
     CloseCode,
@@ -37,7 +38,31 @@ pub struct Peer {
     principal: OnceLock<Principal>,
     heard_at: AtomicU32,
     dead: AtomicBool,
+    pending: Arc<AtomicU32>,
+    seat: OnceLock<Seat>,
     shared: Arc<Shared>,
+}
+
+/// A request that the hub has not answered. It travels with the request and its answer and counts until it is dropped,
+/// on whatever way it ends, a panic of the hub included.
+#[derive(Debug, Default)]
+pub struct Pending(Option<Arc<AtomicU32>>);
+
+impl Clone for Pending {
+    fn clone(&self) -> Self {
+        if let Some(count) = &self.0 {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Wire for TcpStream {
@@ -63,6 +88,8 @@ impl Peer {
             principal: OnceLock::new(),
             heard_at,
             dead: AtomicBool::new(false),
+            pending: Arc::default(),
+            seat: OnceLock::new(),
             shared,
         })
     }
@@ -75,6 +102,28 @@ impl Peer {
     /// It is `principal` from now on; a second, different one is refused.
     pub fn authenticate(&self, principal: Principal) -> bool {
         self.principal.get_or_init(|| principal.clone()) == &principal
+    }
+
+    /// Count one more request to the hub; none at the limit `pending_requests`.
+    pub fn ask(&self) -> Option<Pending> {
+        let most = self.shared.limits.pending_requests;
+        let before = self.pending.fetch_add(1, Ordering::Relaxed);
+        let pending = Pending(Some(self.pending.clone()));
+        (before < most).then_some(pending)
+    }
+
+    /// Keep the user's seat for as long as this connection lasts. A further one is given back.
+    pub fn sit(self: &Arc<Self>, seat: Seat) {
+        if self.seat.set(seat).is_ok()
+            && let Some(seat) = self.seat.get()
+        {
+            seat.register(self);
+        }
+    }
+
+    /// Whether it has one.
+    pub fn is_seated(&self) -> bool {
+        self.seat.get().is_some()
     }
 
     /// The limits and counters.
@@ -225,5 +274,6 @@ impl Drop for Peer {
         let shared = self.shared.clone();
         self.outbox().clear(&shared);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.ended.notify_waiters();
     }
 }

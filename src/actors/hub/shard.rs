@@ -141,8 +141,8 @@ impl Shard {
             ShardJob::Add(peer) => self.add(peer),
             ShardJob::Remove(conn) => self.remove(conn).await,
             ShardJob::Joined(joined) => self.joined(*joined).await,
-            ShardJob::Left { conn, room, re, reason } => self.left(conn, room, re, reason),
-            ShardJob::Reply { conn, re, reply } => {
+            ShardJob::Left { conn, room, re, reason, .. } => self.left(conn, room, re, reason),
+            ShardJob::Reply { conn, re, reply, .. } => {
                 if let Some(line) = self.lines.get(&conn) {
                     line.peer.control(reply.encode(re));
                 }

@@ -5,7 +5,7 @@
 use super::session::Session;
 use crate::{
     actors::{
-        hub::Hub,
+        hub::{Hub, users::Seat},
         realtime::{Realtime, RealtimeError},
     },
     protocol::principal::Principal,
@@ -79,12 +79,16 @@ impl From<RealtimeError> for Refused {
 pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: Door) -> Result<Response, Refused> {
     let accept = check(&request)?;
     let hub = door.realtime.admit().await?;
+    let known = match principal {
+        Some(principal) => Some((principal.clone(), door.realtime.seat(&principal)?)),
+        None => None,
+    };
     let subprotocol = offers(request.headers());
     let upgrading = hyper::upgrade::on(&mut request);
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, principal, hub, &door).await,
+                Some((stream, first)) => serve(stream, first, known, hub, &door).await,
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -101,8 +105,8 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
-    let peer = door.realtime.connect(stream, principal);
+async fn serve(stream: TcpStream, first: Bytes, known: Option<(Principal, Seat)>, hub: Addr<Hub>, door: &Door) {
+    let peer = door.realtime.connect(stream, known);
     let session = Session::new(peer.clone(), &first, hub, door.verify.clone());
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
     drop(first);

@@ -149,7 +149,7 @@ impl Session {
             }
             ClientMessage::JoinProject(join) => self.join(id, join),
             ClientMessage::LeaveProject(leave) => {
-                let asker = self.asker(id);
+                let Some(asker) = self.asker(id) else { return };
                 self.asked(id, self.hub.try_tell(Leave { asker, project: leave.project_id }));
             }
             ClientMessage::Collaboration(said) => self.collaborate(id, &said),
@@ -163,6 +163,15 @@ impl Session {
             self.error(id, ErrorCode::AuthError, "this token is not valid here");
             return self.peer.close(CloseCode::Token, None);
         };
+        let shared = self.peer.shared();
+        match shared.users.seat(&principal, shared.limits.connections_per_user) {
+            _ if self.peer.is_seated() => {}
+            Some(seat) => self.peer.sit(seat),
+            None => {
+                self.limit(id, "connections_per_user", "this user has as many connections as it may");
+                return self.peer.close(CloseCode::ConnectionLimit, None);
+            }
+        }
         metrics::counter!("tieout_rt_auth_total", "result" => "accepted").increment(1);
         self.user = principal.user_id.as_str().into();
         let most = self.peer.shared().limits.inbound_bytes;
@@ -178,7 +187,7 @@ impl Session {
         if !self.may(id, Action::Read, join.project_id) {
             return;
         }
-        let asker = self.asker(id);
+        let Some(asker) = self.asker(id) else { return };
         let join = Join { asker, project: join.project_id, since: join.since };
         self.asked(id, self.hub.try_tell(join));
     }
@@ -188,7 +197,7 @@ impl Session {
         if !self.may(id, Action::Write, project) {
             return;
         }
-        let asker = self.asker(id);
+        let Some(asker) = self.asker(id) else { return };
         match (said.action.as_str(), &said.entity_id) {
             ("claim" | "release", None) => {
                 self.error(id, ErrorCode::BadRequest, "Collaboration.entity_id: a claim needs one");
@@ -208,6 +217,7 @@ impl Session {
                     entity_id: entity.as_deref(),
                     user_id: &self.user,
                     expires_at_ms: None,
+                    fence: None,
                     data: said.data,
                 };
                 let by = Some(self.peer.id);
@@ -234,8 +244,20 @@ impl Session {
         allowed.is_ok()
     }
 
-    fn asker(&self, re: Option<u64>) -> Asker {
-        Asker { conn: self.peer.id, shard: self.peer.shard, user: self.user.clone(), re }
+    /// This connection as it asks the hub; none when too many of its requests are unanswered, which it is told.
+    fn asker(&self, re: Option<u64>) -> Option<Asker> {
+        let Some(pending) = self.peer.ask() else {
+            self.limit(re, "pending_requests", "too many requests are unanswered, wait for some");
+            return None;
+        };
+        Some(Asker { conn: self.peer.id, shard: self.peer.shard, user: self.user.clone(), re, pending })
+    }
+
+    fn limit(&self, id: Option<u64>, limit: &'static str, text: &str) {
+        let mut body = ErrorBody::new(ErrorCode::LimitExceeded, text);
+        body.limit = Some(limit);
+        body.retryable = true;
+        self.say(id, &ServerMessage::Error(body));
     }
 
     /// Whether the hub took a request; its answer comes through the shard.
