@@ -355,10 +355,24 @@ impl Realtime {
     /// Take over an upgraded socket, with its user and the seat that was taken for it, or neither until it
     /// authenticates. Whoever calls this must call [`Realtime::disconnect`] in the end.
     pub fn connect(&self, stream: TcpStream, known: Option<(Principal, Seat)>) -> Arc<Peer> {
+        self.welcome(known, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
+    }
+
+    /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
+    /// [`Realtime::disconnect`] in the end.
+    pub fn connect_queued(&self, principal: Principal, seat: Seat) -> Arc<Peer> {
+        self.welcome(Some((principal, seat)), Peer::queued)
+    }
+
+    fn welcome(
+        &self,
+        known: Option<(Principal, Seat)>,
+        make: impl FnOnce(ConnId, usize, Arc<Shared>) -> Arc<Peer>,
+    ) -> Arc<Peer> {
         let base = &self.0.base;
         let number = base.shared.next_conn();
         let shard = (number % base.queues.len() as u64) as usize;
-        let peer = Peer::new(ConnId(number), shard, stream, base.shared.clone());
+        let peer = make(ConnId(number), shard, base.shared.clone());
         if let Some((principal, seat)) = known {
             peer.authenticate(principal);
             peer.sit(seat);

@@ -37,8 +37,6 @@ pub struct Wanted {
     pub user_id: String,
     /// On which connection of which process: `process:number`; or a name of its own.
     pub holder: String,
-    /// A holder of the same user that is known to be gone, and gives way.
-    pub replaces: Option<String>,
 }
 
 /// How [`take`] went.
@@ -71,7 +69,7 @@ pub async fn take(
 ) -> Result<Taken, StoreError> {
     let exclusive = store.exclusive();
     pool::write!(store, |conn| {
-        let Wanted { entity_id, user_id, holder, replaces } = wanted;
+        let Wanted { entity_id, user_id, holder } = wanted;
         super::projects::find(conn, project).await?;
         let now = now_us();
         let row: Option<(String, String, i64, i64)> = claims::table
@@ -83,7 +81,7 @@ pub async fn take(
         let (token, renewed) = match row {
             Some((user, held_by, token, expires)) if expires > now => {
                 let theirs = user == user_id && held_by == holder;
-                let gone = replaces.as_ref() == Some(&held_by) || (exclusive && is_another_process(&held_by, &holder));
+                let gone = exclusive && is_another_process(&held_by, &holder);
                 if !theirs && (user != user_id || !gone) {
                     return Ok(Taken::Held(shown((entity_id, user, held_by, token, expires))));
                 }

@@ -124,7 +124,7 @@ impl Hub {
     fn ask(&mut self, project: ProjectId, entity_id: String, user: Arc<str>, release: Option<bool>, waiter: Waiter) {
         // A name of its own: no other call renews it, and the process's end does not free it.
         let holder = format!("call-{}", Uuid::new_v4().simple());
-        self.core.ask(ClaimAsk { project, entity_id, user, holder, replaces: None, release, waiter }, now());
+        self.core.ask(ClaimAsk { project, entity_id, user, holder, release, waiter }, now());
     }
 
     fn wind(&mut self, ctx: &mut Context<Self>) {

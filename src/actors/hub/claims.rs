@@ -166,7 +166,7 @@ impl View {
 
     /// Take out what has lapsed, and say what to renew: the claims of connections heard within half a lease. Those that
     /// are nearly due come along, so that many claims make one write.
-    pub fn take_due(&mut self, ttl: Duration, now: Instant, heard: &Heard) -> Due {
+    pub fn take_due(&mut self, ttl: Duration, now: Instant, heard: impl Fn(&str, ConnId) -> Option<Duration>) -> Due {
         let mut due = Due::default();
         let soon = now + ttl / 8;
         let near: Vec<String> =
@@ -231,13 +231,13 @@ mod tests {
         let now = Now { instant: Instant::now(), unix_ms: 1_000 };
         let mut view = View::default();
         view.put(&row("here:7", 61_000), "here", TTL, now);
-        let heard: Heard = Arc::new(|_, conn| (conn == ConnId(7)).then_some(Duration::from_secs(1)));
-        let silent: Heard = Arc::new(|_, _| None);
+        let heard = |_: &str, conn| (conn == ConnId(7)).then_some(Duration::from_secs(1));
+        let silent = |_: &str, _: ConnId| None;
         assert_eq!(view.next_due(), Some(now.instant + TTL / 2));
-        assert_eq!(view.take_due(TTL, now.instant + TTL / 2, &heard).renew, [("m1".into(), "here:7".into())]);
-        assert!(view.take_due(TTL, now.instant + TTL / 4 * 3, &silent).renew.is_empty());
-        assert!(view.take_due(TTL, now.instant + TTL - Duration::from_secs(1), &silent).lapsed.is_empty());
-        assert_eq!(view.take_due(TTL, now.instant + TTL, &silent).lapsed, [("m1".into(), "ana".into())]);
+        assert_eq!(view.take_due(TTL, now.instant + TTL / 2, heard).renew, [("m1".into(), "here:7".into())]);
+        assert!(view.take_due(TTL, now.instant + TTL / 4 * 3, silent).renew.is_empty());
+        assert!(view.take_due(TTL, now.instant + TTL - Duration::from_secs(1), silent).lapsed.is_empty());
+        assert_eq!(view.take_due(TTL, now.instant + TTL, silent).lapsed, [("m1".into(), "ana".into())]);
         assert_eq!(view.next_due(), None);
     }
 

@@ -184,6 +184,12 @@ impl Core {
         if let History::NotFound = history {
             return self.vanished(project, purpose);
         }
+        let about_another = matches!(purpose, Purpose::Check | Purpose::Hole | Purpose::Catchup(_))
+            && self.rooms.get(&project).is_some_and(|room| !room.live);
+        if about_another {
+            // The room it was read for was forgotten meanwhile; the one there now begins by itself.
+            return;
+        }
         match purpose {
             Purpose::Open => self.opened(project, history, now),
             Purpose::Check => self.checked(project, history, now),

@@ -306,8 +306,6 @@ pub struct ClaimAsk {
     pub user: Arc<str>,
     /// On which connection, or a name of its own.
     pub holder: String,
-    /// A holder of the same user that is gone.
-    pub replaces: Option<String>,
     /// Let it go instead; only `holder`'s when true, else whatever connection of the user has it.
     pub release: Option<bool>,
     /// Who waits.

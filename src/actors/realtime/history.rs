@@ -150,7 +150,6 @@ async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
                 entity_id: ask.entity_id.clone(),
                 user_id: ask.user.to_string(),
                 holder: ask.holder.clone(),
-                replaces: ask.replaces.clone(),
             };
             let most = limits.claims_per_project as u64;
             claims::take(store, ask.project, wanted, limits.claim_ttl, most).await.map(ClaimOutcome::Taken)

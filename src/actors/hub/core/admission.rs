@@ -41,7 +41,7 @@ impl Core {
         }
         let History::Opened { ep, off, claims } = history else {
             let waiting = std::mem::take(&mut room.waiting);
-            if room.members.is_empty() {
+            if room.members.is_empty() && room.leavers.is_empty() {
                 self.rooms.remove(&project);
             } else {
                 self.timers.push(Reverse((now.instant + RETRY, Timer::Open(project))));

@@ -24,7 +24,6 @@ impl Core {
                 entity_id,
                 user: asker.user.clone(),
                 holder: conn_tag(&self.given.incarnation, asker.conn),
-                replaces: None,
                 release: release.then_some(false),
                 waiter: Waiter::Conn(asker),
             },
@@ -49,8 +48,8 @@ impl Core {
 
     /// Hand the next change of one claim to the store; those that the view can refuse are refused on the way.
     fn start(&mut self, key: (ProjectId, String), mut waiting: VecDeque<ClaimAsk>, now: Now) {
-        while let Some(mut ask) = waiting.pop_front() {
-            match self.certain_refusal(&mut ask, now) {
+        while let Some(ask) = waiting.pop_front() {
+            match self.certain_refusal(&ask, now) {
                 Some(refused) => self.settle(ask.waiter, Err(refused)),
                 None => {
                     self.asked_count += waiting.len();
@@ -62,18 +61,12 @@ impl Core {
         }
     }
 
-    /// Refuses what another living connection holds; names the connection that is gone and gives way to its own user.
-    fn certain_refusal(&self, ask: &mut ClaimAsk, now: Now) -> Option<ClaimRefused> {
+    /// Refuses what another connection of this process, or another user, holds. A connection that is gone keeps what
+    /// it has until the lease ends; whether the row of a process that is gone gives way is for the store to say.
+    fn certain_refusal(&self, ask: &ClaimAsk, now: Now) -> Option<ClaimRefused> {
         let room = self.rooms.get(&ask.project).filter(|room| room.live && ask.release.is_none())?;
         let held = room.claims.get(&ask.entity_id, now.instant)?;
-        if held.tag == ask.holder {
-            return None;
-        }
-        let all_known = self.attached.iter().all(|attached| *attached);
-        let gone = held.conn.is_some_and(|conn| all_known && !room.members.contains_key(&conn));
-        if held.user == ask.user && (gone || held.conn.is_none()) {
-            // Whether a row of another process gives way is for the store to say.
-            ask.replaces = gone.then(|| held.tag.clone());
+        if held.tag == ask.holder || (held.user == ask.user && held.conn.is_none()) {
             return None;
         }
         let holder = held.user.to_string();
@@ -148,10 +141,7 @@ impl Core {
         for entity_id in entities {
             let (holder, user) = (tag.clone(), user.clone());
             let release = Some(true);
-            self.ask(
-                ClaimAsk { project, entity_id, user, holder, replaces: None, release, waiter: Waiter::Nobody },
-                now,
-            );
+            self.ask(ClaimAsk { project, entity_id, user, holder, release, waiter: Waiter::Nobody }, now);
         }
     }
 
@@ -170,7 +160,13 @@ impl Core {
             return;
         }
         room.claims.timed = None;
-        let due = room.claims.take_due(self.given.limits.claim_ttl, now.instant, &self.given.heard);
+        let (members, heard, attached) = (&room.members, &self.given.heard, &self.attached);
+        // Whose connection lives on but has left the room has nothing to hold there.
+        let all_known = attached.iter().all(|attached| *attached);
+        let active = |user: &str, conn: ConnId| {
+            if all_known && !members.contains_key(&conn) { None } else { heard(user, conn) }
+        };
+        let due = room.claims.take_due(self.given.limits.claim_ttl, now.instant, active);
         for (entity_id, user) in due.lapsed {
             let (action, by, expires_at_ms, fence) = ("released", None, None, None);
             self.tell(&Arc::new(ClaimNews { project, action, entity_id, user, by, expires_at_ms, fence }));

@@ -195,7 +195,7 @@ impl World {
                         client.rev = Some(diff.rev);
                     }
                     client.users.extend(diff.joins.iter().cloned());
-                    diff.leaves.iter().for_each(|user| drop(client.users.remove(user)));
+                    client.users.retain(|user| !diff.leaves.contains(user));
                 }
             }
             (Outgoing::Claim(news), _) => assert_eq!(self.projects[room], news.project),
@@ -255,13 +255,8 @@ impl World {
                 self.rows.insert(key, row.clone());
                 ClaimOutcome::Taken(Taken::Renewed(row))
             }
-            (Some(row), None) if row.user_id != *ask.user || ask.replaces.as_ref() != Some(&row.holder) => {
-                ClaimOutcome::Taken(Taken::Held(row))
-            }
-            (row, None) => {
-                if let Some(conn) = row.and_then(|row| row.holder.strip_prefix("here:")?.parse().ok()) {
-                    assert!(!self.is_in(conn, room), "c-{conn} holds it and is here, so nobody takes its place");
-                }
+            (Some(row), None) => ClaimOutcome::Taken(Taken::Held(row)),
+            (None, None) => {
                 let token = self.rows.get(&key).map_or(1, |row| row.token + 1);
                 let (entity_id, user_id, holder) = (ask.entity_id.clone(), ask.user.to_string(), ask.holder.clone());
                 let row = Row { entity_id, user_id, holder, token, expires_at_ms };
@@ -368,6 +363,12 @@ impl World {
                 for (project, entity) in lost {
                     let room = self.room(project);
                     self.uncertain.insert((room, entity));
+                }
+                // So is who left before the claims were read; what they had lapses by itself.
+                for room in 0..ROOMS {
+                    if self.core.rooms.get(&self.projects[room]).is_some_and(|room| !room.leavers.is_empty()) {
+                        self.uncertain.extend((0..ENTITIES).map(|entity| (room, format!("m{entity}"))));
+                    }
                 }
                 self.core = Core::new(self.generation, SHARDS, self.given.clone(), self.now.instant);
             }
