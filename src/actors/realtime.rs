@@ -12,6 +12,7 @@ use crate::{
         claims::Holder,
         jobs::ShardJob,
         messages::{ClaimEntity, Count, Counts, PanicNow, Progress, Publish, ReleaseEntity, RoomView, View},
+        queue::Queue,
         shard::Shard,
     },
     db::{DurableEvent, Store},
@@ -315,8 +316,8 @@ impl Realtime {
     ///
     /// # Errors
     /// [`RealtimeError`] says why not.
-    pub async fn admit(&self) -> Result<Addr<Hub>, RealtimeError> {
-        let hub = self.hub().await?.clone();
+    pub async fn admit(&self) -> Result<(), RealtimeError> {
+        self.hub().await?;
         let shared = &self.0.base.shared;
         if shared.draining.load(Ordering::Relaxed) {
             return Err(RealtimeError::Draining);
@@ -324,7 +325,7 @@ impl Realtime {
         if self.connections() >= shared.limits.sockets {
             return Err(RealtimeError::Limit("sockets"));
         }
-        Ok(hub)
+        Ok(())
     }
 
     /// Take over an upgraded socket. Whoever calls this must call [`Realtime::disconnect`] in the end.
@@ -352,6 +353,11 @@ impl Realtime {
         }
         base.queues[shard].push(ShardJob::Add(peer.clone()));
         peer
+    }
+
+    /// Where the connection's requests to the hub go.
+    pub fn requests(&self, peer: &Peer) -> Arc<Queue> {
+        self.0.base.queues[peer.shard].clone()
     }
 
     /// The connection has ended.

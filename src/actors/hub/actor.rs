@@ -5,12 +5,12 @@
 use super::{
     claims::{Claim, ClaimRefused, Ledger, Now},
     core::{Core, Output},
-    jobs::Queue,
     limits::Shared,
     messages::{
-        Attach, ClaimByFrame, ClaimEntity, Count, Counts, Disconnect, Join, Leave, PanicNow, Progress, Publish,
-        ReleaseEntity, RoomView, Say, Told, View,
+        Attach, ClaimEntity, Count, Counts, Disconnect, PanicNow, Progress, Publish, ReleaseEntity, RoomView, Serve,
+        Told, View,
     },
+    queue::Queue,
 };
 use crate::{actors::realtime::history::Reader, protocol::ids::ProjectId, runtime::Addr};
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
@@ -89,6 +89,11 @@ impl Hub {
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        self.put_out();
+        self.wind(ctx);
+    }
+
+    fn put_out(&mut self) {
         let generation = self.core.generation();
         for output in self.core.outputs() {
             match output {
@@ -99,7 +104,6 @@ impl Hub {
                 }
             }
         }
-        self.wind(ctx);
     }
 
     fn wind(&mut self, ctx: &mut Context<Self>) {
@@ -154,16 +158,35 @@ macro_rules! handle {
 }
 
 handle!(Attach, (), |hub, m| hub.core.attach(m, now()));
-handle!(Join, (), |hub, m| hub.core.join(m, now()));
-handle!(Leave, (), |hub, m| hub.core.leave(m, now()));
 handle!(Disconnect, (), |hub, m| hub.core.disconnect(&m, now()));
 handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
-handle!(Say, (), |hub, m| hub.core.say(m));
 handle!(Progress, (), |hub, m| hub.core.progress(m, now()));
-handle!(ClaimByFrame, (), |hub, m| hub.core.claim_by_frame(m, now()));
 handle!(Told, (), |hub, m| hub.core.told(m, now()));
 handle!(ClaimEntity, Result<Claim, ClaimRefused>, |hub, m| hub.core.claim(m, now()));
 handle!(ReleaseEntity, Result<(), ClaimRefused>, |hub, m| hub.core.release(&m));
+
+impl Handler<Serve> for Hub {
+    type Result = ();
+    fn handle(&mut self, m: Serve, ctx: &mut Context<Self>) {
+        let base = self.base.clone();
+        let now = now();
+        let mut turn = base.queues[m.shard].serve(self.core.generation());
+        for request in turn.by_ref() {
+            self.core.request(request, now);
+            // At once: a later request that panics must not take this one's answer with it.
+            self.put_out();
+        }
+        if turn.more {
+            // Behind what others have sent meanwhile. When the mailbox is full the shard's sweep comes back to it.
+            let again = base.addr.get().map(|hub| hub.try_tell(Serve { shard: m.shard }));
+            if !matches!(again, Some(Ok(()))) {
+                base.queues[m.shard].forget_nudge();
+            }
+        }
+        drop(turn);
+        self.wind(ctx);
+    }
+}
 
 impl Handler<View> for Hub {
     type Result = Option<RoomView>;

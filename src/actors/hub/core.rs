@@ -15,7 +15,7 @@ use super::{
     limits::Limits,
     messages::{
         Asker, Attach, ClaimByFrame, ClaimEntity, Counts, Disconnect, History, Join, Leave, Progress, Publish, Purpose,
-        ReleaseEntity, RoomView, Say, Told,
+        ReleaseEntity, Request, RoomView, Say, Told,
     },
     outbox::{Kind, RoomFrame},
     room::{self, Behind, Line, MAX_AHEAD, MAX_HELD, Room},
@@ -75,22 +75,13 @@ enum Timer {
     Catchup(ProjectId, usize),
 }
 
-/// A request of a connection whose shard has not reported yet.
-#[derive(Debug)]
-enum Early {
-    Join(Join),
-    Leave(Leave),
-    Say(Say),
-    Claim(ClaimByFrame),
-}
-
 /// The state machine.
 #[derive(Debug)]
 pub struct Core {
     generation: u64,
     limits: Limits,
     attached: Vec<bool>,
-    stash: Vec<Vec<Early>>,
+    stash: Vec<Vec<Request>>,
     rooms: HashMap<ProjectId, Room>,
     ledger: Ledger,
     claims_timed: HashSet<ProjectId>,
@@ -154,12 +145,17 @@ impl Core {
             self.catch_up(attached.room, shard);
         }
         for early in std::mem::take(&mut self.stash[shard]) {
-            match early {
-                Early::Join(join) => self.join(join, now),
-                Early::Leave(leave) => self.leave(leave, now),
-                Early::Say(say) => self.say(say),
-                Early::Claim(ask) => self.claim_by_frame(ask, now),
-            }
+            self.request(early, now);
+        }
+    }
+
+    /// A connection asks.
+    pub fn request(&mut self, request: Request, now: Now) {
+        match request {
+            Request::Join(join) => self.join(join, now),
+            Request::Leave(leave) => self.leave(leave, now),
+            Request::Say(say) => self.say(say),
+            Request::Claim(ask) => self.claim_by_frame(ask, now),
         }
     }
 
@@ -167,7 +163,7 @@ impl Core {
     pub fn join(&mut self, join: Join, now: Now) {
         let shard = join.asker.shard;
         if !self.attached[shard] {
-            return self.keep(&join.asker.clone(), Early::Join(join));
+            return self.keep(&join.asker.clone(), Request::Join(join));
         }
         let project = join.project;
         let room = self.open(project);
@@ -183,7 +179,7 @@ impl Core {
     /// A connection wants out.
     pub fn leave(&mut self, leave: Leave, now: Now) {
         if !self.attached[leave.asker.shard] {
-            return self.keep(&leave.asker.clone(), Early::Leave(leave));
+            return self.keep(&leave.asker.clone(), Request::Leave(leave));
         }
         let Leave { asker, project } = leave;
         if !self.rooms.get(&project).is_some_and(|room| room.members.contains_key(&asker.conn)) {
@@ -236,7 +232,7 @@ impl Core {
     /// A member says something.
     pub fn say(&mut self, say: Say) {
         if !self.attached[say.asker.shard] {
-            return self.keep(&say.asker.clone(), Early::Say(say));
+            return self.keep(&say.asker.clone(), Request::Say(say));
         }
         let Say { asker, project, frame, ack } = say;
         match self.rooms.get_mut(&project) {
@@ -279,7 +275,7 @@ impl Core {
     /// Claim or release over a connection.
     pub fn claim_by_frame(&mut self, ask: ClaimByFrame, now: Now) {
         if !self.attached[ask.asker.shard] {
-            return self.keep(&ask.asker.clone(), Early::Claim(ask));
+            return self.keep(&ask.asker.clone(), Request::Claim(ask));
         }
         let ClaimByFrame { asker, project, entity_id, release } = ask;
         if !self.rooms.get(&project).is_some_and(|room| room.members.contains_key(&asker.conn)) {

@@ -40,6 +40,9 @@ pub struct Limits {
     pub full_for: Duration,
     /// How long a claim lasts unless renewed.
     pub claim_ttl: Duration,
+    /// How long frames for rooms wait for company once they come faster than this; none do while rooms are quiet, and
+    /// answers never. Whole milliseconds; zero: never.
+    pub gather: Duration,
 }
 
 impl Default for Limits {
@@ -60,6 +63,7 @@ impl Default for Limits {
             no_progress: Duration::from_secs(5),
             full_for: Duration::from_secs(10),
             claim_ttl: Duration::from_secs(60),
+            gather: Duration::from_millis(2),
         }
     }
 }
@@ -129,6 +133,11 @@ impl Shared {
     /// Milliseconds since the process's realtime layer began; wraps after 49 days, so compare by wrapping difference.
     pub fn tick(&self) -> u32 {
         self.origin.elapsed().as_millis() as u32
+    }
+
+    /// When it began.
+    pub(crate) fn origin(&self) -> Instant {
+        self.origin
     }
 
     pub(crate) fn next_conn(&self) -> u64 {

@@ -6,11 +6,13 @@
 //! to get wrong: a job that is not a frame ends the grouping, or a joiner would get a frame that came before it.
 use super::{
     actor::Hub,
-    jobs::{Attached, Cursor, JoinedJob, Queue, ShardJob},
+    jobs::{Attached, Cursor, JoinedJob, Reply, ShardJob},
     limits::Shared,
-    messages::{Attach, Disconnect},
+    messages::{Attach, Disconnect, Serve},
     outbox::{Batch, RoomFrame},
+    pace::Pace,
     peer::Peer,
+    queue::Queue,
 };
 use crate::{
     protocol::{
@@ -18,11 +20,11 @@ use crate::{
         ids::{ConnId, ProjectId},
         server::{self, ErrorBody, Head},
     },
-    runtime::Addr,
+    runtime::{Addr, SendError},
 };
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,34 +62,110 @@ pub struct Shard {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     hub: Addr<Hub>,
-    lines: HashMap<ConnId, Line>,
-    rooms: HashMap<ProjectId, Room>,
+    lines: FxHashMap<ConnId, Line>,
+    rooms: FxHashMap<ProjectId, Room>,
     draining: bool,
+    /// How often the hub is nudged, and how often frames are written.
+    asking: Pace,
+    writing: Pace,
+    deliveries: metrics::Counter,
+    fanout: metrics::Histogram,
 }
 
 impl Shard {
     /// A shard that serves `queue` and reports to `hub`.
     pub fn new(index: usize, queue: Arc<Queue>, shared: Arc<Shared>, hub: Addr<Hub>) -> Self {
-        Self { index, queue, shared, hub, lines: HashMap::new(), rooms: HashMap::new(), draining: false }
+        let pace = || Pace::new(shared.origin(), shared.limits.gather);
+        Self {
+            index,
+            queue,
+            hub,
+            lines: FxHashMap::default(),
+            rooms: FxHashMap::default(),
+            draining: false,
+            asking: pace(),
+            writing: pace(),
+            deliveries: metrics::counter!("tieout_rt_deliveries_total"),
+            fanout: metrics::histogram!("tieout_rt_fanout_seconds"),
+            shared,
+        }
     }
 
     /// Serve until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut sweep_at = tokio::time::Instant::now() + SWEEP_EVERY;
+        let sweep = tokio::time::sleep(SWEEP_EVERY);
+        let tick = tokio::time::sleep(SWEEP_EVERY);
+        tokio::pin!(sweep, tick);
+        let mut napping = false;
         loop {
             let busy = !self.lines.is_empty();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep_until(sweep_at), if busy => {
+                () = &mut sweep, if busy => {
                     self.sweep().await;
-                    sweep_at = tokio::time::Instant::now() + if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
+                    let every = if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
+                    sweep.as_mut().reset(tokio::time::Instant::now() + every);
                 }
-                () = self.queue.filled() => self.drain().await,
+                () = self.queue.filled() => {}
+                () = &mut tick, if napping => {}
+            }
+            let until = self.turn().await;
+            napping = until.is_some();
+            if let Some(until) = until {
+                tick.as_mut().reset(until.into());
+                self.queue.nap();
             }
         }
         for line in self.lines.values() {
             line.peer.kill();
+        }
+    }
+
+    /// Pass on what waits, both ways, unless it is to wait for company; returns until when.
+    async fn turn(&mut self) -> Option<Instant> {
+        loop {
+            let waiting = self.queue.waiting();
+            let now = Instant::now();
+            let mut until = None;
+            if waiting.requests {
+                match self.asking.wait(now).filter(|_| !waiting.prompt) {
+                    Some(tick) => until = Some(tick),
+                    None => {
+                        self.asking.turn(now);
+                        self.nudge();
+                    }
+                }
+            }
+            if !waiting.jobs {
+                return until;
+            }
+            match self.writing.wait(now).filter(|_| !waiting.urgent) {
+                Some(tick) => return Some(until.map_or(tick, |other| other.min(tick))),
+                None => {
+                    self.writing.turn(now);
+                    self.drain().await;
+                }
+            }
+        }
+    }
+
+    /// Tell the hub that requests wait.
+    fn nudge(&mut self) {
+        self.queue.take_nudge();
+        match self.hub.try_tell(Serve { shard: self.index }) {
+            Ok(()) => {}
+            Err(SendError::MailboxFull(_)) => self.queue.forget_nudge(),
+            Err(error) if error.retryable() => self.queue.forget_nudge(),
+            Err(_) => {
+                for request in self.queue.give_up() {
+                    let asker = request.asker();
+                    let Some(line) = self.lines.get(&asker.conn) else { continue };
+                    let text = "the hub is gone".to_string();
+                    let reply = Reply::Refused { code: ErrorCode::Unavailable, text, holder: None };
+                    line.peer.control(reply.encode(asker.re));
+                }
+            }
         }
     }
 
@@ -130,8 +208,8 @@ impl Shard {
             if cursor.is_some() {
                 room.cursor = cursor;
             }
-            metrics::counter!("tieout_rt_deliveries_total").increment((room.members.len() * batch.len()) as u64);
-            metrics::histogram!("tieout_rt_fanout_seconds").record(begun.elapsed());
+            self.deliveries.increment((room.members.len() * batch.len()) as u64);
+            self.fanout.record(begun.elapsed());
         }
     }
 
@@ -234,6 +312,8 @@ impl Shard {
 
     /// A new incarnation of the hub knows nobody: tell it who is here and what they have.
     async fn attach(&mut self, generation: u64) {
+        // The nudge may have died with the last one.
+        self.queue.forget_nudge();
         let rooms = self.rooms.iter().map(|(id, room)| Attached {
             room: *id,
             cursor: room.cursor.clone(),

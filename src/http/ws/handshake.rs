@@ -4,12 +4,8 @@
 //! they belong to the first frames.
 use super::{dialogue::Dialogue, socket::Socket};
 use crate::{
-    actors::{
-        hub::Hub,
-        realtime::{Realtime, RealtimeError},
-    },
+    actors::realtime::{Realtime, RealtimeError},
     protocol::principal::Principal,
-    runtime::Addr,
 };
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
@@ -78,13 +74,13 @@ impl From<RealtimeError> for Refused {
 /// [`Refused`] says what to answer instead.
 pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: Door) -> Result<Response, Refused> {
     let accept = check(&request)?;
-    let hub = door.realtime.admit().await?;
+    door.realtime.admit().await?;
     let subprotocol = offers(request.headers());
     let upgrading = hyper::upgrade::on(&mut request);
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, principal, hub, &door).await,
+                Some((stream, first)) => serve(stream, first, principal, &door).await,
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -101,9 +97,9 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
+async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, door: &Door) {
     let peer = door.realtime.connect(stream, principal);
-    let dialogue = Dialogue::new(peer.clone(), hub, door.verify.clone());
+    let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
     let session = Socket::new(peer.clone(), &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
     drop(first);

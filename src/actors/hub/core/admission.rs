@@ -6,7 +6,7 @@ use super::*;
 
 impl Core {
     /// Keep a request until its shard has reported; who is a member is not known before.
-    pub(super) fn keep(&mut self, asker: &Asker, early: Early) {
+    pub(super) fn keep(&mut self, asker: &Asker, early: Request) {
         if self.stash[asker.shard].len() < MAX_EARLY {
             self.stash[asker.shard].push(early);
         } else {
