@@ -14,6 +14,7 @@ use crate::{
         messages::{ClaimEntity, Count, Counts, PanicNow, Progress, Publish, ReleaseEntity, RoomView, View},
         queue::Queue,
         shard::Shard,
+        workers,
     },
     db::{DurableEvent, Store},
     protocol::{
@@ -30,7 +31,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpStream, sync::OnceCell};
+use tokio::{net::tcp::OwnedWriteHalf, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Messages the hub's mailbox holds; past it a publish is left to the store and a request is refused as unavailable.
@@ -198,10 +199,10 @@ impl Realtime {
             .mailbox(Mailbox::bounded(HUB_MAILBOX));
         let hub = self.0.runtime.supervise(spec).await?;
         let hub = self.0.base.addr.get_or_init(|| hub).clone();
-        for (index, queue) in self.0.base.queues.iter().enumerate() {
-            let shard = Shard::new(index, queue.clone(), self.0.base.shared.clone(), hub.clone());
-            self.0.tasks.spawn(shard.run(self.0.stop.clone()));
-        }
+        let shared = &self.0.base.shared;
+        let shards = self.0.base.queues.iter().enumerate();
+        let shards = shards.map(|(index, queue)| Shard::new(index, queue.clone(), shared.clone(), hub.clone()));
+        workers::start(shards.collect(), shared.limits.gather, &self.0.tasks, &self.0.stop);
         Ok(Started { hub })
     }
 
@@ -328,9 +329,9 @@ impl Realtime {
         Ok(())
     }
 
-    /// Take over an upgraded socket. Whoever calls this must call [`Realtime::disconnect`] in the end.
-    pub fn connect(&self, stream: TcpStream, principal: Option<Principal>) -> Arc<Peer> {
-        self.welcome(principal, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
+    /// Take over the writing end of an upgraded socket. Whoever calls this must call [`Realtime::disconnect`] in the end.
+    pub fn connect(&self, half: OwnedWriteHalf, principal: Option<Principal>) -> Arc<Peer> {
+        self.welcome(principal, |conn, shard, shared| Peer::new(conn, shard, half, shared))
     }
 
     /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call

@@ -77,6 +77,8 @@ pub struct Hub {
     core: Core,
     base: Arc<Base>,
     timer: Option<(Instant, SpawnHandle)>,
+    /// Shards to wake once the turn's outputs are all pushed.
+    asleep: Vec<bool>,
 }
 
 impl Hub {
@@ -85,19 +87,29 @@ impl Hub {
         let generation = base.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let core =
             Core::new(generation, base.queues.len(), base.shared.limits.clone(), base.ledger.clone(), Instant::now());
-        Self { core, base, timer: None }
+        let asleep = vec![false; base.queues.len()];
+        Self { core, base, timer: None, asleep }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         self.put_out();
+        self.wake_shards();
         self.wind(ctx);
+    }
+
+    fn wake_shards(&mut self) {
+        for (queue, asleep) in self.base.queues.iter().zip(&mut self.asleep) {
+            if std::mem::take(asleep) {
+                queue.wake();
+            }
+        }
     }
 
     fn put_out(&mut self) {
         let generation = self.core.generation();
         for output in self.core.outputs() {
             match output {
-                Output::Shard(shard, job) => self.base.queues[shard].push_from(generation, job),
+                Output::Shard(shard, job) => self.asleep[shard] |= self.base.queues[shard].push_from(generation, job),
                 Output::ReadHead(project, purpose) => self.base.reader.head(&self.base, generation, project, purpose),
                 Output::ReadSince(project, from, purpose) => {
                     self.base.reader.since(&self.base, generation, project, from, purpose);
@@ -184,6 +196,7 @@ impl Handler<Serve> for Hub {
             }
         }
         drop(turn);
+        self.wake_shards();
         self.wind(ctx);
     }
 }

@@ -135,11 +135,6 @@ impl Shared {
         self.origin.elapsed().as_millis() as u32
     }
 
-    /// When it began.
-    pub(crate) fn origin(&self) -> Instant {
-        self.origin
-    }
-
     pub(crate) fn next_conn(&self) -> u64 {
         self.next_conn.fetch_add(1, Relaxed)
     }

@@ -5,34 +5,35 @@
 //! only things that follow each other closely begin the ticks.
 use std::time::{Duration, Instant};
 
-/// Ticks of one direction.
+/// One direction's turns.
 #[derive(Debug)]
 pub struct Pace {
-    origin: Instant,
     window: Duration,
     last: Option<Instant>,
-    next: Option<Instant>,
+    close: bool,
 }
 
 impl Pace {
-    /// Ticks every `window`, at multiples of it since `origin`: shards that share both wake together. Zero: none.
-    pub fn new(origin: Instant, window: Duration) -> Self {
-        Self { origin, window, last: None, next: None }
+    /// At most one turn in `window` once they follow each other closely. Zero: as many as there are.
+    pub fn new(window: Duration) -> Self {
+        Self { window, last: None, close: false }
     }
 
-    /// When the next turn may be, if that is later than now.
-    pub fn wait(&self, now: Instant) -> Option<Instant> {
-        self.next.filter(|next| *next > now)
+    /// Whether a turn must wait for the next tick.
+    pub fn must_wait(&self, now: Instant) -> bool {
+        // Ticks come late, never early, but a late turn may be followed by a punctual tick.
+        self.close && self.last.is_some_and(|last| now.duration_since(last) < self.window * 3 / 4)
+    }
+
+    /// Whether turns follow each other closely.
+    pub fn is_busy(&self) -> bool {
+        self.close
     }
 
     /// There is a turn now.
     pub fn turn(&mut self, now: Instant) {
-        let close = self.last.is_some_and(|last| now.duration_since(last) < self.window * 2);
+        self.close = self.last.is_some_and(|last| now.duration_since(last) < self.window * 2);
         self.last = Some(now);
-        self.next = (close && !self.window.is_zero()).then(|| {
-            let ticks = now.duration_since(self.origin).as_nanos() / self.window.as_nanos() + 1;
-            self.origin + Duration::from_nanos((ticks * self.window.as_nanos()) as u64)
-        });
     }
 }
 
@@ -43,39 +44,40 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn things_far_apart_never_wait() {
-        let origin = Instant::now();
-        let mut pace = Pace::new(origin, 2 * MS);
+    fn turns_far_apart_never_wait() {
+        let start = Instant::now();
+        let mut pace = Pace::new(2 * MS);
         for at in 0..20 {
-            let now = origin + at * 5 * MS;
-            assert_eq!(pace.wait(now), None, "at {at}");
+            let now = start + at * 5 * MS;
+            assert!(!pace.must_wait(now), "at {at}");
             pace.turn(now);
         }
     }
 
     #[test]
-    fn things_close_together_wait_for_the_tick() {
-        let origin = Instant::now();
-        let mut pace = Pace::new(origin, 2 * MS);
-        pace.turn(origin + 7 * MS);
-        assert_eq!(pace.wait(origin + 7 * MS), None, "the second does not wait");
-        pace.turn(origin + 7 * MS + MS / 2);
-        let tick = origin + 8 * MS;
-        assert_eq!(pace.wait(origin + 7 * MS + MS / 2), Some(tick));
-        assert_eq!(pace.wait(tick), None);
+    fn turns_close_together_wait_for_the_tick() {
+        let start = Instant::now();
+        let mut pace = Pace::new(2 * MS);
+        pace.turn(start);
+        assert!(!pace.must_wait(start), "the second does not wait");
+        pace.turn(start + MS / 2);
+        assert!(pace.must_wait(start + MS));
+        let tick = start + 2 * MS;
+        assert!(!pace.must_wait(tick));
         pace.turn(tick);
-        assert_eq!(pace.wait(tick), Some(origin + 10 * MS));
-        pace.turn(origin + 40 * MS);
-        assert_eq!(pace.wait(origin + 40 * MS), None, "after a pause all is as in the beginning");
+        assert!(pace.must_wait(tick));
+        let later = start + 40 * MS;
+        pace.turn(later);
+        assert!(!pace.must_wait(later), "after a pause all is as in the beginning");
     }
 
     #[test]
     fn no_window_is_no_waiting() {
-        let origin = Instant::now();
-        let mut pace = Pace::new(origin, Duration::ZERO);
+        let start = Instant::now();
+        let mut pace = Pace::new(Duration::ZERO);
         for _ in 0..3 {
-            pace.turn(origin);
-            assert_eq!(pace.wait(origin), None);
+            pace.turn(start);
+            assert!(!pace.must_wait(start));
         }
     }
 }

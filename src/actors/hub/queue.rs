@@ -74,36 +74,40 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// From the hub of this generation; refused when a newer one has spoken.
-    pub fn push_from(&self, generation: u64, job: ShardJob) {
-        {
-            let mut queued = self.lock();
-            if generation < queued.generation {
-                return;
+    /// From the hub of this generation; refused when a newer one has spoken. True when the shard is to be woken, now or
+    /// when more is pushed.
+    #[must_use = "the shard may sleep"]
+    pub fn push_from(&self, generation: u64, job: ShardJob) -> bool {
+        let mut queued = self.lock();
+        if generation < queued.generation {
+            return false;
+        }
+        queued.generation = generation;
+        match job {
+            ShardJob::Frame { room, cursor, .. } if queued.frames >= MAX_QUEUED_FRAMES => {
+                metrics::counter!("tieout_rt_shard_overflow_total").increment(1);
+                if cursor.is_none() || !queued.marked.insert(room) {
+                    return false;
+                }
+                queued.answers += 1;
+                queued.jobs.push_back(ShardJob::Break { room, reason: "slow", cursor });
             }
-            queued.generation = generation;
-            match job {
-                ShardJob::Frame { room, cursor, .. } if queued.frames >= MAX_QUEUED_FRAMES => {
-                    metrics::counter!("tieout_rt_shard_overflow_total").increment(1);
-                    if cursor.is_none() || !queued.marked.insert(room) {
-                        return;
-                    }
-                    queued.jobs.push_back(ShardJob::Break { room, reason: "slow", cursor });
-                }
-                ShardJob::Frame { .. } => {
-                    queued.frames += 1;
-                    queued.jobs.push_back(job);
-                    if queued.napping {
-                        return;
-                    }
-                }
-                job => {
-                    queued.answers += 1;
-                    queued.napping = false;
-                    queued.jobs.push_back(job);
-                }
+            ShardJob::Frame { .. } => {
+                queued.frames += 1;
+                queued.jobs.push_back(job);
+                return !queued.napping;
+            }
+            job => {
+                queued.answers += 1;
+                queued.jobs.push_back(job);
             }
         }
+        queued.napping = false;
+        true
+    }
+
+    /// Wake the shard.
+    pub fn wake(&self) {
         self.filled.notify_one();
     }
 
@@ -178,6 +182,11 @@ impl Queue {
         self.lock().napping = true;
     }
 
+    /// Whether it does.
+    pub fn is_napping(&self) -> bool {
+        self.lock().napping
+    }
+
     /// All jobs.
     pub fn take(&self) -> VecDeque<ShardJob> {
         let mut queued = self.lock();
@@ -226,7 +235,9 @@ impl Drop for Turn<'_> {
         if let Some((conn, re)) = self.current {
             let text = "the hub failed while it handled this".to_string();
             let reply = Reply::Refused { code: ErrorCode::Internal, text, holder: None };
-            self.queue.push_from(self.generation, ShardJob::Reply { conn, re, reply });
+            if self.queue.push_from(self.generation, ShardJob::Reply { conn, re, reply }) {
+                self.queue.wake();
+            }
         }
         if !self.rest.is_empty() {
             let mut queued = self.queue.lock();

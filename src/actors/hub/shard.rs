@@ -1,5 +1,5 @@
-//! A shard: the tokio task that writes to its share of the connections, so that the actor's turn does not grow with a
-//! room.
+//! A shard: what writes to its share of the connections, so that the actor's turn does not grow with a room. `workers`
+//! runs it.
 //!
 //! It drains all queued jobs, groups frames per room, and makes one non-blocking vectored write per member; it also
 //! sweeps its connections once a second (pings, dead and slow ones, drain). Order and membership are the hub's. Easy
@@ -28,7 +28,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_util::sync::CancellationToken;
 
 /// Members written to before the task lets others run.
 const MEMBERS_PER_SLICE: usize = 128;
@@ -36,6 +35,8 @@ const MEMBERS_PER_SLICE: usize = 128;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Time between sweeps while closing connections down.
 const DRAIN_SWEEP_EVERY: Duration = Duration::from_millis(100);
+/// A turn up to this long is not worth waking a thread of its own for.
+const SHORT_TURN: Duration = Duration::from_micros(250);
 /// How long a connection whose close frame is queued may take to go.
 const CLOSE_GRACE_MS: u32 = 2_000;
 
@@ -68,6 +69,7 @@ pub struct Shard {
     /// How often the hub is nudged, and how often frames are written.
     asking: Pace,
     writing: Pace,
+    long_turns: bool,
     deliveries: metrics::Counter,
     fanout: metrics::Histogram,
 }
@@ -75,7 +77,7 @@ pub struct Shard {
 impl Shard {
     /// A shard that serves `queue` and reports to `hub`.
     pub fn new(index: usize, queue: Arc<Queue>, shared: Arc<Shared>, hub: Addr<Hub>) -> Self {
-        let pace = || Pace::new(shared.origin(), shared.limits.gather);
+        let pace = || Pace::new(shared.limits.gather);
         Self {
             index,
             queue,
@@ -85,68 +87,62 @@ impl Shard {
             draining: false,
             asking: pace(),
             writing: pace(),
+            long_turns: false,
             deliveries: metrics::counter!("tieout_rt_deliveries_total"),
             fanout: metrics::histogram!("tieout_rt_fanout_seconds"),
             shared,
         }
     }
 
-    /// Serve until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let sweep = tokio::time::sleep(SWEEP_EVERY);
-        let tick = tokio::time::sleep(SWEEP_EVERY);
-        tokio::pin!(sweep, tick);
-        let mut napping = false;
+    /// Pass on what waits, both ways, unless it is to wait for company until the next tick; true when it is.
+    pub(super) async fn turn(&mut self) -> bool {
         loop {
-            let busy = !self.lines.is_empty();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = &mut sweep, if busy => {
-                    self.sweep().await;
-                    let every = if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
-                    sweep.as_mut().reset(tokio::time::Instant::now() + every);
-                }
-                () = self.queue.filled() => {}
-                () = &mut tick, if napping => {}
+            if self.asking.is_busy() || self.writing.is_busy() {
+                // What other tasks of this worker are about to ask for comes along.
+                tokio::task::yield_now().await;
             }
-            let until = self.turn().await;
-            napping = until.is_some();
-            if let Some(until) = until {
-                tick.as_mut().reset(until.into());
-                self.queue.nap();
-            }
-        }
-        for line in self.lines.values() {
-            line.peer.kill();
-        }
-    }
-
-    /// Pass on what waits, both ways, unless it is to wait for company; returns until when.
-    async fn turn(&mut self) -> Option<Instant> {
-        loop {
             let waiting = self.queue.waiting();
             let now = Instant::now();
-            let mut until = None;
+            let mut later = false;
             if waiting.requests {
-                match self.asking.wait(now).filter(|_| !waiting.prompt) {
-                    Some(tick) => until = Some(tick),
-                    None => {
-                        self.asking.turn(now);
-                        self.nudge();
-                    }
+                if !waiting.prompt && self.asking.must_wait(now) {
+                    later = true;
+                } else {
+                    self.asking.turn(now);
+                    self.nudge();
                 }
             }
             if !waiting.jobs {
-                return until;
+                return later;
             }
-            match self.writing.wait(now).filter(|_| !waiting.urgent) {
-                Some(tick) => return Some(until.map_or(tick, |other| other.min(tick))),
-                None => {
-                    self.writing.turn(now);
-                    self.drain().await;
-                }
+            if !waiting.urgent && self.writing.must_wait(now) {
+                return true;
             }
+            self.writing.turn(now);
+            self.drain().await;
+            self.long_turns = now.elapsed() > SHORT_TURN;
+        }
+    }
+
+    /// Whether its turns are long enough to be worth another thread.
+    pub(super) fn has_long_turns(&self) -> bool {
+        self.long_turns
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// When to look after the connections again, if there are any.
+    pub(super) fn sweep_again(&self) -> Option<Duration> {
+        let every = if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
+        (!self.lines.is_empty()).then_some(every)
+    }
+
+    /// The end: every connection is.
+    pub(super) fn kill_all(&self) {
+        for line in self.lines.values() {
+            line.peer.kill();
         }
     }
 
@@ -360,7 +356,8 @@ impl Shard {
         }
     }
 
-    async fn sweep(&mut self) {
+    /// Look after every connection.
+    pub(super) async fn sweep(&mut self) {
         let tick = self.shared.tick();
         let now = Instant::now();
         let limits = &self.shared.limits;

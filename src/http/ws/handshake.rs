@@ -98,9 +98,10 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
 }
 
 async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, door: &Door) {
-    let peer = door.realtime.connect(stream, principal);
+    let (reading, writing) = stream.into_split();
+    let peer = door.realtime.connect(writing, principal);
     let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
-    let session = Socket::new(peer.clone(), &first, dialogue);
+    let session = Socket::new(peer.clone(), reading, &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
     drop(first);
     session.await;
