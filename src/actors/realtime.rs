@@ -12,9 +12,11 @@ use crate::{
         actor::Base,
         jobs::ShardJob,
         messages::{ClaimEntity, Count, Counts, PanicNow, Progress, Publish, ReleaseEntity, Revoke, RoomView, View},
+        queue::Queue,
         room::Event,
         shard::Shard,
         users::Seat,
+        workers,
     },
     db::{DurableEvent, Store},
     protocol::{
@@ -31,7 +33,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpStream, sync::OnceCell};
+use tokio::{net::tcp::OwnedWriteHalf, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Messages the hub's mailbox holds; past it a publish is left to the store and a request is refused as unavailable.
@@ -195,10 +197,10 @@ impl Realtime {
             .mailbox(Mailbox::bounded(HUB_MAILBOX));
         let hub = self.0.runtime.supervise(spec).await?;
         let hub = self.0.base.addr.get_or_init(|| hub).clone();
-        for (index, queue) in self.0.base.queues.iter().enumerate() {
-            let shard = Shard::new(index, queue.clone(), self.0.base.shared.clone(), hub.clone());
-            self.0.tasks.spawn(shard.run(self.0.stop.clone()));
-        }
+        let shared = &self.0.base.shared;
+        let shards = self.0.base.queues.iter().enumerate();
+        let shards = shards.map(|(index, queue)| Shard::new(index, queue.clone(), shared.clone(), hub.clone()));
+        workers::start(shards.collect(), shared.limits.gather, &self.0.tasks, &self.0.stop);
         Ok(Started { hub })
     }
 
@@ -340,8 +342,8 @@ impl Realtime {
     ///
     /// # Errors
     /// [`RealtimeError`] says why not.
-    pub async fn admit(&self) -> Result<Addr<Hub>, RealtimeError> {
-        let hub = self.hub().await?.clone();
+    pub async fn admit(&self) -> Result<(), RealtimeError> {
+        self.hub().await?;
         let shared = &self.0.base.shared;
         if shared.draining.load(Ordering::Relaxed) {
             return Err(RealtimeError::Draining);
@@ -349,13 +351,13 @@ impl Realtime {
         if self.connections() >= shared.limits.sockets {
             return Err(RealtimeError::Limit("sockets"));
         }
-        Ok(hub)
+        Ok(())
     }
 
-    /// Take over an upgraded socket, with its user and the seat that was taken for it, or neither until it
-    /// authenticates. Whoever calls this must call [`Realtime::disconnect`] in the end.
-    pub fn connect(&self, stream: TcpStream, known: Option<(Principal, Seat)>) -> Arc<Peer> {
-        self.welcome(known, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
+    /// Take over the writing end of an upgraded socket, with its user and the seat that was taken for it, or neither
+    /// until it authenticates. Whoever calls this must call [`Realtime::disconnect`] in the end.
+    pub fn connect(&self, half: OwnedWriteHalf, known: Option<(Principal, Seat)>) -> Arc<Peer> {
+        self.welcome(known, |conn, shard, shared| Peer::new(conn, shard, half, shared))
     }
 
     /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
@@ -379,6 +381,11 @@ impl Realtime {
         }
         base.queues[shard].push(ShardJob::Add(peer.clone()));
         peer
+    }
+
+    /// Where the connection's requests to the hub go.
+    pub fn requests(&self, peer: &Peer) -> Arc<Queue> {
+        self.0.base.queues[peer.shard].clone()
     }
 
     /// The connection has ended.

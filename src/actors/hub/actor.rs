@@ -5,13 +5,13 @@
 use super::{
     claims::{Claim, ClaimRefused, Heard, Now},
     core::{Core, Given, Output},
-    jobs::Queue,
     limits::Shared,
     messages::{
-        Attach, ClaimAsk, ClaimByFrame, ClaimEntity, ClaimTold, Count, Counts, Disconnect, Join, Leave, PanicNow,
-        Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Say, Told, View, Waiter,
+        Attach, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, PanicNow, Progress, Publish,
+        ReleaseEntity, RenewTold, Revoke, RoomView, Serve, Told, View, Waiter,
     },
     presence::Memory,
+    queue::Queue,
 };
 use crate::{actors::realtime::history::Reader, protocol::ids::ProjectId, runtime::Addr};
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle};
@@ -83,6 +83,8 @@ pub struct Hub {
     core: Core,
     base: Arc<Base>,
     timer: Option<(Instant, SpawnHandle)>,
+    /// Shards to wake once the turn's outputs are all pushed.
+    asleep: Vec<bool>,
 }
 
 impl Hub {
@@ -94,14 +96,29 @@ impl Hub {
         let limits = base.shared.limits.clone();
         let given = Given { limits, memory: base.memory.clone(), incarnation: base.incarnation.clone(), heard };
         let core = Core::new(generation, base.queues.len(), given, Instant::now());
-        Self { core, base, timer: None }
+        let asleep = vec![false; base.queues.len()];
+        Self { core, base, timer: None, asleep }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        self.put_out();
+        self.wake_shards();
+        self.wind(ctx);
+    }
+
+    fn wake_shards(&mut self) {
+        for (queue, asleep) in self.base.queues.iter().zip(&mut self.asleep) {
+            if std::mem::take(asleep) {
+                queue.wake();
+            }
+        }
+    }
+
+    fn put_out(&mut self) {
         let generation = self.core.generation();
         for output in self.core.outputs() {
             match output {
-                Output::Shard(shard, job) => self.base.queues[shard].push_from(generation, job),
+                Output::Shard(shard, job) => self.asleep[shard] |= self.base.queues[shard].push_from(generation, job),
                 Output::ReadHead(project, purpose) => self.base.reader.head(&self.base, generation, project, purpose),
                 Output::ReadSince(project, from, purpose) => {
                     self.base.reader.since(&self.base, generation, project, from, purpose);
@@ -110,7 +127,6 @@ impl Hub {
                 Output::Renew(project, claims) => self.base.reader.renew(&self.base, project, claims),
             }
         }
-        self.wind(ctx);
     }
 
     fn count(&self) {
@@ -180,13 +196,9 @@ macro_rules! handle {
 }
 
 handle!(Attach, (), |hub, m| hub.core.attach(m, now()));
-handle!(Join, (), |hub, m| hub.core.join(m, now()));
-handle!(Leave, (), |hub, m| hub.core.leave(m, now()));
 handle!(Disconnect, (), |hub, m| hub.core.disconnect(&m, now()));
 handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
-handle!(Say, (), |hub, m| hub.core.say(m));
 handle!(Progress, (), |hub, m| hub.core.progress(m, now()));
-handle!(ClaimByFrame, (), |hub, m| hub.core.claim_by_frame(m, now()));
 handle!(Told, (), |hub, m| hub.core.told(m, now()));
 handle!(ClaimTold, (), |hub, m| hub.core.claim_told(m, now()));
 handle!(RenewTold, (), |hub, m| hub.core.renew_told(&m, now()));
@@ -212,6 +224,30 @@ impl Handler<ReleaseEntity> for Hub {
         self.ask(m.project, m.entity_id, m.user, Some(false), Waiter::Release(sender));
         self.carry_out(ctx);
         Box::pin(async move { answer.await.unwrap_or(Err(LOST)) })
+    }
+}
+
+impl Handler<Serve> for Hub {
+    type Result = ();
+    fn handle(&mut self, m: Serve, ctx: &mut Context<Self>) {
+        let base = self.base.clone();
+        let now = now();
+        let mut turn = base.queues[m.shard].serve(self.core.generation());
+        for request in turn.by_ref() {
+            self.core.request(request, now);
+            // At once: a later request that panics must not take this one's answer with it.
+            self.put_out();
+        }
+        if turn.more {
+            // Behind what others have sent meanwhile. When the mailbox is full the shard's sweep comes back to it.
+            let again = base.addr.get().map(|hub| hub.try_tell(Serve { shard: m.shard }));
+            if !matches!(again, Some(Ok(()))) {
+                base.queues[m.shard].forget_nudge();
+            }
+        }
+        drop(turn);
+        self.wake_shards();
+        self.wind(ctx);
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     limits::Limits,
     messages::{
         Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, Counts, Disconnect, History, Join, Leave,
-        Progress, Publish, Purpose, RenewTold, Revoke, RoomView, Say, Told, Waiter,
+        Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomView, Say, Told, Waiter,
     },
     outbox::{Kind, RoomFrame},
     peer::Pending,
@@ -80,15 +80,6 @@ enum Timer {
     Catchup(ProjectId, usize),
 }
 
-/// A request of a connection whose shard has not reported yet.
-#[derive(Debug)]
-enum Early {
-    Join(Join),
-    Leave(Leave),
-    Say(Say),
-    Claim(ClaimByFrame),
-}
-
 /// One claim about which the store is being asked.
 #[derive(Debug)]
 struct Asked {
@@ -123,7 +114,7 @@ pub struct Core {
     generation: u64,
     given: Given,
     attached: Vec<bool>,
-    stash: Vec<Vec<Early>>,
+    stash: Vec<Vec<Request>>,
     revoked: Vec<(ProjectId, Arc<str>)>,
     rooms: HashMap<ProjectId, Room>,
     /// Claims about which the store is being asked.

@@ -1,8 +1,7 @@
-//! What the hub hands to a shard, and the bounded queue it goes through.
+//! What the hub hands to a shard.
 //!
 //! Frames that depend on no reader are encoded before they get here; the rest is encoded by the shard, never by the
-//! actor. Easy to get wrong: a full queue may drop an ephemeral frame, but a durable one must leave a mark
-//! ([`ShardJob::Break`]) in its place, or members would miss an event without knowing.
+//! actor. The way there is `queue`. Easy to get wrong: whatever answers a request must say which one.
 use super::{
     outbox::{Kind, RoomFrame},
     peer::{Peer, Pending},
@@ -15,15 +14,7 @@ use crate::protocol::{
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::sync::Notify;
-
-/// Frames that may wait for a shard. Past it ephemeral ones are dropped and durable ones become one mark per room.
-pub const MAX_QUEUED_FRAMES: usize = 8_192;
+use std::{sync::Arc, time::Duration};
 
 /// What every member of a shard has been handed of a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -256,70 +247,4 @@ pub struct Attached {
     pub cursor: Option<Cursor>,
     /// Who they are.
     pub members: Vec<(ConnId, Arc<str>)>,
-}
-
-#[derive(Debug, Default)]
-struct Queued {
-    jobs: VecDeque<ShardJob>,
-    frames: usize,
-    marked: HashSet<ProjectId>,
-    generation: u64,
-}
-
-/// A shard's queue. Frames are bounded by [`MAX_QUEUED_FRAMES`]; other jobs by the connections and their rates.
-#[derive(Debug, Default)]
-pub struct Queue {
-    queued: Mutex<Queued>,
-    filled: Notify,
-}
-
-impl Queue {
-    /// From a connection's own task: it came or went.
-    pub fn push(&self, job: ShardJob) {
-        self.lock().jobs.push_back(job);
-        self.filled.notify_one();
-    }
-
-    /// From the hub of this generation; refused when a newer one has spoken.
-    pub fn push_from(&self, generation: u64, job: ShardJob) {
-        {
-            let mut queued = self.lock();
-            if generation < queued.generation {
-                return;
-            }
-            queued.generation = generation;
-            match job {
-                ShardJob::Frame { room, cursor, .. } if queued.frames >= MAX_QUEUED_FRAMES => {
-                    metrics::counter!("tieout_rt_shard_overflow_total").increment(1);
-                    if cursor.is_none() || !queued.marked.insert(room) {
-                        return;
-                    }
-                    queued.jobs.push_back(ShardJob::Break { room, reason: "slow", cursor });
-                }
-                ShardJob::Frame { .. } => {
-                    queued.frames += 1;
-                    queued.jobs.push_back(job);
-                }
-                job => queued.jobs.push_back(job),
-            }
-        }
-        self.filled.notify_one();
-    }
-
-    /// Everything queued.
-    pub fn take(&self) -> VecDeque<ShardJob> {
-        let mut queued = self.lock();
-        queued.frames = 0;
-        queued.marked.clear();
-        std::mem::take(&mut queued.jobs)
-    }
-
-    /// When something is queued.
-    pub async fn filled(&self) {
-        self.filled.notified().await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queued> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

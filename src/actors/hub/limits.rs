@@ -70,6 +70,9 @@ pub struct Limits {
     pub drain_window: Duration,
     /// Connections that a drain closes per second (`drain_per_second`).
     pub drain_per_second: u32,
+    /// How long frames for rooms wait for company once they come faster than this; none do while rooms are quiet, and
+    /// answers never. Whole milliseconds; zero: never.
+    pub gather: Duration,
 }
 
 impl Default for Limits {
@@ -102,6 +105,7 @@ impl Default for Limits {
             presence: Pace::default(),
             drain_window: Duration::from_secs(25),
             drain_per_second: 500,
+            gather: Duration::from_millis(2),
         }
     }
 }

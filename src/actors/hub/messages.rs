@@ -37,9 +37,41 @@ pub struct Asker {
     pub pending: Pending,
 }
 
-/// Let a connection into a room.
+/// What a connection asks of the hub.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// To be let into a room.
+    Join(Join),
+    /// To be taken out of one.
+    Leave(Leave),
+    /// To tell the room something.
+    Say(Say),
+    /// To claim or release.
+    Claim(ClaimByFrame),
+}
+
+impl Request {
+    /// Who asks.
+    pub fn asker(&self) -> &Asker {
+        match self {
+            Self::Join(join) => &join.asker,
+            Self::Leave(leave) => &leave.asker,
+            Self::Say(say) => &say.asker,
+            Self::Claim(claim) => &claim.asker,
+        }
+    }
+}
+
+/// Requests of a shard's connections wait in its queue.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
+pub struct Serve {
+    /// Which shard's.
+    pub shard: usize,
+}
+
+/// Let a connection into a room.
+#[derive(Clone, Debug)]
 pub struct Join {
     /// Who.
     pub asker: Asker,
@@ -50,8 +82,7 @@ pub struct Join {
 }
 
 /// Take a connection out of a room.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub struct Leave {
     /// Who.
     pub asker: Asker,
@@ -96,8 +127,7 @@ pub struct Publish {
 }
 
 /// A member says something to the room.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub struct Say {
     /// Who.
     pub asker: Asker,
@@ -124,8 +154,7 @@ pub struct Progress {
 }
 
 /// Claim or release over a connection; the answer is a frame.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub struct ClaimByFrame {
     /// Who.
     pub asker: Asker,

@@ -24,7 +24,7 @@ use std::{
     },
     task::{Context, Poll},
 };
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 
 /// A connection. Dropping the last reference closes the socket.
 #[derive(Debug)]
@@ -70,15 +70,15 @@ impl Drop for Pending {
 #[derive(Debug)]
 enum Transport {
     /// Whoever has a frame writes it.
-    Tcp(TcpStream),
+    Tcp(OwnedWriteHalf),
     /// Frames wait to be taken.
     Queued,
 }
 
 impl Transport {
-    fn tcp(&self) -> io::Result<&TcpStream> {
+    fn tcp(&self) -> io::Result<&OwnedWriteHalf> {
         match self {
-            Self::Tcp(stream) => Ok(stream),
+            Self::Tcp(half) => Ok(half),
             Self::Queued => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -87,17 +87,17 @@ impl Transport {
 impl Wire for Transport {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
-            (Self::Tcp(stream), [one]) => stream.try_write(one),
-            (Self::Tcp(stream), many) => stream.try_write_vectored(many),
+            (Self::Tcp(half), [one]) => half.try_write(one),
+            (Self::Tcp(half), many) => half.try_write_vectored(many),
             (Self::Queued, _) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
 impl Peer {
-    /// A new connection over `stream`; counted until dropped.
-    pub fn new(id: ConnId, shard: usize, stream: TcpStream, shared: Arc<Shared>) -> Arc<Self> {
-        Self::with(id, shard, Transport::Tcp(stream), shared)
+    /// A new connection that writes to `half`; counted until dropped. Reading is left to whoever has the other half.
+    pub fn new(id: ConnId, shard: usize, half: OwnedWriteHalf, shared: Arc<Shared>) -> Arc<Self> {
+        Self::with(id, shard, Transport::Tcp(half), shared)
     }
 
     /// A new connection whose frames are taken by [`Peer::poll_frames`]; counted until dropped.
@@ -247,16 +247,6 @@ impl Peer {
         self.heard_at.store(self.shared.tick(), Ordering::Relaxed);
     }
 
-    /// Read what has arrived.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wire.tcp()?.try_read(buffer)
-    }
-
-    /// Ready when something may have arrived. One task only.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire.tcp()?.poll_read_ready(cx)
-    }
-
     /// Keep `cx` as the task to wake, and write what waits as far as the socket takes it. True when nothing waits.
     ///
     /// # Errors
@@ -267,7 +257,7 @@ impl Peer {
             if self.outbox().is_empty() {
                 return Ok(true);
             }
-            match self.wire.tcp()?.poll_write_ready(cx) {
+            match self.wire.tcp()?.as_ref().poll_write_ready(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(ready) => ready?,
             }

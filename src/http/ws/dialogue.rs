@@ -5,9 +5,10 @@
 use super::{handshake::Verify, rate::Bucket, socket::Listener};
 use crate::{
     actors::hub::{
-        Hub, Peer,
-        messages::{Asker, ClaimByFrame, Join, Leave, Say},
+        Peer,
+        messages::{Asker, ClaimByFrame, Join, Leave, Request, Say},
         outbox::{Kind, RoomFrame},
+        queue::Queue,
     },
     protocol::{
         ClientMessage, CloseCode, ErrorCode, Head, ServerMessage,
@@ -16,7 +17,6 @@ use crate::{
         principal::{Action, Resource, authorise},
         server::{self, AuthSuccess, ErrorBody},
     },
-    runtime::{Addr, SendError},
 };
 use std::{sync::Arc, time::Instant};
 
@@ -28,7 +28,7 @@ const MAX_REFUSED: u16 = 500;
 /// One connection's side of the protocol.
 pub struct Dialogue {
     peer: Arc<Peer>,
-    hub: Addr<Hub>,
+    requests: Arc<Queue>,
     verify: Verify,
     user: Arc<str>,
     bucket: Bucket,
@@ -53,12 +53,12 @@ impl Listener for Dialogue {
 }
 
 impl Dialogue {
-    /// The dialogue of `peer` with `hub`.
-    pub fn new(peer: Arc<Peer>, hub: Addr<Hub>, verify: Verify) -> Self {
+    /// The dialogue of `peer`, whose requests to the hub go to `requests`.
+    pub fn new(peer: Arc<Peer>, requests: Arc<Queue>, verify: Verify) -> Self {
         let limits = &peer.shared().limits;
         let bucket = Bucket::new(limits.inbound_rate, limits.inbound_burst, Instant::now());
         let user = peer.principal().map_or_else(|| "".into(), |principal| principal.user_id.as_str().into());
-        Self { peer, hub, verify, user, bucket, offences: 0, refused: 0 }
+        Self { peer, requests, verify, user, bucket, offences: 0, refused: 0 }
     }
 
     /// One message of the client. Answers go to the peer.
@@ -90,7 +90,7 @@ impl Dialogue {
             ClientMessage::JoinProject(join) => self.join(id, join),
             ClientMessage::LeaveProject(leave) => {
                 let Some(asker) = self.asker(id) else { return };
-                self.asked(id, self.hub.try_tell(Leave { asker, project: leave.project_id }));
+                self.ask(Request::Leave(Leave { asker, project: leave.project_id }));
             }
             ClientMessage::Collaboration(said) => self.collaborate(id, &said),
         }
@@ -123,8 +123,7 @@ impl Dialogue {
             return;
         }
         let Some(asker) = self.asker(id) else { return };
-        let join = Join { asker, project: join.project_id, since: join.since };
-        self.asked(id, self.hub.try_tell(join));
+        self.ask(Request::Join(Join { asker, project: join.project_id, since: join.since }));
     }
 
     fn collaborate(&mut self, id: Option<u64>, said: &Collaboration<'_>) {
@@ -140,7 +139,7 @@ impl Dialogue {
             (action @ ("claim" | "release"), Some(entity)) => {
                 let release = action == "release";
                 let claim = ClaimByFrame { asker, project, entity_id: entity.clone(), release };
-                self.asked(id, self.hub.try_tell(claim));
+                self.ask(Request::Claim(claim));
             }
             ("claimed" | "released", _) => {
                 self.error(id, ErrorCode::BadRequest, "Collaboration.action: only the server says that");
@@ -163,7 +162,7 @@ impl Dialogue {
                 });
                 metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
                 let frame = RoomFrame { bytes, kind: Kind::Ephemeral };
-                self.asked(id, self.hub.try_tell(Say { asker, project, frame, ack }));
+                self.ask(Request::Say(Say { asker, project, frame, ack }));
             }
         }
     }
@@ -195,9 +194,10 @@ impl Dialogue {
         self.say(id, &ServerMessage::Error(body));
     }
 
-    /// Whether the hub took a request; its answer comes through the shard.
-    fn asked<M>(&self, id: Option<u64>, sent: Result<(), SendError<M>>) {
-        if sent.is_err() {
+    /// Ask the hub; its answer comes through the shard.
+    fn ask(&self, request: Request) {
+        let id = request.asker().re;
+        if !self.requests.request(request) {
             self.error(id, ErrorCode::Unavailable, "the hub is busy or restarting, try again");
         }
     }

@@ -5,11 +5,10 @@
 use super::{dialogue::Dialogue, socket::Socket};
 use crate::{
     actors::{
-        hub::{Hub, users::Seat},
+        hub::users::Seat,
         realtime::{Realtime, RealtimeError},
     },
     protocol::principal::Principal,
-    runtime::Addr,
 };
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
@@ -78,7 +77,7 @@ impl From<RealtimeError> for Refused {
 /// [`Refused`] says what to answer instead.
 pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: Door) -> Result<Response, Refused> {
     let accept = check(&request)?;
-    let hub = door.realtime.admit().await?;
+    door.realtime.admit().await?;
     let known = match principal {
         Some(principal) => Some((principal.clone(), door.realtime.seat(&principal)?)),
         None => None,
@@ -88,7 +87,7 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, known, hub, &door).await,
+                Some((stream, first)) => serve(stream, first, known, &door).await,
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -105,10 +104,11 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, known: Option<(Principal, Seat)>, hub: Addr<Hub>, door: &Door) {
-    let peer = door.realtime.connect(stream, known);
-    let dialogue = Dialogue::new(peer.clone(), hub, door.verify.clone());
-    let session = Socket::new(peer.clone(), &first, dialogue);
+async fn serve(stream: TcpStream, first: Bytes, known: Option<(Principal, Seat)>, door: &Door) {
+    let (reading, writing) = stream.into_split();
+    let peer = door.realtime.connect(writing, known);
+    let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
+    let session = Socket::new(peer.clone(), reading, &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
     drop(first);
     session.await;

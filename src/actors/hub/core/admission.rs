@@ -6,17 +6,12 @@ use super::*;
 
 impl Core {
     /// Keep a request until its shard has reported; who is a member is not known before.
-    pub(super) fn keep(&mut self, shard: usize, early: Early) {
+    pub(super) fn keep(&mut self, early: Request) {
+        let shard = early.asker().shard;
         if self.stash[shard].len() < MAX_EARLY {
             return self.stash[shard].push(early);
         }
-        let asker = match &early {
-            Early::Join(Join { asker, .. })
-            | Early::Leave(Leave { asker, .. })
-            | Early::Say(Say { asker, .. })
-            | Early::Claim(ClaimByFrame { asker, .. }) => asker,
-        };
-        self.refuse(asker, ErrorCode::Unavailable, "the hub is restarting, try again");
+        self.refuse(early.asker(), ErrorCode::Unavailable, "the hub is restarting, try again");
     }
 
     /// The room, opened if need be.

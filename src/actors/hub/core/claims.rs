@@ -12,7 +12,7 @@ impl Core {
     /// Claim or release over a connection.
     pub fn claim_by_frame(&mut self, ask: ClaimByFrame, now: Now) {
         if !self.attached[ask.asker.shard] {
-            return self.keep(ask.asker.shard, Early::Claim(ask));
+            return self.keep(Request::Claim(ask));
         }
         let ClaimByFrame { asker, project, entity_id, release } = ask;
         if !self.is_member(project, asker.conn) {

@@ -36,12 +36,17 @@ impl Core {
             self.revoked.clear();
         }
         for early in std::mem::take(&mut self.stash[shard]) {
-            match early {
-                Early::Join(join) => self.join(join, now),
-                Early::Leave(leave) => self.leave(leave, now),
-                Early::Say(say) => self.say(say),
-                Early::Claim(ask) => self.claim_by_frame(ask, now),
-            }
+            self.request(early, now);
+        }
+    }
+
+    /// A connection asks.
+    pub fn request(&mut self, request: Request, now: Now) {
+        match request {
+            Request::Join(join) => self.join(join, now),
+            Request::Leave(leave) => self.leave(leave, now),
+            Request::Say(say) => self.say(say),
+            Request::Claim(ask) => self.claim_by_frame(ask, now),
         }
     }
 
@@ -49,7 +54,7 @@ impl Core {
     pub fn join(&mut self, join: Join, now: Now) {
         let shard = join.asker.shard;
         if !self.attached[shard] {
-            return self.keep(shard, Early::Join(join));
+            return self.keep(Request::Join(join));
         }
         let project = join.project;
         let room = self.open(project);
@@ -65,7 +70,7 @@ impl Core {
     /// A connection wants out. What it has claimed it gives back.
     pub fn leave(&mut self, leave: Leave, now: Now) {
         if !self.attached[leave.asker.shard] {
-            return self.keep(leave.asker.shard, Early::Leave(leave));
+            return self.keep(Request::Leave(leave));
         }
         let Leave { asker, project } = leave;
         if !self.is_member(project, asker.conn) {
@@ -122,7 +127,7 @@ impl Core {
     /// A member says something.
     pub fn say(&mut self, say: Say) {
         if !self.attached[say.asker.shard] {
-            return self.keep(say.asker.shard, Early::Say(say));
+            return self.keep(Request::Say(say));
         }
         let Say { asker, project, frame, ack } = say;
         match self.rooms.get_mut(&project) {
