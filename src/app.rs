@@ -216,6 +216,7 @@ fn realtime_options(config: &Config) -> realtime::Options {
         no_progress: config.slow_no_progress.0,
         full_for: config.slow_full_for.0,
         claim_ttl: config.claim_ttl.0,
+        ..hub::Limits::default()
     };
     realtime::Options { workers: config.workers.0, limits }
 }

@@ -132,6 +132,7 @@ table! {
         project_id -> Text,
         entity_id -> Text,
         user_id -> Text,
+        holder -> Text,
         token -> BigInt,
         expires_us -> BigInt,
     }

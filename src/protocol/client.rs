@@ -240,6 +240,7 @@ mod tests {
                 entity_id: None,
                 user_id: "ana",
                 expires_at_ms: None,
+                fence: None,
                 data: said.data,
             }),
         );

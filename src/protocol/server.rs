@@ -123,6 +123,9 @@ pub struct Presence {
     pub count: usize,
     /// Users in the room, by name.
     pub users: Vec<String>,
+    /// The list is a sample: too many are there to name them all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// A claim as the room sees it.
@@ -132,6 +135,8 @@ pub struct ClaimView {
     pub entity_id: String,
     /// Who holds it.
     pub user_id: String,
+    /// Grows each time it changes hands.
+    pub fence: u64,
     /// When it lapses unless renewed, unix milliseconds.
     pub expires_at_ms: i64,
 }
@@ -176,6 +181,9 @@ pub struct Collaboration<'a> {
     /// When a claim lapses, unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<i64>,
+    /// Of a claim: grows each time it changes hands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
     /// As the sender wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a RawValue>,
@@ -218,7 +226,7 @@ pub struct JobProgressUpdate {
 }
 
 /// Body of `PresenceDiff`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PresenceDiff {
     /// The project.
     pub project_id: ProjectId,
@@ -230,6 +238,9 @@ pub struct PresenceDiff {
     pub leaves: Vec<String>,
     /// Connections in the room now.
     pub count: usize,
+    /// The lists are a sample. The first diff without it after one with it names everybody in `joins`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// Body of `ResyncRequired`.

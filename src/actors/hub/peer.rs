@@ -7,6 +7,7 @@
 use super::{
     limits::Shared,
     outbox::{After, Batch, Outbox, Wire},
+    users::Seat,
 };
 use crate::protocol::{
     CloseCode,
@@ -24,7 +25,7 @@ use std::{
     },
     task::{Context, Poll},
 };
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 
 /// The time of a proof that does not lapse.
 const NEVER: i64 = i64::MAX;
@@ -47,22 +48,46 @@ pub struct Peer {
     dead: AtomicBool,
     /// Without the subprotocol: frames go out without siblings.
     bare: AtomicBool,
+    pending: Arc<AtomicU32>,
+    seat: OnceLock<Seat>,
     shared: Arc<Shared>,
+}
+
+/// A request that the hub has not answered. It travels with the request and its answer and counts until it is dropped,
+/// on whatever way it ends, a panic of the hub included.
+#[derive(Debug, Default)]
+pub struct Pending(Option<Arc<AtomicU32>>);
+
+impl Clone for Pending {
+    fn clone(&self) -> Self {
+        if let Some(count) = &self.0 {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// How bytes leave.
 #[derive(Debug)]
 enum Transport {
     /// Whoever has a frame writes it.
-    Tcp(TcpStream),
+    Tcp(OwnedWriteHalf),
     /// Frames wait to be taken.
     Queued,
 }
 
 impl Transport {
-    fn tcp(&self) -> io::Result<&TcpStream> {
+    fn tcp(&self) -> io::Result<&OwnedWriteHalf> {
         match self {
-            Self::Tcp(stream) => Ok(stream),
+            Self::Tcp(half) => Ok(half),
             Self::Queued => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -71,17 +96,17 @@ impl Transport {
 impl Wire for Transport {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
-            (Self::Tcp(stream), [one]) => stream.try_write(one),
-            (Self::Tcp(stream), many) => stream.try_write_vectored(many),
+            (Self::Tcp(half), [one]) => half.try_write(one),
+            (Self::Tcp(half), many) => half.try_write_vectored(many),
             (Self::Queued, _) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
 impl Peer {
-    /// A new connection over `stream`; counted until dropped.
-    pub fn new(id: ConnId, shard: usize, stream: TcpStream, shared: Arc<Shared>) -> Arc<Self> {
-        Self::with(id, shard, Transport::Tcp(stream), shared)
+    /// A new connection that writes to `half`; counted until dropped. Reading is left to whoever has the other half.
+    pub fn new(id: ConnId, shard: usize, half: OwnedWriteHalf, shared: Arc<Shared>) -> Arc<Self> {
+        Self::with(id, shard, Transport::Tcp(half), shared)
     }
 
     /// A new connection whose frames are taken by [`Peer::poll_frames`]; counted until dropped.
@@ -104,6 +129,8 @@ impl Peer {
             heard_at,
             dead: AtomicBool::new(false),
             bare: AtomicBool::new(false),
+            pending: Arc::default(),
+            seat: OnceLock::new(),
             shared,
         })
     }
@@ -162,6 +189,28 @@ impl Peer {
     pub fn may(&self, action: Action, resource: Resource) -> Result<(), Forbidden> {
         let user_id = self.principal().map_or_else(String::new, |principal| principal.user_id.clone());
         authorise(&Principal { user_id, role: self.role() }, action, resource)
+    }
+
+    /// Count one more request to the hub; none at the limit `pending_requests`.
+    pub fn ask(&self) -> Option<Pending> {
+        let most = self.shared.limits.pending_requests;
+        let before = self.pending.fetch_add(1, Ordering::Relaxed);
+        let pending = Pending(Some(self.pending.clone()));
+        (before < most).then_some(pending)
+    }
+
+    /// Keep the user's seat for as long as this connection lasts. A further one is given back.
+    pub fn sit(self: &Arc<Self>, seat: Seat) {
+        if self.seat.set(seat).is_ok()
+            && let Some(seat) = self.seat.get()
+        {
+            seat.register(self);
+        }
+    }
+
+    /// Whether it has one.
+    pub fn is_seated(&self) -> bool {
+        self.seat.get().is_some()
     }
 
     /// The limits and counters.
@@ -256,16 +305,6 @@ impl Peer {
         self.heard_at.store(self.shared.tick(), Ordering::Relaxed);
     }
 
-    /// Read what has arrived.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wire.tcp()?.try_read(buffer)
-    }
-
-    /// Ready when something may have arrived. One task only.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire.tcp()?.poll_read_ready(cx)
-    }
-
     /// Keep `cx` as the task to wake, and write what waits as far as the socket takes it. True when nothing waits.
     ///
     /// # Errors
@@ -276,7 +315,7 @@ impl Peer {
             if self.outbox().is_empty() {
                 return Ok(true);
             }
-            match self.wire.tcp()?.poll_write_ready(cx) {
+            match self.wire.tcp()?.as_ref().poll_write_ready(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(ready) => ready?,
             }
@@ -334,5 +373,6 @@ impl Drop for Peer {
         let shared = self.shared.clone();
         self.outbox().clear(&shared);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.ended.notify_waiters();
     }
 }

@@ -52,6 +52,7 @@ pub(in crate::http) async fn claim(
         "user_id": claim.user_id,
         "granted": true,
         "renewed": !claim.granted,
+        "fence": claim.fence,
         "expires_at_ms": claim.expires_at_ms,
     })))
 }
@@ -82,8 +83,9 @@ impl From<ClaimRefused> for ApiError {
             ClaimRefused::AlreadyClaimed { holder, expires_at_ms } => {
                 Self::conflict(text).code("already_claimed").with("holder", holder).with("expires_at_ms", expires_at_ms)
             }
-            ClaimRefused::NotHeld => Self::not_found(text),
-            ClaimRefused::TooMany => Self::limit(StatusCode::TOO_MANY_REQUESTS, "claims_per_project", text),
+            ClaimRefused::NotHeld | ClaimRefused::NoProject => Self::not_found(text),
+            ClaimRefused::Unavailable(_) => Self::unavailable(text),
+            ClaimRefused::TooMany(_) => Self::limit(StatusCode::TOO_MANY_REQUESTS, "claims_per_project", text),
         }
     }
 }

@@ -37,15 +37,17 @@ pub(in crate::http) async fn open(State(app): State<AppState>, request: Request)
         let detail = format!("a connection may follow {most} projects");
         return Err(ApiError::invalid(detail).code("limit_exceeded").with("limit", "rooms_per_connection"));
     }
-    let hub = app.realtime.admit().await.map_err(crate::http::ws::Refused::from)?;
+    app.realtime.admit().await.map_err(crate::http::ws::Refused::from)?;
+    let seat = app.realtime.seat(&grant.principal).map_err(crate::http::ws::Refused::from)?;
     let opening = Opening {
         grant,
+        seat,
         projects: asked.projects,
         positions: asked.positions,
         cut: request.extensions().get::<Cut>().cloned(),
         verify: verifier(&app),
     };
-    let body = sse::open(opening, hub, &app.realtime, &app.streams, &app.tracker);
+    let body = sse::open(opening, &app.realtime, &app.streams, &app.tracker);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
         // Proxies that gather an answer before they pass it on would turn events into batches.

@@ -195,6 +195,7 @@ impl Publication {
                 entity_id: body.entity_id.as_deref(),
                 user_id: &caller.user_id,
                 expires_at_ms: None,
+                fence: None,
                 data: body.data.as_deref(),
             };
             realtime.announce(message, trace);

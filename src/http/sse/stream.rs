@@ -8,7 +8,10 @@ use super::{
     text::Encoder,
 };
 use crate::{
-    actors::{hub::Peer, realtime::Realtime},
+    actors::{
+        hub::{Peer, users::Seat},
+        realtime::Realtime,
+    },
     http::{
         listener::Cut,
         ws::{Dialogue, Verify},
@@ -21,7 +24,6 @@ use crate::{
         principal::Grant,
         server::{self, AuthSuccess, Head},
     },
-    runtime::Addr,
 };
 use axum::body::Body;
 use bytes::Bytes;
@@ -45,6 +47,8 @@ const RETRY_MS: std::ops::Range<u32> = 500..3_000;
 pub(in crate::http) struct Opening {
     /// Who.
     pub grant: Grant,
+    /// The place taken for it.
+    pub seat: Seat,
     /// Rooms to join at once.
     pub projects: Vec<ProjectId>,
     /// Where the client is.
@@ -55,19 +59,18 @@ pub(in crate::http) struct Opening {
     pub verify: Verify,
 }
 
-/// Opens a stream and gives the response's body. `hub` comes from [`Realtime::admit`].
+/// Opens a stream and gives the response's body. [`Realtime::admit`] was asked before.
 pub(in crate::http) fn open(
     opening: Opening,
-    hub: Addr<crate::actors::hub::Hub>,
     realtime: &Realtime,
     streams: &Arc<Streams>,
     tracker: &TaskTracker,
 ) -> Body {
-    let Opening { grant, projects, positions, cut, verify } = opening;
+    let Opening { grant, seat, projects, positions, cut, verify } = opening;
     let user = grant.principal.user_id.clone();
-    let peer = realtime.connect_queued(grant.clone());
+    let peer = realtime.connect_queued(grant.clone(), seat);
     let longest = peer.shared().limits.inbound_bytes;
-    let dialogue = Dialogue::new(peer.clone(), hub, verify);
+    let dialogue = Dialogue::new(peer.clone(), realtime.requests(&peer), verify);
     let (entry, key) = streams.enter(peer.id, &user, longest, dialogue, Encoder::new(positions.clone()));
     let hello = AuthSuccess {
         user_id: &user,

@@ -5,18 +5,18 @@
 use super::{handshake::Verify, rate::Bucket, socket::Listener};
 use crate::{
     actors::hub::{
-        Hub, Peer,
-        messages::{Asker, ClaimByFrame, Join, Leave, Say},
+        Peer,
+        messages::{Asker, ClaimByFrame, Join, Leave, Request, Say},
         outbox::{Kind, RoomFrame},
+        queue::Queue,
     },
     protocol::{
         ClientMessage, CloseCode, ErrorCode, Head, ServerMessage, Trace,
         client::{self, Auth, Collaboration, JoinProject},
         ids::ProjectId,
-        principal::{Action, BadToken, Resource},
+        principal::{Action, BadToken, Principal, Resource},
         server::{self, AuthSuccess, ErrorBody},
     },
-    runtime::{Addr, SendError},
 };
 use std::{
     sync::Arc,
@@ -34,7 +34,7 @@ const ONLY_BARE: &str = "id, tr: without the subprotocol tieout.v1+json a frame 
 /// One connection's side of the protocol.
 pub struct Dialogue {
     peer: Arc<Peer>,
-    hub: Addr<Hub>,
+    requests: Arc<Queue>,
     verify: Verify,
     user: Arc<str>,
     bucket: Bucket,
@@ -59,12 +59,12 @@ impl Listener for Dialogue {
 }
 
 impl Dialogue {
-    /// The dialogue of `peer` with `hub`.
-    pub fn new(peer: Arc<Peer>, hub: Addr<Hub>, verify: Verify) -> Self {
+    /// The dialogue of `peer`, whose requests to the hub go to `requests`.
+    pub fn new(peer: Arc<Peer>, requests: Arc<Queue>, verify: Verify) -> Self {
         let limits = &peer.shared().limits;
         let bucket = Bucket::new(limits.inbound_rate, limits.inbound_burst, Instant::now());
         let user = peer.principal().map_or_else(|| "".into(), |principal| principal.user_id.as_str().into());
-        Self { peer, hub, verify, user, bucket, offences: 0, refused: 0 }
+        Self { peer, requests, verify, user, bucket, offences: 0, refused: 0 }
     }
 
     /// One message of the client. Answers go to the peer.
@@ -110,8 +110,8 @@ impl Dialogue {
             }
             ClientMessage::JoinProject(join) => self.join(id, join),
             ClientMessage::LeaveProject(leave) => {
-                let asker = self.asker(id);
-                self.asked(id, self.hub.try_tell(Leave { asker, project: leave.project_id }));
+                let Some(asker) = self.asker(id) else { return };
+                self.ask(Request::Leave(Leave { asker, project: leave.project_id }));
             }
             ClientMessage::Collaboration(said) => self.collaborate(id, frame.trace, &said),
         }
@@ -122,6 +122,9 @@ impl Dialogue {
     fn authenticate(&mut self, id: Option<u64>, auth: &Auth) {
         let (code, text, close) = match (self.verify)(&auth.token) {
             Ok(grant) if self.peer.authenticate(&grant) => {
+                if !self.sit(id, &grant.principal) {
+                    return count_auth("refused");
+                }
                 count_auth("accepted");
                 let user_id = grant.principal.user_id.as_str();
                 self.user = user_id.into();
@@ -154,6 +157,25 @@ impl Dialogue {
         }
     }
 
+    /// This connection counts among its user's from the first proof on. False, and it is closed, when there are too many.
+    fn sit(&self, id: Option<u64>, principal: &Principal) -> bool {
+        let shared = self.peer.shared();
+        if self.peer.is_seated() {
+            return true;
+        }
+        match shared.users.seat(principal, shared.limits.connections_per_user) {
+            Some(seat) => {
+                self.peer.sit(seat);
+                true
+            }
+            None => {
+                self.limit(id, "connections_per_user", "this user has as many connections as it may");
+                self.peer.close(CloseCode::ConnectionLimit, None);
+                false
+            }
+        }
+    }
+
     fn lapsed(&self) -> bool {
         self.peer.expires_at_ms().is_some_and(|at| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
@@ -166,9 +188,8 @@ impl Dialogue {
         if !self.may(id, Action::Read, join.project_id) {
             return;
         }
-        let asker = self.asker(id);
-        let join = Join { asker, project: join.project_id, since: join.since };
-        self.asked(id, self.hub.try_tell(join));
+        let Some(asker) = self.asker(id) else { return };
+        self.ask(Request::Join(Join { asker, project: join.project_id, since: join.since }));
     }
 
     fn collaborate(&mut self, id: Option<u64>, tr: Option<Trace>, said: &Collaboration<'_>) {
@@ -176,7 +197,7 @@ impl Dialogue {
         if !self.may(id, Action::Review, project) {
             return;
         }
-        let asker = self.asker(id);
+        let Some(asker) = self.asker(id) else { return };
         match (said.action.as_str(), &said.entity_id) {
             ("claim" | "release", None) => {
                 self.error(id, ErrorCode::BadRequest, "Collaboration.entity_id: a claim needs one");
@@ -184,7 +205,7 @@ impl Dialogue {
             (action @ ("claim" | "release"), Some(entity)) => {
                 let release = action == "release";
                 let claim = ClaimByFrame { asker, project, entity_id: entity.clone(), release };
-                self.asked(id, self.hub.try_tell(claim));
+                self.ask(Request::Claim(claim));
             }
             ("claimed" | "released", _) => {
                 self.error(id, ErrorCode::BadRequest, "Collaboration.action: only the server says that");
@@ -196,6 +217,7 @@ impl Dialogue {
                     entity_id: entity.as_deref(),
                     user_id: &self.user,
                     expires_at_ms: None,
+                    fence: None,
                     data: said.data,
                 };
                 let by = Some(self.peer.id);
@@ -207,7 +229,7 @@ impl Dialogue {
                 });
                 metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
                 let frame = RoomFrame { bytes, kind: Kind::Ephemeral };
-                self.asked(id, self.hub.try_tell(Say { asker, project, frame, ack }));
+                self.ask(Request::Say(Say { asker, project, frame, ack }));
             }
         }
     }
@@ -220,13 +242,26 @@ impl Dialogue {
         allowed.is_ok()
     }
 
-    fn asker(&self, re: Option<u64>) -> Asker {
-        Asker { conn: self.peer.id, shard: self.peer.shard, user: self.user.clone(), re }
+    /// This connection as it asks the hub; none when too many of its requests are unanswered, which it is told.
+    fn asker(&self, re: Option<u64>) -> Option<Asker> {
+        let Some(pending) = self.peer.ask() else {
+            self.limit(re, "pending_requests", "too many requests are unanswered, wait for some");
+            return None;
+        };
+        Some(Asker { conn: self.peer.id, shard: self.peer.shard, user: self.user.clone(), re, pending })
     }
 
-    /// Whether the hub took a request; its answer comes through the shard.
-    fn asked<M>(&self, id: Option<u64>, sent: Result<(), SendError<M>>) {
-        if sent.is_err() {
+    fn limit(&self, id: Option<u64>, limit: &'static str, text: &str) {
+        let mut body = ErrorBody::new(ErrorCode::LimitExceeded, text);
+        body.limit = Some(limit);
+        body.retryable = true;
+        self.say(id, &ServerMessage::Error(body));
+    }
+
+    /// Ask the hub; its answer comes through the shard.
+    fn ask(&self, request: Request) {
+        let id = request.asker().re;
+        if !self.requests.request(request) {
             self.error(id, ErrorCode::Unavailable, "the hub is busy or restarting, try again");
         }
     }

@@ -5,11 +5,10 @@
 use super::{dialogue::Dialogue, socket::Socket};
 use crate::{
     actors::{
-        hub::Hub,
+        hub::users::Seat,
         realtime::{Realtime, RealtimeError},
     },
     protocol::principal::{BadToken, Grant},
-    runtime::Addr,
 };
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
@@ -78,13 +77,20 @@ impl From<RealtimeError> for Refused {
 /// [`Refused`] says what to answer instead.
 pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> Result<Response, Refused> {
     let accept = check(&request)?;
-    let hub = door.realtime.admit().await?;
+    door.realtime.admit().await?;
+    let known = match grant {
+        Some(grant) => {
+            let seat = door.realtime.seat(&grant.principal)?;
+            Some((grant, seat))
+        }
+        None => None,
+    };
     let subprotocol = offers(request.headers());
     let upgrading = hyper::upgrade::on(&mut request);
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, grant, !subprotocol, hub, &door).await,
+                Some((stream, first)) => serve(stream, first, known, !subprotocol, &door).await,
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -101,10 +107,11 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, grant: Option<Grant>, bare: bool, hub: Addr<Hub>, door: &Door) {
-    let peer = door.realtime.connect(stream, grant, bare);
-    let dialogue = Dialogue::new(peer.clone(), hub, door.verify.clone());
-    let session = Socket::new(peer.clone(), &first, dialogue);
+async fn serve(stream: TcpStream, first: Bytes, known: Option<(Grant, Seat)>, bare: bool, door: &Door) {
+    let (reading, writing) = stream.into_split();
+    let peer = door.realtime.connect(writing, known, bare);
+    let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
+    let session = Socket::new(peer.clone(), reading, &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
     drop(first);
     session.await;
