@@ -1,0 +1,141 @@
+//! Connections: who is let in, given a shard, closed, and all of them sent away at the end.
+//!
+//! Reading and parsing are `http`'s. Easy to get wrong: whoever connects must disconnect, or the hub keeps a member that
+//! is gone.
+use super::{Realtime, RealtimeError, error::unanswered};
+use crate::{
+    actors::hub::{Peer, Shared, jobs::ShardJob, messages::Revoke, queue::Queue, users::Seat},
+    protocol::{
+        CloseCode,
+        ids::{ConnId, ProjectId},
+        principal::{Grant, Principal},
+    },
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::net::tcp::OwnedWriteHalf;
+
+impl Realtime {
+    /// Whether a new connection would be let in; asked before an upgrade. Starts a lazy hub.
+    ///
+    /// # Errors
+    /// [`RealtimeError`] says why not.
+    pub async fn admit(&self) -> Result<(), RealtimeError> {
+        self.hub().await?;
+        let shared = &self.0.base.shared;
+        if shared.draining.load(Ordering::Relaxed) {
+            return Err(RealtimeError::Draining);
+        }
+        if self.connections() >= shared.limits.sockets {
+            return Err(RealtimeError::Limit("sockets"));
+        }
+        Ok(())
+    }
+
+    /// Take over the writing end of an upgraded socket, with its user and the seat that was taken for it, or neither
+    /// until it authenticates; `bare` when it did not ask for the subprotocol. Whoever calls this must call
+    /// [`Realtime::disconnect`] in the end.
+    pub fn connect(&self, half: OwnedWriteHalf, known: Option<(Grant, Seat)>, bare: bool) -> Arc<Peer> {
+        self.welcome(known, |conn, shard, shared| {
+            let peer = Peer::new(conn, shard, half, shared);
+            if bare {
+                peer.speak_bare();
+            }
+            peer
+        })
+    }
+
+    /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
+    /// [`Realtime::disconnect`] in the end.
+    pub fn connect_queued(&self, grant: Grant, seat: Seat) -> Arc<Peer> {
+        self.welcome(Some((grant, seat)), Peer::queued)
+    }
+
+    fn welcome(
+        &self,
+        known: Option<(Grant, Seat)>,
+        make: impl FnOnce(ConnId, usize, Arc<Shared>) -> Arc<Peer>,
+    ) -> Arc<Peer> {
+        let base = &self.0.base;
+        let number = base.shared.next_conn();
+        let shard = (number % base.queues.len() as u64) as usize;
+        let peer = make(ConnId(number), shard, base.shared.clone());
+        if let Some((grant, seat)) = known {
+            peer.authenticate(&grant);
+            peer.sit(seat);
+        }
+        base.queues[shard].push(ShardJob::Add(peer.clone()));
+        peer
+    }
+
+    /// Where the connection's requests to the hub go.
+    pub fn requests(&self, peer: &Peer) -> Arc<Queue> {
+        self.0.base.queues[peer.shard].clone()
+    }
+
+    /// The connection has ended.
+    pub fn disconnect(&self, peer: &Peer) {
+        self.0.base.queues[peer.shard].push(ShardJob::Remove(peer.id));
+    }
+
+    /// Tell all clients to go, close them at random moments within `within` (at most 25 s, and 500 a second), and wait
+    /// until they are gone. No new ones are let in. Returns how many were left.
+    pub async fn drain(&self, within: Duration) -> usize {
+        let shared = &self.0.base.shared;
+        shared.draining.store(true, Ordering::Relaxed);
+        let per_second = f64::from(shared.limits.drain_per_second.max(1));
+        let many = Duration::from_secs_f64(self.connections() as f64 / per_second);
+        // What is left of `within` after the window is for the close frames and their answers.
+        let window = many.min(shared.limits.drain_window).min(within.mul_f64(0.6));
+        for queue in &self.0.base.queues {
+            queue.push(ShardJob::Drain { window });
+        }
+        let deadline = tokio::time::Instant::now() + within;
+        let left = loop {
+            let ended = shared.ended.notified();
+            tokio::pin!(ended);
+            // Listening before looking: an end in between is not missed.
+            ended.as_mut().enable();
+            let left = self.connections();
+            metrics::gauge!("tieout_rt_drain_remaining").set(left as f64);
+            if left == 0 || tokio::time::timeout_at(deadline, ended).await.is_err() {
+                break left;
+            }
+        };
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await.is_err() {
+            log::warn!("{} realtime tasks did not end", self.0.tasks.len());
+        }
+        left
+    }
+
+    /// `user` may no longer be in the project's room: its connections there get `ProjectLeft` at once, what was queued for
+    /// them is discarded, and its claims are free. Returns how many connections that were.
+    ///
+    /// # Errors
+    /// When the hub does not answer. The caller has taken the right away before, or the user would be back.
+    pub async fn revoke(&self, project: ProjectId, user: &str) -> Result<usize, RealtimeError> {
+        self.hub().await?.ask(Revoke { project, user: user.into() }).await.map_err(unanswered)
+    }
+
+    /// Close every connection of `user` (4403). Returns how many there were.
+    pub fn disconnect_user(&self, user: &str) -> usize {
+        let peers = self.0.base.shared.users.peers(user);
+        peers.iter().for_each(|peer| peer.close(CloseCode::Forbidden, None));
+        peers.len()
+    }
+
+    /// A place for one more connection of `principal`, to be given to [`Realtime::connect`]. It is free again when it
+    /// is dropped, or with its connection.
+    ///
+    /// # Errors
+    /// [`RealtimeError::Limit`] `connections_per_user`.
+    pub fn seat(&self, principal: &Principal) -> Result<Seat, RealtimeError> {
+        let shared = &self.0.base.shared;
+        let most = shared.limits.connections_per_user;
+        shared.users.seat(principal, most).ok_or(RealtimeError::Limit("connections_per_user"))
+    }
+}
