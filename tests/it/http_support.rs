@@ -66,6 +66,11 @@ impl TestApp {
         self.app.address()
     }
 
+    /// The realtime layer, for what it can only be asked inside the process.
+    pub fn realtime(&self) -> &tieout::actors::realtime::Realtime {
+        &self.app.state().realtime
+    }
+
     /// Live connections.
     pub fn connections(&self) -> usize {
         self.app.state().realtime.connections()

@@ -2,6 +2,7 @@
 mod http_requests;
 mod http_support;
 mod http_uploads;
+mod hub_disconnect;
 mod jobs_run;
 mod jobs_support;
 mod outer_doors;
@@ -25,6 +26,7 @@ mod runtime_shutdown;
 mod runtime_starts_anywhere;
 mod runtime_watchdog;
 mod sse;
+mod sse_support;
 mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;

@@ -21,14 +21,16 @@ pub fn token(user: &str, role: &str, seconds: i64) -> String {
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
-async fn authenticated(app: &TestApp, token: &str) -> (Socket, Value) {
+/// A socket that has said who it is.
+pub async fn authenticated(app: &TestApp, token: &str) -> (Socket, Value) {
     let mut socket = Socket::open(app.address()).await;
     let reply = socket.ask("Auth", json!({ "token": token })).await;
     assert!(reply["AuthSuccess"].is_object(), "{reply}");
     (socket, reply["AuthSuccess"].clone())
 }
 
-async fn project(app: &TestApp) -> String {
+/// A project that an owner has made.
+pub async fn project(app: &TestApp) -> String {
     let request = app.client.post(app.url("/api/v1/projects")).bearer_auth(token("olga", "owner", 600));
     let made = app.send(request.json(&json!({ "name": "p" }))).await;
     assert_eq!(made.status, 201, "{}", made.text);

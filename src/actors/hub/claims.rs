@@ -164,6 +164,18 @@ impl View {
         held.map(|(entity, _)| entity.clone()).collect()
     }
 
+    /// Whether `user` holds anything.
+    pub fn has(&self, user: &str) -> bool {
+        self.claims.values().any(|held| &*held.user == user)
+    }
+
+    /// What `user` holds, and as whom, by anything but one of its living connections.
+    pub fn left_over(&self, user: &str, lives: impl Fn(ConnId) -> bool) -> Vec<(String, String)> {
+        let left = |held: &Held| &*held.user == user && !held.conn.is_some_and(&lives);
+        let held = self.claims.iter().filter(|(_, held)| left(held));
+        held.map(|(entity, held)| (entity.clone(), held.tag.clone())).collect()
+    }
+
     /// Take out what has lapsed, and say what to renew: the claims of connections heard within half a lease. Those that
     /// are nearly due come along, so that many claims make one write.
     pub fn take_due(&mut self, ttl: Duration, now: Instant, heard: impl Fn(&str, ConnId) -> Option<Duration>) -> Due {

@@ -3,7 +3,7 @@
 //! It does no I/O and reads no clock: jobs for shards and questions to the store come out, results and time go in. Easy
 //! to get wrong: to a shard that is behind after a restart nothing of the room may be sent before what it lacks, and to
 //! a connection nothing before its `ProjectJoined`. The decisions of each kind have a file of their own: `requests`,
-//! `admission`, `recovery`, `claims`, `presence`, `progress`.
+//! `admission`, `revocation`, `recovery`, `claims`, `presence`, `progress`.
 mod admission;
 mod announce;
 mod claims;
@@ -13,6 +13,7 @@ mod presence;
 mod progress;
 mod recovery;
 mod requests;
+mod revocation;
 
 use super::{
     claims::{Claim, ClaimRefused, Heard, Now},
@@ -116,7 +117,7 @@ pub struct Core {
     given: Given,
     attached: Vec<bool>,
     stash: Vec<Vec<Request>>,
-    revoked: Vec<(ProjectId, Arc<str>)>,
+    revoked: Vec<Revoke>,
     rooms: HashMap<ProjectId, Room>,
     /// Claims about which the store is being asked.
     asked: HashMap<(ProjectId, String), Asked>,

@@ -2,7 +2,7 @@
 //!
 //! Easy to get wrong: the budget counts bytes that wait, across all connections; whoever drops a connection gives its
 //! bytes back ([`super::outbox::Outbox::clear`]).
-use super::{presence::Pace, users::Users};
+use super::{presence::PresenceLimits, users::Users};
 use std::{
     sync::{
         Arc,
@@ -69,7 +69,7 @@ pub struct Limits {
     /// Least time between two progress frames of a job (`progress_every`).
     pub progress_every: Duration,
     /// How presence is collected and shown.
-    pub presence: Pace,
+    pub presence: PresenceLimits,
     /// Longest time over which a drain closes connections (`drain_window`).
     pub drain_window: Duration,
     /// Connections that a drain closes per second (`drain_per_second`).
@@ -108,7 +108,7 @@ impl Default for Limits {
             ring_age: Duration::from_secs(300),
             room_kept: Duration::from_secs(60),
             progress_every: Duration::from_millis(250),
-            presence: Pace::default(),
+            presence: PresenceLimits::default(),
             drain_window: Duration::from_secs(25),
             drain_per_second: 500,
             gather: Duration::from_millis(2),

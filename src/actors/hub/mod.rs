@@ -25,3 +25,4 @@ pub use actor::Hub;
 pub use claims::{Claim, ClaimRefused};
 pub use limits::{Limits, Shared};
 pub use peer::Peer;
+pub use presence::PresenceLimits;

@@ -118,14 +118,23 @@ impl Realtime {
     /// # Errors
     /// When the hub does not answer. The caller has taken the right away before, or the user would be back.
     pub async fn revoke(&self, project: ProjectId, user: &str) -> Result<usize, RealtimeError> {
-        self.hub().await?.ask(Revoke { project, user: user.into() }).await.map_err(unanswered)
+        let Some(hub) = self.running() else { return Ok(0) };
+        hub.ask(Revoke { project: Some(project), user: user.into() }).await.map_err(unanswered)
     }
 
-    /// Close every connection of `user` (4403). Returns how many there were.
-    pub fn disconnect_user(&self, user: &str) -> usize {
+    /// Close every connection of `user` (4403), and make free what it had claimed in the rooms there are. Returns how
+    /// many connections that were.
+    ///
+    /// # Errors
+    /// When the hub does not answer: the connections are closed, the claims last as long as their leases. The caller has
+    /// taken the right away before, or the user would be back.
+    pub async fn disconnect_user(&self, user: &str) -> Result<usize, RealtimeError> {
         let peers = self.0.base.shared.users.peers(user);
         peers.iter().for_each(|peer| peer.close(CloseCode::Forbidden, None));
-        peers.len()
+        if let Some(hub) = self.running() {
+            hub.ask(Revoke { project: None, user: user.into() }).await.map_err(unanswered)?;
+        }
+        Ok(peers.len())
     }
 
     /// A place for one more connection of `principal`, to be given to [`Realtime::connect`]. It is free again when it

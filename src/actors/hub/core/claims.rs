@@ -145,6 +145,15 @@ impl Core {
         }
     }
 
+    /// What a user holds in a room by a connection that is gone, or by a call, is free.
+    pub(super) fn release_left_over(&mut self, project: ProjectId, user: &Arc<str>, now: Now) {
+        let Some(room) = self.rooms.get(&project) else { return };
+        for (entity_id, holder) in room.claims.left_over(user, |conn| room.members.contains_key(&conn)) {
+            let (user, release) = (user.clone(), Some(true));
+            self.ask(ClaimAsk { project, entity_id, user, holder, release, waiter: Waiter::Nobody }, now);
+        }
+    }
+
     pub(super) fn time_claims(&mut self, project: ProjectId) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
         let Some(due) = room.claims.next_due() else { return };
