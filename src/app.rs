@@ -216,7 +216,26 @@ fn realtime_options(config: &Config) -> realtime::Options {
         no_progress: config.slow_no_progress.0,
         full_for: config.slow_full_for.0,
         claim_ttl: config.claim_ttl.0,
-        ..hub::Limits::default()
+        claims_per_project: config.claims_per_project as usize,
+        connections_per_user: config.connections_per_user as usize,
+        pending_requests: config.pending_requests,
+        outbound_bytes: config.outbound_bytes.0 as usize,
+        ring_frames: config.ring_frames as usize,
+        ring_bytes: config.ring_bytes.0 as usize,
+        ring_age: config.ring_age.0,
+        room_kept: config.room_kept.0,
+        progress_every: config.progress_every.0,
+        presence: hub::PresenceLimits {
+            every: config.presence_every.0,
+            every_large: config.presence_every_large.0,
+            large: config.presence_large as usize,
+            listed: config.presence_listed as usize,
+            sample: config.presence_sample as usize,
+            linger: config.presence_leave.0,
+        },
+        drain_window: config.drain_window.0,
+        drain_per_second: config.drain_per_second,
+        gather: config.gather.0,
     };
     realtime::Options { workers: config.workers.0, limits }
 }

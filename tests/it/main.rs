@@ -3,6 +3,7 @@ mod http_requests;
 mod http_support;
 mod http_uploads;
 mod hub_disconnect;
+mod hub_settings;
 mod jobs_run;
 mod jobs_support;
 mod outer_doors;
