@@ -7,6 +7,7 @@ use crate::{
         hub,
         janitor::{self, Janitor},
         jobs::{self, Jobs, JobsError},
+        meter::Meter,
         realtime::{self, Realtime},
     },
     config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
@@ -92,7 +93,9 @@ impl App {
         let signed = Jwt::new(&jwt_options(&config)?)?;
         let auth = Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0).signed(signed);
         let store = Store::start(store_options(&config))?;
-        let runtime = Runtime::builder().name("tieout").start().map_err(StartError::Runtime)?;
+        let (builder, meter) = Meter::attach(Runtime::builder().name("tieout"));
+        let runtime = builder.start().map_err(StartError::Runtime)?;
+        Meter::start(&runtime).await?;
         let realtime =
             Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config)).await?;
         let data_dir = &config.data_dir;
@@ -108,6 +111,7 @@ impl App {
             runtime,
             realtime,
             jobs,
+            meter,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
             started: Instant::now(),

@@ -6,6 +6,7 @@ mod hub_disconnect;
 mod hub_settings;
 mod jobs_run;
 mod jobs_support;
+mod metrics;
 mod outer_doors;
 mod outer_health;
 mod outer_limits;

@@ -23,6 +23,7 @@ use super::{
         Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, Counts, Disconnect, History, Join, Leave,
         Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomView, Say, Told, Waiter,
     },
+    meters::Meters,
     outbox::{Kind, RoomFrame},
     peer::Pending,
     presence::{Memory, Presence},
@@ -124,6 +125,7 @@ pub struct Core {
     asked_count: usize,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     lag_at: Option<Instant>,
+    meters: Meters,
     out: Vec<Output>,
 }
 
@@ -141,6 +143,7 @@ impl Core {
             asked_count: 0,
             timers: BinaryHeap::new(),
             lag_at: None,
+            meters: Meters::default(),
             out: Vec::new(),
         };
         core.remember(now);

@@ -2,7 +2,7 @@
 //!
 //! Easy to get wrong: the budget counts bytes that wait, across all connections; whoever drops a connection gives its
 //! bytes back ([`super::outbox::Outbox::clear`]).
-use super::{presence::PresenceLimits, users::Users};
+use super::{meters::Meters, presence::PresenceLimits, users::Users};
 use std::{
     sync::{
         Arc,
@@ -164,6 +164,8 @@ pub struct Shared {
     pub users: Arc<Users>,
     /// No new connections; the ones there are being closed.
     pub draining: AtomicBool,
+    /// Counters.
+    pub meters: Meters,
     /// Number of the next connection.
     next_conn: AtomicU64,
 }
@@ -180,6 +182,7 @@ impl Shared {
             ended: Notify::new(),
             users: Arc::default(),
             draining: AtomicBool::new(false),
+            meters: Meters::default(),
             next_conn: AtomicU64::new(1),
         }
     }

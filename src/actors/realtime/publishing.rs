@@ -6,6 +6,7 @@ use super::{Realtime, encode};
 use crate::{
     actors::hub::{
         messages::{Announce, Progress, Publish},
+        meters::Meters,
         outbox::{Kind, RoomFrame},
         room::Event,
     },
@@ -20,10 +21,14 @@ use serde::Deserialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Realtime {
+    fn meters(&self) -> &Meters {
+        &self.0.base.shared.meters
+    }
+
     /// Hand a committed event to the project's room. Never waits and never fails: when the hub can't take it now, it
     /// reads it from the store later. Encodes here, on the caller's thread.
     pub fn publish(&self, event: DurableEvent) {
-        metrics::counter!("tieout_rt_publish_total", "kind" => "durable").increment(1);
+        self.meters().published.increment(1);
         let Some(hub) = self.running() else { return };
         let bytes = encode::encode(&event, self.limits().outbound_bytes);
         let ends = ended_job(&event.body);
@@ -31,14 +36,14 @@ impl Realtime {
         let publish = Publish { project: event.project_id, ep: event.ep.into(), event: encoded, ends };
         if let Err(error) = hub.try_tell(publish) {
             log::warn!("project={} off={} left to the store: {}", event.project_id, event.off, error.code());
-            metrics::counter!("tieout_rt_publish_deferred_total").increment(1);
+            self.meters().deferred.increment(1);
             self.0.base.note_missed(event.project_id);
         }
     }
 
     /// Says something to whoever is in the room now; nobody else ever hears of it.
     pub fn announce(&self, said: Collaboration<'_>, tr: Option<Trace>) {
-        metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
+        self.meters().said.increment(1);
         let Some(hub) = self.running() else { return };
         let (project, head) = (said.project_id, Head { tr, ..Head::default() });
         let bytes = server::encode(head, &ServerMessage::Collaboration(said));
@@ -60,7 +65,7 @@ impl Realtime {
         };
         let progress = Progress { project: update.project_id, job: update.job_id, bytes, json };
         if hub.try_tell(progress).is_err() {
-            metrics::counter!("tieout_rt_progress_dropped_total").increment(1);
+            self.meters().progress_dropped.increment(1);
         }
     }
 }
