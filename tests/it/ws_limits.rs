@@ -49,11 +49,12 @@ async fn a_connection_with_too_many_unanswered_requests_is_told_so_and_every_req
     let project = project(&app).await;
     let (mut ana, _) = authenticated(&app, &token("ana", "reviewer", 600)).await;
     ana.join(&project, None).await;
-    // Each waits for a write of the store; none is waited for here.
-    for id in 1_000..1_000 + MANY {
+    // Each waits for a write of the store; here they come together.
+    let claims = (1_000..1_000 + MANY).map(|id| {
         let said = json!({ "project_id": project, "action": "claim", "entity_id": format!("m{id}") });
-        ana.send_text(json!({ "id": id, "Collaboration": said }).to_string()).await;
-    }
+        json!({ "id": id, "Collaboration": said }).to_string()
+    });
+    ana.send_together(claims).await;
     let mut replies: Vec<Value> = Vec::new();
     while replies.len() < MANY as usize {
         let reply = ana.wait(SHORT, "every answer", |m| m["re"].as_u64().is_some_and(|re| re >= 1_000)).await;

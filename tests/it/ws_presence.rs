@@ -1,6 +1,6 @@
 //! Who is seen in a room, through real sockets: no flapping, fewer words in large rooms, a sample in huge ones.
 use crate::{
-    http_support::{PATIENCE, TestApp},
+    http_support::{PATIENCE, TestApp, eventually},
     support::Socket,
     ws_auth::{app_with, authenticated, project, token},
 };
@@ -37,6 +37,7 @@ async fn a_reload_shows_nothing_and_a_real_leave_shows_once() {
     let rev = shown.last().unwrap()["rev"].as_u64().unwrap();
     // Gone and back within `presence_leave`, like a page that is loaded again.
     bob.close().await;
+    eventually("the server to see that bob is gone", || app.connections() == 1).await;
     let (bob, presence) = member(&app, "bob", &project).await;
     assert_eq!((&presence["count"], &presence["rev"]), (&json!(2), &json!(rev)), "{presence}");
     let (carol, _) = member(&app, "carol", &project).await;
