@@ -46,6 +46,9 @@ pub enum StartError {
     /// A key of signed tokens can't be used.
     #[error(transparent)]
     Key(#[from] BadKey),
+    /// The live part can't be started.
+    #[error("cannot start the live part: {0}")]
+    Realtime(#[from] realtime::RealtimeError),
     /// The store's options make no sense.
     #[error("cannot start the store: {0}")]
     Store(#[from] db::StartError),
@@ -241,7 +244,7 @@ fn realtime_options(config: &Config) -> realtime::Options {
         drain_per_second: config.drain_per_second,
         gather: config.gather.0,
     };
-    realtime::Options { workers: config.workers.0, limits }
+    realtime::Options { threads: config.socket_threads.0, limits }
 }
 
 fn job_limits(config: &Config) -> jobs::Limits {

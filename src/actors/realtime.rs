@@ -11,6 +11,7 @@ pub mod history;
 mod options;
 mod publishing;
 
+pub use connections::Place;
 pub use error::{ClaimError, RealtimeError};
 pub use health::RealtimeHealth;
 pub use options::{Mode, Options};
@@ -19,13 +20,14 @@ use crate::{
     actors::hub::{
         Claim, Hub, Limits, Shared,
         actor::Base,
+        jobs::ShardJob,
         messages::{ClaimEntity, Count, Counts, PanicNow, ReleaseEntity, RoomView, View},
         shard::Shard,
-        workers,
+        workers::Workers,
     },
     db::Store,
     protocol::ids::ProjectId,
-    runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Restart, Runtime, StartError},
+    runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Restart, Runtime},
 };
 use error::unanswered;
 use history::Reader;
@@ -39,6 +41,7 @@ pub const HUB_MAILBOX: usize = 65_536;
 #[derive(Debug)]
 struct Started {
     hub: Addr<Hub>,
+    workers: Workers,
 }
 
 struct Inner {
@@ -55,15 +58,16 @@ struct Inner {
 pub struct Realtime(Arc<Inner>);
 
 impl Realtime {
-    /// Start the layer in `mode`. Must be called on the application's tokio runtime, whose workers run the shards.
+    /// Start the layer in `mode`. Must be called on the application's tokio runtime, which reads the store; live
+    /// connections have threads of their own.
     ///
     /// # Errors
-    /// In mode `On`, when the hub does not start.
-    pub async fn start(mode: Mode, runtime: &Runtime, store: Store, options: Options) -> Result<Self, StartError> {
+    /// In mode `On`, when the hub or a thread does not start.
+    pub async fn start(mode: Mode, runtime: &Runtime, store: Store, options: Options) -> Result<Self, RealtimeError> {
         let tasks = TaskTracker::new();
         let reader = Reader::new(store, tokio::runtime::Handle::current(), tasks.clone());
         let shared = Arc::new(Shared::new(options.limits));
-        let base = Arc::new(Base::new(options.workers, shared, reader));
+        let base = Arc::new(Base::new(options.threads, shared, reader));
         let stop = CancellationToken::new();
         let started = OnceCell::new();
         let this = Self(Arc::new(Inner { mode, runtime: runtime.clone(), base, started, tasks, stop }));
@@ -73,7 +77,7 @@ impl Realtime {
         Ok(this)
     }
 
-    async fn launch(&self) -> Result<Started, StartError> {
+    async fn launch(&self) -> Result<Started, RealtimeError> {
         let base = self.0.base.clone();
         let spec = ChildSpec::new("hub", move |_: &mut actix::Context<Hub>| Hub::new(base.clone()))
             .restart(Restart::Permanent)
@@ -85,8 +89,8 @@ impl Realtime {
         let shared = &self.0.base.shared;
         let shards = self.0.base.queues.iter().enumerate();
         let shards = shards.map(|(index, queue)| Shard::new(index, queue.clone(), shared.clone(), hub.clone()));
-        workers::start(shards.collect(), shared.limits.gather, &self.0.tasks, &self.0.stop);
-        Ok(Started { hub })
+        let workers = Workers::start(shards.collect(), &self.0.tasks, &self.0.stop)?;
+        Ok(Started { hub, workers })
     }
 
     async fn hub(&self) -> Result<&Addr<Hub>, RealtimeError> {
@@ -145,6 +149,11 @@ impl Realtime {
     /// When the hub does not answer.
     pub async fn counts(&self) -> Result<Counts, RealtimeError> {
         self.hub().await?.ask(Count).await.map_err(unanswered)
+    }
+
+    /// Make one shard panic; for test hooks only.
+    pub fn inject_shard_panic(&self) {
+        self.0.base.queues[0].push(ShardJob::PanicNow);
     }
 
     /// Make the hub panic; for test hooks only.

@@ -71,7 +71,9 @@ settings! {
         /// Folder of the database, the uploads and the generated token; made when absent.
         data_dir: PathBuf = "./tieout-data", "DIR", |path: &PathBuf| not_empty(path);
         /// Threads that serve requests; `auto` is one per processor.
-        workers: Workers = "auto", "N", |w: &Workers| within(w.0 as u64, 1, 1024);
+        workers: Threads<1> = "auto", "N", |t: &Threads<1>| within(t.0 as u64, 1, 1024);
+        /// Threads that read and write live connections; `auto` is one for two processors.
+        socket_threads: Threads<2> = "auto", "N", |t: &Threads<2>| within(t.0 as u64, 1, 1024);
         /// When live updates start: `on` with the process, `lazy` with the first client, `off` never.
         realtime: RealtimeMode = "on", "MODE", any;
         /// The least severe log line to write: off, error, warn, info, debug or trace.
@@ -182,8 +184,8 @@ settings! {
         room_kept: Seconds = "60s", "TIME", |t: &Seconds| time(t, 0, 24 * HOUR);
         /// Least time between two progress messages of one job.
         progress_every: Seconds = "250ms", "TIME", |t: &Seconds| time(t, 0, HOUR);
-        /// How long frames for rooms wait for company once they come faster than this, in whole milliseconds; 0 is never.
-        gather: Seconds = "2ms", "TIME", |t: &Seconds| time(t, 0, 1_000);
+        /// Once frames for rooms come faster than this, what comes for live connections is gathered for as long; 0 is never.
+        gather: Seconds = "2ms", "TIME", |t: &Seconds| time(t, 0, 50);
         /// Time between two presence messages of a room.
         presence_every: Seconds = "250ms", "TIME", |t: &Seconds| time(t, 10, HOUR);
         /// The same in a room with more than `presence_large` connections.
@@ -206,16 +208,17 @@ settings! {
 /// One hour in milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// A number of worker threads.
+/// A number of threads; `auto` is one for every `SHARE` processors, at least one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Workers(pub usize);
+pub struct Threads<const SHARE: usize>(pub usize);
 
-impl std::str::FromStr for Workers {
+impl<const SHARE: usize> std::str::FromStr for Threads<SHARE> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "auto" {
-            return Ok(Self(std::thread::available_parallelism().map_or(1, usize::from)));
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            return Ok(Self((processors / SHARE).max(1)));
         }
         text.parse().map(Self).map_err(|_| "expected a whole number, or auto".into())
     }

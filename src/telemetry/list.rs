@@ -164,6 +164,13 @@ pub const METRICS: &[Metric] = &[
         what: "frames that a shard's full queue had no place for",
     },
     Metric {
+        name: "tieout_rt_shard_panics_total",
+        kind: Kind::Counter,
+        unit: "panics",
+        labels: &[],
+        what: "panics of a shard: its connections were closed",
+    },
+    Metric {
         name: "tieout_rt_slow_total",
         kind: Kind::Counter,
         unit: "steps",

@@ -94,6 +94,17 @@ pub struct Held {
 }
 
 impl Held {
+    /// The store's row, as far as it is known here.
+    pub fn row(&self, entity: &str) -> claims::Claim {
+        claims::Claim {
+            entity_id: entity.to_owned(),
+            user_id: self.user.to_string(),
+            holder: self.tag.clone(),
+            token: self.fence,
+            expires_at_ms: self.expires_at_ms,
+        }
+    }
+
     fn due(&self) -> Instant {
         self.renew_at.map_or(self.expires, |at| at.min(self.expires))
     }

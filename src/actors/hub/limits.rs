@@ -74,8 +74,8 @@ pub struct Limits {
     pub drain_window: Duration,
     /// Connections that a drain closes per second (`drain_per_second`).
     pub drain_per_second: u32,
-    /// How long frames for rooms wait for company once they come faster than this; none do while rooms are quiet, and
-    /// answers never. Whole milliseconds; zero: never.
+    /// Once frames for rooms come faster than this, what comes for live connections is gathered for as long (`gather`);
+    /// zero: never.
     pub gather: Duration,
 }
 

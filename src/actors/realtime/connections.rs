@@ -17,6 +17,13 @@ use std::{
 };
 use tokio::net::tcp::OwnedWriteHalf;
 
+/// Where a connection lives: its number and the thread of its shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    conn: ConnId,
+    shard: usize,
+}
+
 impl Realtime {
     /// Whether a new connection would be let in; asked before an upgrade. Starts a lazy hub.
     ///
@@ -34,11 +41,25 @@ impl Realtime {
         Ok(())
     }
 
+    /// Where the next connection is to live.
+    pub fn place(&self) -> Place {
+        let number = self.0.base.shared.next_conn();
+        Place { conn: ConnId(number), shard: (number % self.0.base.queues.len() as u64) as usize }
+    }
+
+    /// Run the task of the connection at `place` on its thread, where its socket must be registered. The task is dropped
+    /// when the layer was not started ([`Realtime::admit`] does) or has ended.
+    pub fn run(&self, place: Place, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(started) = self.0.started.get() {
+            started.workers.spawn(place.shard, task);
+        }
+    }
+
     /// Take over the writing end of an upgraded socket, with its user and the seat that was taken for it, or neither
     /// until it authenticates; `bare` when it did not ask for the subprotocol. Whoever calls this must call
     /// [`Realtime::disconnect`] in the end.
-    pub fn connect(&self, half: OwnedWriteHalf, known: Option<(Grant, Seat)>, bare: bool) -> Arc<Peer> {
-        self.welcome(known, |conn, shard, shared| {
+    pub fn connect(&self, place: Place, half: OwnedWriteHalf, known: Option<(Grant, Seat)>, bare: bool) -> Arc<Peer> {
+        self.welcome(place, known, |conn, shard, shared| {
             let peer = Peer::new(conn, shard, half, shared);
             if bare {
                 peer.speak_bare();
@@ -50,18 +71,18 @@ impl Realtime {
     /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
     /// [`Realtime::disconnect`] in the end.
     pub fn connect_queued(&self, grant: Grant, seat: Seat) -> Arc<Peer> {
-        self.welcome(Some((grant, seat)), Peer::queued)
+        self.welcome(self.place(), Some((grant, seat)), Peer::queued)
     }
 
     fn welcome(
         &self,
+        place: Place,
         known: Option<(Grant, Seat)>,
         make: impl FnOnce(ConnId, usize, Arc<Shared>) -> Arc<Peer>,
     ) -> Arc<Peer> {
         let base = &self.0.base;
-        let number = base.shared.next_conn();
-        let shard = (number % base.queues.len() as u64) as usize;
-        let peer = make(ConnId(number), shard, base.shared.clone());
+        let Place { conn, shard } = place;
+        let peer = make(conn, shard, base.shared.clone());
         if let Some((grant, seat)) = known {
             peer.authenticate(&grant);
             peer.sit(seat);
@@ -107,7 +128,7 @@ impl Realtime {
         self.0.stop.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await.is_err() {
-            log::warn!("{} realtime tasks did not end", self.0.tasks.len());
+            log::warn!("{} realtime tasks or threads did not end", self.0.tasks.len());
         }
         left
     }

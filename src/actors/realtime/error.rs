@@ -22,6 +22,9 @@ pub enum RealtimeError {
     /// The hub could not be started.
     #[error("the hub did not start: {0}")]
     Start(#[from] StartError),
+    /// There is no thread for its connections.
+    #[error("no thread for live connections: {0}")]
+    Threads(#[from] std::io::Error),
     /// The hub did not answer; whether asking again may help.
     #[error("the hub did not answer: {text}")]
     Unanswered {

@@ -40,15 +40,14 @@ impl std::fmt::Display for Mode {
 /// Settings of the realtime layer.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Fan-out shards; the number of tokio workers serves well.
-    pub workers: usize,
+    /// Threads that read and write live connections, each its share.
+    pub threads: usize,
     /// Limits of connections and rooms.
     pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { workers, limits: Limits::default() }
+        Self { threads: 1, limits: Limits::default() }
     }
 }
