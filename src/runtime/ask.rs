@@ -14,10 +14,11 @@ use tokio::time::Sleep;
 
 use super::{
     addr::Offer,
-    envelope::AskCell,
+    envelope::{AskHalf, AskSlot},
     error::AskError,
     host,
     inbox::Item,
+    reply::GivenUp,
     shared::{Shared, may_wait},
     state::State,
 };
@@ -40,7 +41,8 @@ pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
     msg: Option<M>,
     timeout: Option<Duration>,
     on_restart: OnRestart,
-    cell: Option<Arc<AskCell<M>>>,
+    /// Set by the first poll, until there is an outcome.
+    asker: Option<AskHalf<M>>,
     /// Waiting for room in the mailbox.
     room: Option<Room<'a>>,
     timer: Option<(Pin<Box<Sleep>>, Instant)>,
@@ -56,7 +58,15 @@ where
     M::Result: Send,
 {
     pub(crate) fn new(shared: &'a Arc<Shared<A>>, msg: M) -> Self {
-        Self { shared, msg: Some(msg), timeout: None, on_restart: OnRestart::Wait, cell: None, room: None, timer: None }
+        Self {
+            shared,
+            msg: Some(msg),
+            timeout: None,
+            on_restart: OnRestart::Wait,
+            asker: None,
+            room: None,
+            timer: None,
+        }
     }
 
     /// The deadline of this ask, in place of the actor's `ask_timeout`; exact to a millisecond.
@@ -78,9 +88,9 @@ where
         }
         let msg = self.check_state(msg)?;
         let times = self.shared.core.times(self.timeout.map_or(self.shared.ask_limit, |d| self.shared.core.coarse(d)));
-        let cell = Arc::new(AskCell::new(msg, cx.waker().clone(), times));
-        let offer = self.shared.offer(cell.clone());
-        self.cell = Some(cell);
+        let (asker, slot) = AskSlot::pair(msg, cx.waker().clone(), times);
+        self.asker = Some(asker);
+        let offer = self.shared.offer(slot);
         match offer {
             Offer::Accepted => {
                 if let Some(d) = self.timeout {
@@ -119,21 +129,30 @@ where
         self.timer = Some((Box::pin(self.shared.core.sleep(d)), Instant::now()));
     }
 
-    fn undelivered(&self, error: impl FnOnce(&Shared<A>, M) -> AskError<M>) -> AskError<M> {
-        let msg = self.cell.as_ref().and_then(|cell| cell.withdraw());
-        error(self.shared, msg.expect("a message that was not accepted is still in its cell"))
+    fn undelivered(&mut self, error: impl FnOnce(&Shared<A>, M) -> AskError<M>) -> AskError<M> {
+        let Some(GivenUp::Message(msg)) = self.asker.take().map(|mut asker| asker.give_up()) else {
+            unreachable!("a message that was not accepted is still in its slot");
+        };
+        error(self.shared, msg)
     }
 
-    fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<AskError<M>> {
-        let Some((timer, since)) = &mut self.timer else { return Poll::Pending };
+    fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<M::Result, AskError<M>>> {
+        let (Some((timer, since)), Some(asker)) = (&mut self.timer, &mut self.asker) else { return Poll::Pending };
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         let ran_for = since.elapsed();
-        Poll::Ready(match self.cell.as_ref().and_then(|cell| cell.withdraw()) {
-            Some(msg) => AskError::TimedOutInQueue(msg),
-            None => AskError::TimedOutRunning { ran_for },
-        })
+        let outcome = match asker.give_up() {
+            GivenUp::Message(msg) => Err(AskError::TimedOutInQueue(msg)),
+            GivenUp::Outcome(outcome) => outcome,
+            GivenUp::Running => Err(AskError::TimedOutRunning { ran_for }),
+            GivenUp::Settling => {
+                self.timer = None; // the outcome is a moment away, and wakes this task
+                return Poll::Pending;
+            }
+        };
+        self.asker = None;
+        Poll::Ready(outcome)
     }
 }
 
@@ -151,9 +170,9 @@ where
         if let Some(msg) = this.msg.take() {
             this.start(msg, cx)?;
         } else {
-            let cell = this.cell.as_ref().expect("a started ask has its cell");
-            if let Poll::Ready(outcome) = cell.poll(cx) {
-                this.cell = None;
+            let asker = this.asker.as_mut().expect("a started ask has its slot until it is ready");
+            if let Poll::Ready(outcome) = asker.poll(cx.waker()) {
+                this.asker = None;
                 return Poll::Ready(outcome);
             }
         }
@@ -167,14 +186,6 @@ where
             this.shared.after_send();
             // The timer stays: the sweep goes by the order of entry and would see this one late.
         }
-        this.poll_timer(cx).map(Err)
-    }
-}
-
-impl<A: Actor<Context = Context<A>>, M: Message> Drop for Ask<'_, A, M> {
-    fn drop(&mut self) {
-        if let Some(cell) = &self.cell {
-            cell.abandon();
-        }
+        this.poll_timer(cx)
     }
 }

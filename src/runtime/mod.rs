@@ -1,7 +1,7 @@
 //! The actor runtime: one dedicated thread that hosts every actor, supervised, reached through handles that stay valid
 //! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here.
 //!
-//! In reading order: what callers see (`addr`, `ask`, `error`, `spec`, `state`), how an actor is run (`envelope`, `inbox`, `shared`,
+//! In reading order: what callers see (`addr`, `ask`, `error`, `spec`, `state`), how an actor is run (`envelope`, `reply`, `inbox`, `hand`, `close`, `shared`,
 //! `pump`, `host`, `policy`, `panics`), the threads (`home`, `watchdog`, `core`, `system`). Easy to get wrong: an actor's queue outlives
 //! the actor, so whoever ends one must close and empty it (`Shared::finish`), or its askers hang.
 #[cfg(panic = "abort")]
@@ -9,18 +9,22 @@ compile_error!("the actor runtime catches panics to restart actors: build with p
 
 mod addr;
 mod ask;
+mod close;
 mod core;
 mod envelope;
 mod error;
+mod hand;
 mod home;
 mod host;
 mod inbox;
 mod panics;
 mod policy;
 mod pump;
+mod reply;
 mod shared;
 mod spec;
 mod state;
+mod sync;
 mod system;
 mod watchdog;
 

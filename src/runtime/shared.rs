@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::Context as TaskContext,
     time::Duration,
@@ -16,6 +16,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    close::{End, Queue as _},
     core::Core,
     envelope::Failure,
     error::{AbortReason, PanicInfo, StopReason},
@@ -67,7 +68,7 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     next_reply: AtomicU64,
     last_panic: Mutex<Option<PanicInfo>>,
     epoch: AtomicU64,
-    ended: AtomicBool,
+    end: End,
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -99,7 +100,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             next_reply: AtomicU64::new(0),
             last_panic: Mutex::new(None),
             epoch: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
+            end: End::new(),
         }
     }
 
@@ -223,9 +224,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 
     /// Called after each send that succeeded: one that raced with the end must not wait for ever.
     pub(crate) fn after_send(&self) {
-        if self.ended.load(Ordering::Acquire) {
-            self.throw_away(&self.stop_reason());
-        }
+        self.end.sent(|| self.throw_away(&self.stop_reason()));
     }
 
     pub(crate) fn stop_reason(&self) -> StopReason {
@@ -236,21 +235,16 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     fn throw_away(&self, why: &StopReason) {
-        loop {
-            let mut inbox = lock(&self.inbox);
-            inbox.rx.close();
-            let item = inbox.try_take();
-            drop(inbox);
-            let Some(item) = item else { return };
+        End::empty(&self.inbox, |item: Item<A>| {
             if item.fail(&Failure::Stopped(why.clone())) {
                 self.core.dead_letter(&self.name, item.message(), "stopped");
             }
-        }
+        });
     }
 
     /// The end, decided in one place: nothing is accepted, whoever waits is told, the name is free.
     pub(crate) fn finish(&self, why: StopReason) {
-        if self.ended.swap(true, Ordering::AcqRel) {
+        if !self.end.begin() {
             return;
         }
         self.core.forget(self.id);
@@ -343,7 +337,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
     }
 
     fn sweep(&self, now: u64) {
-        if self.ended.load(Ordering::Acquire) {
+        if self.end.has_begun() {
             return self.throw_away(&self.stop_reason());
         }
         let hand = lock(&self.inbox).hand.clone();
@@ -384,7 +378,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
             }
             may
         });
-        lock(&self.inbox).rx.close();
+        lock(&self.inbox).close();
         self.waker.wake();
     }
 
