@@ -329,10 +329,24 @@ impl Realtime {
 
     /// Take over an upgraded socket. Whoever calls this must call [`Realtime::disconnect`] in the end.
     pub fn connect(&self, stream: TcpStream, principal: Option<Principal>) -> Arc<Peer> {
+        self.welcome(principal, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
+    }
+
+    /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
+    /// [`Realtime::disconnect`] in the end.
+    pub fn connect_queued(&self, principal: Principal) -> Arc<Peer> {
+        self.welcome(Some(principal), Peer::queued)
+    }
+
+    fn welcome(
+        &self,
+        principal: Option<Principal>,
+        make: impl FnOnce(ConnId, usize, Arc<Shared>) -> Arc<Peer>,
+    ) -> Arc<Peer> {
         let base = &self.0.base;
         let number = base.shared.next_conn();
         let shard = (number % base.queues.len() as u64) as usize;
-        let peer = Peer::new(ConnId(number), shard, stream, base.shared.clone());
+        let peer = make(ConnId(number), shard, base.shared.clone());
         if let Some(principal) = principal {
             peer.authenticate(principal);
         }

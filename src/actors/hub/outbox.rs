@@ -236,6 +236,25 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whole frames that wait, in order: `most` bytes, or one frame if that is longer. Only for a connection that
+    /// nothing was written to directly.
+    pub fn take_frames(&mut self, shared: &Shared, most: usize) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        let mut taken = 0;
+        if let Some(backlog) = &mut self.backlog {
+            for bytes in backlog.waiting() {
+                if taken > 0 && taken + bytes.len() > most {
+                    break;
+                }
+                taken += bytes.len();
+                frames.push(bytes.clone());
+            }
+            backlog.consume(taken, shared);
+        }
+        self.settle();
+        frames
+    }
+
     /// Give back what is counted for this connection; it ends.
     pub fn clear(&mut self, shared: &Shared) {
         self.closed = true;

@@ -1,5 +1,6 @@
 //! One connection as the shards see it: its socket, its outbox under one lock, and when it was last heard.
 //!
+//! A connection without a socket of its own (server-sent events) has its frames taken by [`Peer::poll_frames`].
 //! Parsing what arrives is the session's (`http::ws`). Easy to get wrong: shard and session both write, so every
 //! write goes through the outbox's lock, and the socket is owned here, so its descriptor can't be reused under a
 //! writer.
@@ -31,7 +32,7 @@ pub struct Peer {
     pub id: ConnId,
     /// Which shard writes to it.
     pub shard: usize,
-    stream: TcpStream,
+    wire: Transport,
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
     principal: OnceLock<Principal>,
@@ -40,11 +41,30 @@ pub struct Peer {
     shared: Arc<Shared>,
 }
 
-impl Wire for TcpStream {
+/// How bytes leave.
+#[derive(Debug)]
+enum Transport {
+    /// Whoever has a frame writes it.
+    Tcp(TcpStream),
+    /// Frames wait to be taken.
+    Queued,
+}
+
+impl Transport {
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Ok(stream),
+            Self::Queued => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl Wire for Transport {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [one] => self.try_write(one),
-            many => self.try_write_vectored(many),
+        match (self, slices) {
+            (Self::Tcp(stream), [one]) => stream.try_write(one),
+            (Self::Tcp(stream), many) => stream.try_write_vectored(many),
+            (Self::Queued, _) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
@@ -52,12 +72,21 @@ impl Wire for TcpStream {
 impl Peer {
     /// A new connection over `stream`; counted until dropped.
     pub fn new(id: ConnId, shard: usize, stream: TcpStream, shared: Arc<Shared>) -> Arc<Self> {
+        Self::with(id, shard, Transport::Tcp(stream), shared)
+    }
+
+    /// A new connection whose frames are taken by [`Peer::poll_frames`]; counted until dropped.
+    pub fn queued(id: ConnId, shard: usize, shared: Arc<Shared>) -> Arc<Self> {
+        Self::with(id, shard, Transport::Queued, shared)
+    }
+
+    fn with(id: ConnId, shard: usize, wire: Transport, shared: Arc<Shared>) -> Arc<Self> {
         let heard_at = AtomicU32::new(shared.tick());
         shared.connections.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             id,
             shard,
-            stream,
+            wire,
             outbox: Mutex::default(),
             waker: AtomicWaker::new(),
             principal: OnceLock::new(),
@@ -84,13 +113,13 @@ impl Peer {
 
     /// Frames of a room, written now if nothing waits.
     pub fn deliver(&self, room: ProjectId, batch: &Batch) {
-        let after = self.outbox().deliver(&self.stream, &self.shared, room, batch);
+        let after = self.outbox().deliver(&self.wire, &self.shared, room, batch);
         self.after(after);
     }
 
     /// A reply, a ping, a pong.
     pub fn control(&self, bytes: Bytes) {
-        let after = self.outbox().control(&self.stream, &self.shared, bytes);
+        let after = self.outbox().control(&self.wire, &self.shared, bytes);
         self.after(after);
     }
 
@@ -99,8 +128,8 @@ impl Peer {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);
-            match outbox.control(&self.stream, &self.shared, reply) {
-                After::Written | After::Waiting => outbox.deliver(&self.stream, &self.shared, room, missed),
+            match outbox.control(&self.wire, &self.shared, reply) {
+                After::Written | After::Waiting => outbox.deliver(&self.wire, &self.shared, room, missed),
                 bad => bad,
             }
         };
@@ -112,14 +141,14 @@ impl Peer {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);
-            outbox.control(&self.stream, &self.shared, reply)
+            outbox.control(&self.wire, &self.shared, reply)
         };
         self.after(after);
     }
 
     /// The room's stream has a hole.
     pub fn break_room(&self, room: ProjectId, reason: &str) {
-        let after = self.outbox().break_room(&self.stream, &self.shared, room, reason);
+        let after = self.outbox().break_room(&self.wire, &self.shared, room, reason);
         self.after(after);
     }
 
@@ -128,7 +157,7 @@ impl Peer {
         let (fresh, after) = {
             let mut outbox = self.outbox();
             let fresh = !outbox.is_closed();
-            (fresh, outbox.close(&self.stream, &self.shared, code.number(), &code.reason(retry_ms)))
+            (fresh, outbox.close(&self.wire, &self.shared, code.number(), &code.reason(retry_ms)))
         };
         if fresh {
             metrics::counter!("tieout_rt_close_total", "code" => code.name()).increment(1);
@@ -139,7 +168,7 @@ impl Peer {
 
     /// The answer to the client's close frame; nothing follows it.
     pub fn answer_close(&self, bytes: Bytes) {
-        let after = self.outbox().answer_close(&self.stream, &self.shared, bytes);
+        let after = self.outbox().answer_close(&self.wire, &self.shared, bytes);
         self.after(after);
     }
 
@@ -171,12 +200,12 @@ impl Peer {
 
     /// Read what has arrived.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(buffer)
+        self.wire.tcp()?.try_read(buffer)
     }
 
     /// Ready when something may have arrived. One task only.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_read_ready(cx)
+        self.wire.tcp()?.poll_read_ready(cx)
     }
 
     /// Keep `cx` as the task to wake, and write what waits as far as the socket takes it. True when nothing waits.
@@ -189,11 +218,27 @@ impl Peer {
             if self.outbox().is_empty() {
                 return Ok(true);
             }
-            match self.stream.poll_write_ready(cx) {
+            match self.wire.tcp()?.poll_write_ready(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(ready) => ready?,
             }
-            self.outbox().flush(&self.stream, &self.shared)?;
+            self.outbox().flush(&self.wire, &self.shared)?;
+        }
+    }
+
+    /// Of a queued connection: whole frames that wait, in the order a socket would have got them, `most` bytes or one
+    /// frame. None once the connection has ended, or its close frame was taken. One task only.
+    pub fn poll_frames(&self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Vec<Bytes>>> {
+        self.waker.register(cx.waker());
+        if self.is_dead() {
+            return Poll::Ready(None);
+        }
+        let mut outbox = self.outbox();
+        let frames = outbox.take_frames(&self.shared, most);
+        match frames.is_empty() {
+            false => Poll::Ready(Some(frames)),
+            true if outbox.is_closed() => Poll::Ready(None),
+            true => Poll::Pending,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Host, origin and bearer header were checked before. Easy to get wrong: hyper may have read bytes past the request;
 //! they belong to the first frames.
-use super::session::Session;
+use super::{dialogue::Dialogue, socket::Socket};
 use crate::{
     actors::{
         hub::Hub,
@@ -103,7 +103,8 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
 
 async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
     let peer = door.realtime.connect(stream, principal);
-    let session = Session::new(peer.clone(), &first, hub, door.verify.clone());
+    let dialogue = Dialogue::new(peer.clone(), hub, door.verify.clone());
+    let session = Socket::new(peer.clone(), &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
     drop(first);
     session.await;

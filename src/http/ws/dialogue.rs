@@ -1,9 +1,8 @@
-//! One connection's task: reads frames, obeys them, writes the backlog when the socket takes it.
+//! What a client says and what it gets for it: the protocol of one connection, whatever carries it.
 //!
-//! A hand-written future, so that an idle connection costs little. tungstenite only parses: what it writes by itself
-//! (pongs, the answer to a close) goes to the outbox. Easy to get wrong: after our own close frame the client's
-//! answer must still be read, but nothing else obeyed.
-use super::{handshake::Verify, rate::Bucket};
+//! Reading and writing sockets is left to `socket` and the peer. Easy to get wrong: a request that the hub has taken
+//! is answered through the shard, in its order; only what nobody else knows about is answered here.
+use super::{handshake::Verify, rate::Bucket, socket::Listener};
 use crate::{
     actors::hub::{
         Hub, Peer,
@@ -19,32 +18,15 @@ use crate::{
     },
     runtime::{Addr, SendError},
 };
-use bytes::Bytes;
-use std::{
-    io::{self, Read, Write},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
-use tokio_tungstenite::tungstenite::{
-    Error as WsError, Message,
-    error::ProtocolError,
-    protocol::{Role, WebSocket, WebSocketConfig},
-};
+use std::{sync::Arc, time::Instant};
 
-/// Bytes read at once. Small: every idle connection keeps it.
-const READ_BUFFER: usize = 1024;
-/// Messages handled before other tasks get a turn.
-const MESSAGES_PER_TURN: usize = 64;
 /// Malformed messages, less the good ones since, after which the connection is closed.
 const MAX_OFFENCES: u8 = 10;
 /// Messages refused for their rate, in a row, after which the connection is closed.
 const MAX_REFUSED: u16 = 500;
 
-/// The task.
-pub(super) struct Session {
-    socket: WebSocket<Pipe>,
+/// One connection's side of the protocol.
+pub struct Dialogue {
     peer: Arc<Peer>,
     hub: Addr<Hub>,
     verify: Verify,
@@ -52,77 +34,35 @@ pub(super) struct Session {
     bucket: Bucket,
     offences: u8,
     refused: u16,
-    ending: bool,
 }
 
-/// What tungstenite reads from and writes to.
-struct Pipe(Arc<Peer>);
+impl Listener for Dialogue {
+    fn text(&mut self, text: &str) {
+        self.obey(text);
+    }
 
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.try_read(buffer)?;
-        self.0.heard();
-        Ok(read)
+    fn binary(&mut self, _: &[u8]) {
+        self.error(None, ErrorCode::InvalidFormat, "binary: this protocol has text frames only");
+        self.offend();
+    }
+
+    fn longest(&self) -> usize {
+        let limits = &self.peer.shared().limits;
+        if self.peer.principal().is_some() { limits.inbound_bytes } else { limits.unauthenticated_bytes }
     }
 }
 
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        const CLOSE: u8 = 0x88;
-        if bytes.first() == Some(&CLOSE) {
-            self.0.answer_close(Bytes::copy_from_slice(bytes));
-        } else {
-            self.0.control(Bytes::copy_from_slice(bytes));
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Session {
-    /// A session over `peer`; `first` was read during the upgrade.
-    pub(super) fn new(peer: Arc<Peer>, first: &[u8], hub: Addr<Hub>, verify: Verify) -> Self {
+impl Dialogue {
+    /// The dialogue of `peer` with `hub`.
+    pub fn new(peer: Arc<Peer>, hub: Addr<Hub>, verify: Verify) -> Self {
         let limits = &peer.shared().limits;
-        let known = peer.principal().is_some();
-        let most = if known { limits.inbound_bytes } else { limits.unauthenticated_bytes };
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_message_size(Some(most))
-            .max_frame_size(Some(most));
-        let pipe = Pipe(peer.clone());
-        let socket = if first.is_empty() {
-            WebSocket::from_raw_socket(pipe, Role::Server, Some(config))
-        } else {
-            WebSocket::from_partially_read(pipe, first.to_vec(), Role::Server, Some(config))
-        };
         let bucket = Bucket::new(limits.inbound_rate, limits.inbound_burst, Instant::now());
         let user = peer.principal().map_or_else(|| "".into(), |principal| principal.user_id.as_str().into());
-        Self { socket, peer, hub, verify, user, bucket, offences: 0, refused: 0, ending: false }
+        Self { peer, hub, verify, user, bucket, offences: 0, refused: 0 }
     }
 
-    /// What has arrived was not a frame, or the socket is gone. True when the session is over at once.
-    fn failed(&mut self, error: &WsError) -> bool {
-        let code = match error {
-            WsError::ConnectionClosed | WsError::AlreadyClosed => {
-                self.ending = true;
-                return false;
-            }
-            WsError::Capacity(_) => CloseCode::TooBig,
-            WsError::Utf8(_) => CloseCode::NotUtf8,
-            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return true,
-            WsError::Protocol(_) => CloseCode::Protocol,
-            _ => return true,
-        };
-        self.peer.close(code, None);
-        self.ending = true;
-        false
-    }
-
-    fn obey(&mut self, text: &str) {
+    /// One message of the client. Answers go to the peer.
+    pub fn obey(&mut self, text: &str) {
         if self.peer.is_closed() {
             return;
         }
@@ -165,11 +105,6 @@ impl Session {
         };
         metrics::counter!("tieout_rt_auth_total", "result" => "accepted").increment(1);
         self.user = principal.user_id.as_str().into();
-        let most = self.peer.shared().limits.inbound_bytes;
-        self.socket.set_config(|config| {
-            config.max_message_size = Some(most);
-            config.max_frame_size = Some(most);
-        });
         let conn = self.peer.id.to_string();
         self.say(id, &ServerMessage::AuthSuccess(AuthSuccess { user_id: &principal.user_id, role: "owner", conn }));
     }
@@ -272,43 +207,5 @@ impl Session {
 
     fn say(&self, id: Option<u64>, message: &ServerMessage<'_>) {
         self.peer.control(server::encode(Head::reply(id), message));
-    }
-}
-
-impl Future for Session {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        for _ in 0..MESSAGES_PER_TURN {
-            if this.peer.is_dead() {
-                return Poll::Ready(());
-            }
-            match this.peer.poll_flush(cx) {
-                Err(_) => return Poll::Ready(()),
-                Ok(true) if this.ending => return Poll::Ready(()),
-                Ok(_) if this.ending => return Poll::Pending,
-                Ok(_) => {}
-            }
-            match this.socket.read() {
-                Ok(Message::Text(text)) => this.obey(text.as_str()),
-                Ok(Message::Binary(_)) => {
-                    this.error(None, ErrorCode::InvalidFormat, "binary: this protocol has text frames only");
-                    this.offend();
-                }
-                Ok(_) => {}
-                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match this.peer.poll_readable(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    }
-                }
-                Err(error) if this.failed(&error) => return Poll::Ready(()),
-                Err(_) => {}
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 }

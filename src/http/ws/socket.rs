@@ -1,0 +1,161 @@
+//! One connection's socket: reads frames for a [`Listener`], writes the backlog when the socket takes it.
+//!
+//! A hand-written future, so that an idle connection costs little. tungstenite only parses: what it writes by itself
+//! (pongs, the answer to a close) goes to the outbox. Easy to get wrong: after our own close frame the client's
+//! answer must still be read, but nothing else obeyed.
+use crate::{actors::hub::Peer, protocol::CloseCode};
+use bytes::Bytes;
+use std::{
+    io::{self, Read, Write},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio_tungstenite::tungstenite::{
+    Error as WsError, Message,
+    error::ProtocolError,
+    protocol::{Role, WebSocket, WebSocketConfig},
+};
+
+/// Bytes read at once. Small: every idle connection keeps it.
+const READ_BUFFER: usize = 1024;
+/// Messages handled before other tasks get a turn.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// Who is told what has arrived, and answers through the peer.
+pub trait Listener: Unpin {
+    /// A text message.
+    fn text(&mut self, text: &str);
+    /// A binary message.
+    fn binary(&mut self, bytes: &[u8]);
+    /// The longest message it will hear now, in bytes; past it the connection is closed with 4413.
+    fn longest(&self) -> usize;
+    /// Whether nothing more is read while bytes wait to be written.
+    fn waits_for_writes(&self) -> bool {
+        false
+    }
+}
+
+/// The connection's task: ends when the connection has.
+pub struct Socket<L> {
+    frames: WebSocket<Pipe>,
+    peer: Arc<Peer>,
+    listener: L,
+    longest: usize,
+    ending: bool,
+}
+
+/// What tungstenite reads from and writes to.
+struct Pipe(Arc<Peer>);
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.try_read(buffer)?;
+        self.0.heard();
+        Ok(read)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const CLOSE: u8 = 0x88;
+        if bytes.first() == Some(&CLOSE) {
+            self.0.answer_close(Bytes::copy_from_slice(bytes));
+        } else {
+            self.0.control(Bytes::copy_from_slice(bytes));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<L: Listener> Socket<L> {
+    /// A socket over `peer`; `first` was read during the upgrade.
+    pub fn new(peer: Arc<Peer>, first: &[u8], listener: L) -> Self {
+        let longest = listener.longest();
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(Some(longest))
+            .max_frame_size(Some(longest));
+        let pipe = Pipe(peer.clone());
+        let frames = if first.is_empty() {
+            WebSocket::from_raw_socket(pipe, Role::Server, Some(config))
+        } else {
+            WebSocket::from_partially_read(pipe, first.to_vec(), Role::Server, Some(config))
+        };
+        Self { frames, peer, listener, longest, ending: false }
+    }
+
+    /// What has arrived was not a frame, or the socket is gone. True when the session is over at once.
+    fn failed(&mut self, error: &WsError) -> bool {
+        let code = match error {
+            WsError::ConnectionClosed | WsError::AlreadyClosed => {
+                self.ending = true;
+                return false;
+            }
+            WsError::Capacity(_) => CloseCode::TooBig,
+            WsError::Utf8(_) => CloseCode::NotUtf8,
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return true,
+            WsError::Protocol(_) => CloseCode::Protocol,
+            _ => return true,
+        };
+        self.peer.close(code, None);
+        self.ending = true;
+        false
+    }
+
+    /// The listener may hear longer messages once it knows the client.
+    fn stretch(&mut self) {
+        let longest = self.listener.longest();
+        if longest != self.longest {
+            self.longest = longest;
+            self.frames.set_config(|config| {
+                config.max_message_size = Some(longest);
+                config.max_frame_size = Some(longest);
+            });
+        }
+    }
+}
+
+impl<L: Listener> Future for Socket<L> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..MESSAGES_PER_TURN {
+            if this.peer.is_dead() {
+                return Poll::Ready(());
+            }
+            match this.peer.poll_flush(cx) {
+                Err(_) => return Poll::Ready(()),
+                Ok(true) if this.ending => return Poll::Ready(()),
+                Ok(_) if this.ending => return Poll::Pending,
+                Ok(false) if this.listener.waits_for_writes() => return Poll::Pending,
+                Ok(_) => {}
+            }
+            match this.frames.read() {
+                Ok(Message::Text(text)) => {
+                    this.listener.text(text.as_str());
+                    this.stretch();
+                }
+                Ok(Message::Binary(bytes)) => this.listener.binary(&bytes),
+                Ok(_) => {}
+                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match this.peer.poll_readable(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    }
+                }
+                Err(error) if this.failed(&error) => return Poll::Ready(()),
+                Err(_) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
