@@ -1,5 +1,5 @@
-//! The future of a reply. The default deadline costs no timer: the watchdog's sweep expires what is past it; only
-//! `.timeout(d)` and waiting for room in a full mailbox arm one. Easy to get wrong: look at the reply slot before the timer,
+//! The future of a reply. The default deadline costs no timer, nor does a long one of its own: the watchdog's sweep expires what is
+//! past it; a short `.timeout(d)`, the control lane and waiting for room in a full mailbox arm one. Easy to get wrong: look at the reply slot before the timer,
 //! so that a reply that is there is never thrown away.
 use std::{
     future::Future,
@@ -13,15 +13,20 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::time::Sleep;
 
 use super::{
-    addr::Offer,
-    envelope::{AskHalf, AskSlot},
+    cycle::{Edge, Waits},
+    dead::DeadReason,
+    envelope::{AskHalf, AskSlot, message_name},
     error::AskError,
-    host,
+    home, host,
     inbox::Item,
     reply::GivenUp,
-    shared::{Shared, may_wait},
+    shared::Shared,
     state::State,
+    tell::{Lane, Offer},
 };
+
+/// From here on a deadline of an ask's own is left to the sweep: at most 5 % late, and without a timer.
+pub const SWEPT_FROM: Duration = Duration::from_secs(1);
 
 /// What an ask does while its actor is being restarted or is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +43,7 @@ type Room<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 #[must_use = "an ask does nothing unless awaited"]
 pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
     shared: &'a Arc<Shared<A>>,
+    lane: Lane,
     msg: Option<M>,
     timeout: Option<Duration>,
     on_restart: OnRestart,
@@ -46,6 +52,8 @@ pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
     /// Waiting for room in the mailbox.
     room: Option<Room<'a>>,
     timer: Option<(Pin<Box<Sleep>>, Instant)>,
+    /// Of an ask inside the turn of an actor that takes no message until it is answered.
+    edge: Option<Edge>,
 }
 
 impl<A: Actor<Context = Context<A>>, M: Message> Unpin for Ask<'_, A, M> {}
@@ -57,19 +65,22 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    pub(crate) fn new(shared: &'a Arc<Shared<A>>, msg: M) -> Self {
+    pub(crate) fn new(shared: &'a Arc<Shared<A>>, msg: M, lane: Lane) -> Self {
         Self {
             shared,
+            lane,
             msg: Some(msg),
             timeout: None,
             on_restart: OnRestart::Wait,
             asker: None,
             room: None,
             timer: None,
+            edge: None,
         }
     }
 
-    /// The deadline of this ask, in place of the actor's `ask_timeout`; exact to a millisecond.
+    /// The deadline of this ask, in place of the actor's `ask_timeout`. Below `SWEPT_FROM` it is exact to a millisecond and costs a
+    /// timer; from there on the watchdog's sweep keeps it, at most two of its ticks (50 ms) late and never early.
     pub fn timeout(mut self, d: Duration) -> Self {
         self.timeout = Some(d);
         self
@@ -83,25 +94,47 @@ where
 
     /// First poll: puts the message into the mailbox.
     fn start(&mut self, msg: M, cx: &mut TaskContext<'_>) -> Result<(), AskError<M>> {
-        if host::inside(self.shared.id) {
-            return Err(AskError::SelfAsk(msg));
-        }
-        let msg = self.check_state(msg)?;
+        let msg =
+            self.check_caller(msg).and_then(|msg| self.check_state(msg)).inspect_err(|e| self.rejected(e.code()))?;
         let times = self.shared.core.times(self.timeout.map_or(self.shared.ask_limit, |d| self.shared.core.coarse(d)));
         let (asker, slot) = AskSlot::pair(msg, cx.waker().clone(), times);
         self.asker = Some(asker);
-        let offer = self.shared.offer(slot);
+        let offer = self.shared.offer(slot, self.lane);
         match offer {
             Offer::Accepted => {
-                if let Some(d) = self.timeout {
-                    self.arm(d);
+                match self.timeout {
+                    Some(d) if d < SWEPT_FROM || self.lane == Lane::Control => self.arm(d),
+                    Some(_) => self.shared.has_own_deadline(times.deadline),
+                    None if self.lane == Lane::Control => self.arm(self.shared.limits.ask),
+                    None => {}
                 }
                 Ok(())
             }
             Offer::Closed => Err(self.undelivered(|shared, msg| shared.refusal(msg).into())),
-            Offer::Full(item) if may_wait(self.shared.mailbox) => self.wait_for_room(item),
+            Offer::Full(item) if self.shared.may_wait(self.lane) => self.wait_for_room(item),
             Offer::Full(_) => Err(self.undelivered(|_, msg| AskError::MailboxFull(msg))),
         }
+    }
+
+    /// Refuses what would wait for itself.
+    fn check_caller(&mut self, msg: M) -> Result<M, AskError<M>> {
+        if host::inside(self.shared.id) {
+            return Err(AskError::SelfAsk(msg));
+        }
+        match Waits::ask(&self.shared.core, home::current_actor(), self.shared.id) {
+            Ok(edge) => {
+                self.edge = edge;
+                Ok(msg)
+            }
+            Err(actors) => {
+                self.shared.core.ask_cycle(&actors);
+                Err(AskError::Cycle { msg, actors })
+            }
+        }
+    }
+
+    fn rejected(&self, code: &'static str) {
+        self.shared.core.rejected(&self.shared.name, message_name::<M>(), code);
     }
 
     fn check_state(&self, msg: M) -> Result<M, AskError<M>> {
@@ -119,8 +152,8 @@ where
         if let State::Stalled { since } = *self.shared.state.borrow() {
             return Err(self.undelivered(|_, msg| AskError::Stalled { msg, since }));
         }
-        let shared = self.shared;
-        self.room = Some(Box::pin(async move { shared.tx.send(item).await.is_ok() }));
+        let (shared, lane) = (self.shared, self.lane);
+        self.room = Some(Box::pin(async move { shared.sender(lane).send(item).await.is_ok() }));
         self.arm(self.timeout.unwrap_or(self.shared.limits.ask));
         Ok(())
     }
@@ -133,7 +166,9 @@ where
         let Some(GivenUp::Message(msg)) = self.asker.take().map(|mut asker| asker.give_up()) else {
             unreachable!("a message that was not accepted is still in its slot");
         };
-        error(self.shared, msg)
+        let error = error(self.shared, msg);
+        self.rejected(error.code());
+        error
     }
 
     fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<M::Result, AskError<M>>> {
@@ -143,7 +178,10 @@ where
         }
         let ran_for = since.elapsed();
         let outcome = match asker.give_up() {
-            GivenUp::Message(msg) => Err(AskError::TimedOutInQueue(msg)),
+            GivenUp::Message(msg) => {
+                self.dead_letter(DeadReason::Expired);
+                Err(AskError::TimedOutInQueue(msg))
+            }
             GivenUp::Outcome(outcome) => outcome,
             GivenUp::Running => Err(AskError::TimedOutRunning { ran_for }),
             GivenUp::Settling => {
@@ -183,9 +221,28 @@ where
             if !sent {
                 return Poll::Ready(Err(this.undelivered(|shared, msg| shared.refusal(msg).into())));
             }
-            this.shared.after_send();
+            this.shared.sent(this.lane);
             // The timer stays: the sweep goes by the order of entry and would see this one late.
         }
         this.poll_timer(cx)
+    }
+}
+
+impl<A: Actor<Context = Context<A>>, M: Message> Ask<'_, A, M> {
+    /// The message was taken back from the mailbox, if it had got there.
+    fn dead_letter(&self, reason: DeadReason) {
+        if self.room.is_none() {
+            self.shared.core.dead_letter(&self.shared.name, message_name::<M>(), reason);
+        }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>, M: Message> Drop for Ask<'_, A, M> {
+    fn drop(&mut self) {
+        if let Some(mut asker) = self.asker.take()
+            && let GivenUp::Message(_) = asker.give_up()
+        {
+            self.dead_letter(DeadReason::Withdrawn);
+        }
     }
 }

@@ -15,6 +15,8 @@ use actix_rt::System;
 use tokio::sync::{broadcast, watch};
 
 use super::{
+    cycle::Waits,
+    dead::{DeadLetters, DeadReason, Rejected},
     envelope::Times,
     home::Home,
     host,
@@ -48,6 +50,8 @@ pub(crate) struct Plugs {
     pub(crate) on_event: Option<Callback<Event>>,
     /// For one message in so many.
     pub(crate) on_handled: Option<(u32, Callback<Handled>)>,
+    pub(crate) on_rejected: Option<Callback<Rejected>>,
+    pub(crate) detect_cycles: bool,
     pub(crate) on_fatal: Callback<str>,
 }
 
@@ -66,7 +70,8 @@ pub(crate) struct Core {
     pub(crate) retired: Mutex<Vec<Arc<Home>>>,
     pub(crate) stall: Mutex<Option<Stall>>,
     pub(crate) failed: watch::Sender<Option<Arc<str>>>,
-    pub(crate) dead_letters: AtomicU64,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) waits: Waits,
     pub(crate) closing: AtomicBool,
 }
 
@@ -84,6 +89,7 @@ impl Core {
         system: System,
         home: Arc<Home>,
     ) -> Self {
+        let waits = Waits::new(plugs.detect_cycles);
         Self {
             name,
             tick,
@@ -99,7 +105,8 @@ impl Core {
             retired: Mutex::new(Vec::new()),
             stall: Mutex::new(None),
             failed: watch::Sender::new(None),
-            dead_letters: AtomicU64::new(0),
+            dead_letters: DeadLetters::default(),
+            waits,
             closing: AtomicBool::new(false),
         }
     }
@@ -164,9 +171,21 @@ impl Core {
         let _ = self.events.send(event.clone());
     }
 
-    pub(crate) fn dead_letter(&self, actor: &Arc<str>, message: &'static str, reason: &'static str) {
-        self.dead_letters.fetch_add(1, Ordering::Relaxed);
-        self.emit(&Event::DeadLetter { actor: actor.clone(), message, reason });
+    pub(crate) fn dead_letter(&self, actor: &Arc<str>, message: &'static str, reason: DeadReason) {
+        self.dead_letters.count(reason);
+        self.emit(&Event::DeadLetter { actor: actor.clone(), message, reason: reason.name() });
+    }
+
+    /// A message was refused and came back.
+    pub(crate) fn rejected(&self, actor: &Arc<str>, message: &'static str, reason: &'static str) {
+        if let Some(on_rejected) = &self.plugs.on_rejected {
+            on_rejected(&Rejected { actor: actor.clone(), message, reason });
+        }
+    }
+
+    pub(crate) fn ask_cycle(&self, actors: &[Arc<str>]) {
+        log::error!("refused an ask that would wait for ever cycle={}", actors.join(" -> "));
+        self.emit(&Event::AskCycle { actors: actors.to_vec() });
     }
 
     pub(crate) fn exhausted(&self, actor: &Arc<str>, policy: OnExhausted) {

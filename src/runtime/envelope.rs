@@ -41,6 +41,11 @@ pub(crate) trait Envelope<A: Actor<Context = Context<A>>>: Send + Sync {
     fn fail(&self, failure: &Failure) -> bool;
 }
 
+/// A message's type, as logs, events and metrics name it.
+pub(crate) fn message_name<M>() -> &'static str {
+    std::any::type_name::<M>()
+}
+
 /// Coarse milliseconds since the runtime's start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
@@ -111,7 +116,7 @@ where
     M::Result: Send,
 {
     fn message(&self) -> &'static str {
-        std::any::type_name::<M>()
+        message_name::<M>()
     }
 
     fn times(&self) -> &Times {
@@ -176,7 +181,7 @@ where
     M::Result: Send,
 {
     fn message(&self) -> &'static str {
-        std::any::type_name::<M>()
+        message_name::<M>()
     }
 
     fn times(&self) -> &Times {

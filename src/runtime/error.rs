@@ -123,6 +123,13 @@ pub enum AskError<M> {
     TimedOutInQueue(M),
     /// Never delivered: an actor that asks itself would wait for itself.
     SelfAsk(M),
+    /// Never delivered: the actors of this circle would wait for each other for ever.
+    Cycle {
+        /// The message.
+        msg: M,
+        /// Who would wait for whom; the first is also the last.
+        actors: Vec<Arc<str>>,
+    },
     /// May have run: the deadline passed while the handler worked on it.
     TimedOutRunning {
         /// How long the ask had been under way.
@@ -144,7 +151,8 @@ impl<M> AskError<M> {
     pub fn into_message(self) -> Option<M> {
         match self {
             Self::MailboxFull(m) | Self::Stopping(m) | Self::TimedOutInQueue(m) | Self::SelfAsk(m) => Some(m),
-            Self::Restarting { msg, .. } | Self::Stalled { msg, .. } | Self::Stopped { msg, .. } => Some(msg),
+            Self::Restarting { msg, .. } | Self::Stalled { msg, .. } => Some(msg),
+            Self::Stopped { msg, .. } | Self::Cycle { msg, .. } => Some(msg),
             Self::TimedOutRunning { .. } | Self::Panicked(_) | Self::Aborted(_) => None,
         }
     }
@@ -159,6 +167,7 @@ impl<M> AskError<M> {
             Self::Stopped { .. } => "stopped",
             Self::TimedOutInQueue(_) => "timed_out_in_queue",
             Self::SelfAsk(_) => "self_ask",
+            Self::Cycle { .. } => "cycle",
             Self::TimedOutRunning { .. } => "timed_out_running",
             Self::Panicked(_) => "panicked",
             Self::Aborted(_) => "aborted",
@@ -181,6 +190,9 @@ impl<M> fmt::Display for AskError<M> {
             Self::Stopped { why, .. } => write!(f, "{message} was not delivered: the actor is gone: {why}"),
             Self::TimedOutInQueue(_) => write!(f, "{message} was not delivered before its deadline"),
             Self::SelfAsk(_) => write!(f, "{message} was not delivered: an actor must not ask itself"),
+            Self::Cycle { actors, .. } => {
+                write!(f, "{message} was not delivered: {} would wait for each other", actors.join(" -> "))
+            }
             Self::TimedOutRunning { ran_for } => write!(f, "{message} got no reply within {ran_for:?}"),
             Self::Panicked(p) => write!(f, "{p}"),
             Self::Aborted(why) => write!(f, "{message} got no reply: {why}"),

@@ -157,6 +157,10 @@ pub(crate) fn current_actor() -> u64 {
 
 /// Whether this thread was given up by the watchdog.
 pub(crate) fn on_retired_thread() -> bool {
+    // A plain thread-local without destructor first: this is asked for every message sent.
+    if !HOSTING.try_with(Cell::get).unwrap_or(false) {
+        return false;
+    }
     HERE.try_with(|h| h.try_borrow().is_ok_and(|h| h.as_ref().is_some_and(|h| h.home.retired.load(Ordering::Acquire))))
         .unwrap_or(false)
 }

@@ -32,17 +32,32 @@ pub(crate) struct Pump<A: Actor<Context = Context<A>>> {
     /// The next item of the hand.
     at: usize,
     spare: Vec<Item<A>>,
+    /// It said that its actor takes no message at present.
+    blocked: bool,
 }
 
 impl<A: Actor<Context = Context<A>>> Pump<A> {
     pub(crate) fn new(shared: Arc<Shared<A>>, home: Arc<Home>, epoch: u64, ready: Rc<Cell<bool>>) -> Self {
-        Self { shared, home, epoch, ready, hand: None, at: 0, spare: Vec::new() }
+        Self { shared, home, epoch, ready, hand: None, at: 0, spare: Vec::new(), blocked: false }
     }
 
     /// Handles the next item of the hand; false when there is none.
     fn step(&mut self, actor: &mut A, ctx: &mut Context<A>) -> bool {
         let Some(hand) = &self.hand else { return false };
         let Some(item) = hand.begin(self.at) else { return false };
+        self.run(item, actor, ctx);
+        hand.end(self.at);
+        self.at += 1;
+        true
+    }
+
+    /// Handles a message of the control lane.
+    fn step_urgent(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>) {
+        self.run(item, actor, ctx);
+        self.shared.end_urgent(self.epoch);
+    }
+
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>) {
         self.home.beat();
         if !self.shared.expire(item, self.shared.core.now()) {
             match item.times().sample {
@@ -54,9 +69,23 @@ impl<A: Actor<Context = Context<A>>> Pump<A> {
                 }
             }
         }
-        hand.end(self.at);
-        self.at += 1;
-        true
+    }
+
+    /// Tells the wait-for graph.
+    fn set_blocked(&mut self, blocked: bool) {
+        if std::mem::replace(&mut self.blocked, blocked) == blocked {
+            return;
+        }
+        match blocked {
+            true => self.shared.core.waits.block(self.shared.id, &self.shared.name),
+            false => self.shared.core.waits.unblock(self.shared.id),
+        }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Pump<A> {
+    fn drop(&mut self) {
+        self.set_blocked(false);
     }
 }
 
@@ -74,7 +103,17 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
                 return Poll::Ready(());
             }
             if ctx.waiting() {
+                this.set_blocked(true);
                 return Poll::Pending; // polled again by the context when the wait is over
+            }
+            this.set_blocked(false);
+            // All but the last of a batch may be control messages.
+            if handled + 1 < BATCH
+                && let Some(item) = this.shared.take_urgent(this.epoch)
+            {
+                this.step_urgent(&item, actor, ctx);
+                handled += 1;
+                continue;
             }
             if this.step(actor, ctx) {
                 handled += 1;
@@ -85,6 +124,10 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
             this.at = 0;
             match this.shared.next(this.epoch, &mut this.spare, cx) {
                 Next::Hand(hand) => this.hand = Some(hand),
+                Next::Urgent(item) => {
+                    this.step_urgent(&item, actor, ctx);
+                    handled += 1;
+                }
                 Next::Empty => return Poll::Pending,
                 Next::Fenced => return Poll::Ready(()),
                 Next::Closed if this.shared.replies_in_flight() == 0 => {
@@ -94,6 +137,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
                 Next::Closed => return Poll::Pending, // the last reply wakes the host
             }
         }
+        this.set_blocked(ctx.waiting());
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicIsize, AtomicU64, Ordering},
     },
     task::Context as TaskContext,
     time::Duration,
@@ -18,11 +18,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     close::{End, Queue as _},
     core::Core,
+    dead::DeadReason,
     envelope::Failure,
     error::{AbortReason, PanicInfo, StopReason},
     home::Home,
     host,
-    inbox::{Deal, Hand, Inbox, Item, Reclaimed},
+    inbox::{Deal, Doors, Hand, Inbox, Item, Reclaimed},
     panics,
     policy::Ledger,
     spec::{ChildSpec, Factory, Limits, Mailbox, Overflow, Policy},
@@ -40,6 +41,7 @@ pub(crate) enum Wish {
 /// What the pump finds.
 pub(crate) enum Next<A: Actor<Context = Context<A>>> {
     Hand(Arc<Hand<A>>),
+    Urgent(Item<A>),
     Empty,
     Closed,
     Fenced,
@@ -57,6 +59,10 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) ask_limit: u64,
     pub(crate) mailbox: Mailbox,
     pub(crate) tx: mpsc::Sender<Item<A>>,
+    pub(crate) control: mpsc::Sender<Item<A>>,
+    pub(crate) control_waiting: Arc<AtomicIsize>,
+    /// The earliest deadline of an ask's own that the sweep has to keep.
+    own_deadline: AtomicU64,
     pub(crate) state: watch::Sender<State>,
     pub(crate) wish: watch::Sender<Wish>,
     pub(crate) ledger: Mutex<Ledger>,
@@ -78,7 +84,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
     pub(crate) fn new(id: u64, core: Arc<Core>, spec: ChildSpec<A>) -> Self {
-        let (tx, inbox) = Inbox::new(spec.mailbox.capacity);
+        let (Doors { tx, control, control_waiting }, inbox) = Inbox::new(spec.mailbox.capacity);
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
             id,
@@ -90,6 +96,9 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             ask_limit,
             mailbox: spec.mailbox,
             tx,
+            control,
+            control_waiting,
+            own_deadline: AtomicU64::new(u64::MAX),
             state: watch::Sender::new(State::Starting),
             wish: watch::Sender::new(Wish::Live),
             ledger: Mutex::new(Ledger::default()),
@@ -115,8 +124,57 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         spare.clear();
         match deal {
             Deal::Hand(hand) => Next::Hand(hand),
+            Deal::Urgent(item) => Next::Urgent(item),
             Deal::Empty => Next::Empty,
             Deal::Closed => Next::Closed,
+        }
+    }
+
+    /// A control message, if one waits; to be followed by `end_urgent`.
+    pub(crate) fn take_urgent(&self, epoch: u64) -> Option<Item<A>> {
+        if self.control_waiting.load(Ordering::Relaxed) <= 0 {
+            return None;
+        }
+        let mut inbox = lock(&self.inbox);
+        if self.fenced(epoch) { None } else { inbox.take_urgent() }
+    }
+
+    pub(crate) fn end_urgent(&self, epoch: u64) {
+        let mut inbox = lock(&self.inbox);
+        let done = if self.fenced(epoch) { None } else { inbox.urgent.take() };
+        drop(inbox);
+        drop(done);
+    }
+
+    /// An ask with a long deadline of its own was accepted.
+    pub(crate) fn has_own_deadline(&self, deadline: u64) {
+        // Deadlines mostly come in order, so this is a load; one missed beside a sweep is seen by the sweep's own second look.
+        if deadline < self.own_deadline.load(Ordering::SeqCst) {
+            self.own_deadline.fetch_min(deadline, Ordering::SeqCst);
+        }
+    }
+
+    /// Expires what has a deadline of its own and waits, when the earliest of these deadlines has come.
+    fn sweep_own(&self, now: u64) {
+        if self.own_deadline.load(Ordering::SeqCst) > now {
+            return;
+        }
+        // Before the look: an ask that comes beside it says so again.
+        self.own_deadline.store(u64::MAX, Ordering::SeqCst);
+        let mut late = Vec::new();
+        let mut next = u64::MAX;
+        let mut inbox = lock(&self.inbox);
+        inbox.uncover(&self.tx);
+        for item in inbox.front.iter().chain(inbox.hand.look().1) {
+            match item.times() {
+                times if times.expired(now) => late.push(item.clone()),
+                times => next = next.min(times.deadline),
+            }
+        }
+        drop(inbox);
+        self.own_deadline.fetch_min(next, Ordering::SeqCst);
+        for item in late {
+            self.expire(&item, now);
         }
     }
 
@@ -198,7 +256,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             return false;
         }
         if item.fail(&Failure::Expired { ran_for: times.age(now) }) {
-            self.core.dead_letter(&self.name, item.message(), "expired");
+            self.core.dead_letter(&self.name, item.message(), DeadReason::Expired);
         }
         true
     }
@@ -213,13 +271,19 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     /// Makes room for a newer message.
     pub(crate) fn evict_oldest(&self) {
         let mut inbox = lock(&self.inbox);
-        let oldest = inbox.try_take();
+        let oldest = inbox.take_normal();
         drop(inbox);
         if let Some(item) = oldest
             && item.fail(&Failure::Full)
         {
-            self.core.dead_letter(&self.name, item.message(), "overflow");
+            self.core.dead_letter(&self.name, item.message(), DeadReason::Overflow);
         }
+    }
+
+    /// Waiting messages of both lanes.
+    fn depth(&self) -> usize {
+        let (used, inbox) = (|tx: &mpsc::Sender<_>| tx.max_capacity() - tx.capacity(), lock(&self.inbox));
+        used(&self.tx) + used(&self.control) + inbox.taken()
     }
 
     /// Called after each send that succeeded: one that raced with the end must not wait for ever.
@@ -237,7 +301,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     fn throw_away(&self, why: &StopReason) {
         End::empty(&self.inbox, |item: Item<A>| {
             if item.fail(&Failure::Stopped(why.clone())) {
-                self.core.dead_letter(&self.name, item.message(), "stopped");
+                self.core.dead_letter(&self.name, item.message(), DeadReason::Stopped);
             }
         });
     }
@@ -304,7 +368,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         ActorHealth {
             name: self.name.clone(),
             state: self.state.borrow().clone(),
-            mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).taken(),
+            mailbox_depth: self.depth(),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
     }
@@ -318,7 +382,8 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
     }
 
     fn running(&self) -> Option<&'static str> {
-        lock(&self.inbox).hand.look().0.map(|item| item.message())
+        let inbox = lock(&self.inbox);
+        inbox.urgent.as_ref().or(inbox.hand.look().0).map(|item| item.message())
     }
 
     fn stalled(&self, since: Option<Duration>) {
@@ -340,21 +405,25 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         if self.end.has_begun() {
             return self.throw_away(&self.stop_reason());
         }
-        let hand = lock(&self.inbox).hand.clone();
+        let (hand, urgent) = {
+            let inbox = lock(&self.inbox);
+            (inbox.hand.clone(), inbox.urgent.clone())
+        };
         let (running, waiting) = hand.look();
-        for item in running.into_iter().chain(waiting) {
+        for item in urgent.iter().chain(running).chain(waiting) {
             self.expire(item, now);
         }
         let in_flight: Vec<_> = lock(&self.in_flight).values().filter(|i| i.times().expired(now)).cloned().collect();
         for item in &in_flight {
             self.expire(item, now);
         }
+        self.sweep_own(now);
         loop {
             let mut inbox = lock(&self.inbox);
             if inbox.oldest.saturating_add(self.ask_limit) > now {
                 return;
             }
-            let Some(item) = inbox.try_take() else {
+            let Some(item) = inbox.take_normal() else {
                 inbox.oldest = now;
                 return;
             };

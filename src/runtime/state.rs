@@ -89,6 +89,11 @@ pub enum Event {
         /// How many actors moved.
         actors: usize,
     },
+    /// An ask was refused because these actors would wait for each other; the first is also the last.
+    AskCycle {
+        /// Who would wait for whom.
+        actors: Vec<Arc<str>>,
+    },
     /// A message was accepted but will never be handled.
     DeadLetter {
         /// Its addressee.
@@ -160,6 +165,8 @@ pub struct ShutdownReport {
     pub drained: Vec<Arc<str>>,
     /// Messages accepted over the runtime's life that were never handled.
     pub dead_letters: u64,
+    /// The same by reason: `stopped`, `overflow`, `expired`, `withdrawn`.
+    pub dead_letters_by_reason: Vec<(&'static str, u64)>,
     /// Actors that did not stop in time and were ended.
     pub timed_out: Vec<Arc<str>>,
     /// Threads that did not end in time.

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::{
     addr::{Addr, wait_stopped},
     core::{Core, Entry, Plugs, lock},
+    dead::Rejected,
     error::{StartError, StopReason},
     home::Home,
     host, panics,
@@ -68,6 +69,19 @@ impl Builder {
     /// and must not panic.
     pub fn on_handled(mut self, every: u32, f: impl Fn(&Handled) + Send + Sync + 'static) -> Self {
         self.plugs.on_handled = Some((every.max(1), Box::new(f)));
+        self
+    }
+
+    /// Called for every message that was refused and came back to its sender, on the sender's thread; must be quick and must
+    /// not panic.
+    pub fn on_rejected(mut self, f: impl Fn(&Rejected) + Send + Sync + 'static) -> Self {
+        self.plugs.on_rejected = Some(Box::new(f));
+        self
+    }
+
+    /// Whether an ask that closes a circle of actors waiting for each other is refused (`AskError::Cycle`); by default in debug builds.
+    pub fn detect_ask_cycles(mut self, on: bool) -> Self {
+        self.plugs.detect_cycles = on;
         self
     }
 
@@ -156,6 +170,8 @@ impl Runtime {
             plugs: Plugs {
                 on_event: None,
                 on_handled: None,
+                on_rejected: None,
+                detect_cycles: cfg!(debug_assertions),
                 on_fatal: Box::new(|why| {
                     log::error!("the actor runtime ends the process: {why}");
                     std::process::abort();
@@ -254,7 +270,8 @@ impl Runtime {
             }
         }
         report.leaked_threads = threads.stop(core, deadline).await;
-        report.dead_letters = core.dead_letters.load(Ordering::Relaxed);
+        report.dead_letters = core.dead_letters.total();
+        report.dead_letters_by_reason = core.dead_letters.by_reason();
         *lock(&self.inner.report) = Some(report.clone());
         report
     }

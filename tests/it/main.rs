@@ -18,6 +18,8 @@ mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;
 mod runtime_actor;
+mod runtime_ask;
+mod runtime_control;
 mod runtime_mailbox;
 mod runtime_panics;
 mod runtime_shutdown;
