@@ -67,8 +67,8 @@ pub(crate) struct Inbox<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Inbox<A> {
-    /// Holds at most `capacity` waiting messages, hand included, except that the sweep of a mailbox of less than
-    /// `EXACT_BELOW` may hold one more while its actor is stuck.
+    /// Holds at most `capacity` waiting messages, hand included; one of less than `EXACT_BELOW` may hold one more, in the hand, while
+    /// a control message goes first.
     pub(crate) fn new(capacity: usize) -> (Doors<A>, Self) {
         let (ahead, in_channel) = if capacity < EXACT_BELOW { (1, capacity) } else { (AHEAD, capacity - AHEAD) };
         let (tx, rx) = mpsc::channel(in_channel);
@@ -111,8 +111,10 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
                 self.oldest = last.times().sent;
             }
         } else {
-            items.extend(self.front.drain(..));
-            self.held.clear();
+            // No more than from the channel: what is in the hand takes up no place of it.
+            let n = self.front.len().min(self.ahead);
+            items.extend(self.front.drain(..n));
+            self.held.truncate(self.front.len());
         }
         Deal::Hand(self.hand.clone())
     }
@@ -154,8 +156,10 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
         Reclaimed { running: self.urgent.take().or_else(|| running.cloned()), _hand: hand }
     }
 
-    pub(crate) fn put_back(&mut self, item: Item<A>) {
+    /// Undoes `take_normal`; it goes on counting towards the bound.
+    pub(crate) fn put_back(&mut self, item: Item<A>, tx: &mpsc::Sender<Item<A>>) {
         self.front.push_front(item);
+        self.held.extend(tx.clone().try_reserve_owned());
     }
 
     /// Waiting messages outside of the channel.

@@ -21,6 +21,8 @@ mod hand;
 mod home;
 mod host;
 mod inbox;
+#[cfg(test)]
+mod inbox_tests;
 mod panics;
 mod policy;
 mod pump;

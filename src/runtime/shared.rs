@@ -429,7 +429,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
             };
             inbox.oldest = item.times().sent;
             if !item.times().expired(now) {
-                inbox.put_back(item);
+                inbox.put_back(item, &self.tx);
                 return;
             }
             drop(inbox);
