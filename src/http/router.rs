@@ -5,7 +5,10 @@
 use super::{
     console,
     error::ApiError,
-    routes::{claims, export, health, jobs, metrics, projects, results, rules, sources, test_hooks, ws},
+    routes::{
+        claims, events, export, health, jobs, metrics, projects, publish, realtime, results, rules, sources,
+        test_hooks, ws,
+    },
     state::AppState,
 };
 use axum::{
@@ -23,6 +26,10 @@ pub(super) fn routes(state: AppState) -> Router {
         .route("/api/health", get(health::health))
         .route("/api/ready", get(health::ready))
         .route("/ws", get(ws::open))
+        .route("/events", get(events::open))
+        .route("/api/realtime/ticket", post(realtime::ticket))
+        .route("/api/realtime/publish", post(publish::publish))
+        .route("/api/realtime/send", post(realtime::send))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/projects", get(projects::list).post(projects::create))
         .route("/api/v1/projects/{id}", get(projects::get).patch(projects::rename).delete(projects::delete))

@@ -14,8 +14,10 @@ pub enum CloseCode {
     NotUtf8,
     /// Too many malformed messages.
     BadRequests,
-    /// The bearer token is wrong.
+    /// The bearer token is wrong, or has expired.
     Token,
+    /// The connection is another user's, or this user may no longer have one.
+    Forbidden,
     /// No `Auth` in time.
     AuthTimeout,
     /// The installation has no room for another connection.
@@ -43,6 +45,7 @@ impl CloseCode {
             Self::NotUtf8 => 1007,
             Self::BadRequests => 4400,
             Self::Token => 4401,
+            Self::Forbidden => 4403,
             Self::AuthTimeout => 4408,
             Self::ConnectionLimit => 4409,
             Self::TooBig => 4413,
@@ -62,6 +65,7 @@ impl CloseCode {
             Self::NotUtf8 => "NOT_UTF8",
             Self::BadRequests => "BAD_REQUESTS",
             Self::Token => "TOKEN",
+            Self::Forbidden => "FORBIDDEN",
             Self::AuthTimeout => "AUTH_TIMEOUT",
             Self::ConnectionLimit => "CONNECTION_LIMIT",
             Self::TooBig => "TOO_BIG",

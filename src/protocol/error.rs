@@ -14,6 +14,8 @@ pub enum ErrorCode {
     InvalidFormat,
     /// Not authenticated, or the token is wrong.
     AuthError,
+    /// The token was good and has expired: send `Auth` with a new one.
+    TokenExpired,
     /// Authenticated but not allowed.
     Forbidden,
     /// No such thing.

@@ -6,6 +6,7 @@ use super::{
     error::ErrorCode,
     frame,
     ids::{ConnId, JobId, ProjectId},
+    trace::Trace,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub struct Head {
     pub ts: Option<i64>,
     /// Connection that caused it.
     pub by: Option<ConnId>,
+    /// Trace that caused it.
+    pub tr: Option<Trace>,
 }
 
 impl Head {
@@ -35,6 +38,8 @@ impl Head {
 pub enum ServerMessage<'a> {
     /// The token is good.
     AuthSuccess(AuthSuccess<'a>),
+    /// The token is about to lapse: send `Auth` with a newer one.
+    AuthExpiring(AuthExpiring),
     /// You are in; what you missed follows.
     ProjectJoined(ProjectJoined<'a>),
     /// You are out.
@@ -67,10 +72,25 @@ pub enum ServerMessage<'a> {
 pub struct AuthSuccess<'a> {
     /// The user the token stands for.
     pub user_id: &'a str,
-    /// Role in the installation.
+    /// Role in the installation: `owner`, `reviewer` or `viewer`.
     pub role: &'a str,
     /// This connection, as it shows in `by`.
     pub conn: String,
+    /// When the token lapses, unix milliseconds; absent when it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<i64>,
+    /// On an event stream: the secret that lets `POST /api/realtime/send` talk for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
+}
+
+/// Body of `AuthExpiring`.
+#[derive(Debug, Serialize)]
+pub struct AuthExpiring {
+    /// When the token lapses, unix milliseconds. From then on only `Auth` and `Ping` are obeyed.
+    pub expires_at_ms: i64,
+    /// When the connection is closed with 4401 unless it was authenticated anew.
+    pub close_at_ms: i64,
 }
 
 /// Body of `ProjectJoined`.
@@ -103,6 +123,9 @@ pub struct Presence {
     pub count: usize,
     /// Users in the room, by name.
     pub users: Vec<String>,
+    /// The list is a sample: too many are there to name them all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// A claim as the room sees it.
@@ -112,6 +135,8 @@ pub struct ClaimView {
     pub entity_id: String,
     /// Who holds it.
     pub user_id: String,
+    /// Grows each time it changes hands.
+    pub fence: u64,
     /// When it lapses unless renewed, unix milliseconds.
     pub expires_at_ms: i64,
 }
@@ -156,6 +181,9 @@ pub struct Collaboration<'a> {
     /// When a claim lapses, unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<i64>,
+    /// Of a claim: grows each time it changes hands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
     /// As the sender wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a RawValue>,
@@ -198,7 +226,7 @@ pub struct JobProgressUpdate {
 }
 
 /// Body of `PresenceDiff`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PresenceDiff {
     /// The project.
     pub project_id: ProjectId,
@@ -210,6 +238,9 @@ pub struct PresenceDiff {
     pub leaves: Vec<String>,
     /// Connections in the room now.
     pub count: usize,
+    /// The lists are a sample. The first diff without it after one with it names everybody in `joins`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// Body of `ResyncRequired`.
@@ -312,6 +343,9 @@ fn start(head: Head, position: Option<(&str, u64)>) -> Vec<u8> {
     }
     if let Some(by) = head.by {
         write!(out, r#""by":"{by}","#).expect(TO_MEMORY);
+    }
+    if let Some(tr) = head.tr {
+        write!(out, r#""tr":"{tr}","#).expect(TO_MEMORY);
     }
     out
 }
