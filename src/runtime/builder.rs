@@ -10,10 +10,11 @@ use actix_rt::System;
 
 use super::{
     core::{Core, Plugs},
+    event::Event,
     home::Home,
     panics,
     shutdown::Threads,
-    state::{Event, Handled},
+    state::Handled,
     system::{Inner, Runtime},
     watchdog::{OnStall, Settings, Watchdog},
 };

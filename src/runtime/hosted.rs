@@ -13,19 +13,35 @@ use super::{
     core::lock,
     envelope::Failure,
     error::{AbortReason, StopReason},
+    event::{Event, RestartReason},
+    health::ActorHealth,
     home::Home,
     host,
-    shared::{Shared, Wish},
-    state::{ActorHealth, State},
+    recover::Recovery,
+    shared::{Life, Shared, Wish},
+    spec::Restart,
+    state::State,
 };
+
+/// What an actor is doing while its snapshot is taken.
+pub(crate) const SNAPSHOT: &str = "(snapshot)";
 
 /// An actor of any type, as registry, watchdog and shutdown see it.
 pub(crate) trait Hosted: Send + Sync {
     fn id(&self) -> u64;
     fn name(&self) -> &Arc<str>;
     fn health(&self) -> ActorHealth;
+    fn start_limit(&self) -> Duration;
     fn stop_limit(&self) -> Duration;
+    fn restart(&self) -> Restart;
     fn watch(&self) -> watch::Receiver<State>;
+    fn life(&self) -> watch::Receiver<Life>;
+    /// Ends the present instance in order, keeps the queue, and waits for `release`.
+    fn hold(&self, attempt: u32, retry_after: Duration, cause: &Arc<str>);
+    /// It failed, for `cause`, and waits for `release`; unless the instance of `epoch` was fenced.
+    fn park(&self, epoch: u64, cause: &Arc<str>);
+    /// Makes an instance again.
+    fn release(&self);
     /// The type of the message being handled.
     fn running(&self) -> Option<&'static str>;
     fn stalled(&self, since: Option<Duration>);
@@ -54,18 +70,69 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
             state: self.state.borrow().clone(),
             mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).taken(),
             restarts: self.restarts.load(Ordering::Relaxed),
+            group: self.parent.as_ref().map(|group| group.name.clone()),
+            snapshot_age: self.recovery().and_then(Recovery::age),
         }
+    }
+
+    fn start_limit(&self) -> Duration {
+        self.limits.start
     }
 
     fn stop_limit(&self) -> Duration {
         self.limits.stop
     }
 
+    fn restart(&self) -> Restart {
+        self.policy.restart
+    }
+
     fn watch(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
 
+    fn life(&self) -> watch::Receiver<Life> {
+        self.life.subscribe()
+    }
+
+    fn hold(&self, attempt: u32, retry_after: Duration, cause: &Arc<str>) {
+        let first = *self.wish.borrow() == Wish::Live && matches!(*self.life.borrow(), Life::Up | Life::Starting);
+        if first {
+            // Before the order, on which replies are dropped.
+            self.note_loss(AbortReason::GroupRestarted(cause.clone()));
+        }
+        self.order(|wish| if wish == Wish::Live { Wish::Hold } else { wish });
+        if !self.held() {
+            return; // on its way out
+        }
+        if first {
+            self.restarts.fetch_add(1, Ordering::Relaxed);
+            let reason = RestartReason::Group;
+            self.core.emit(&Event::Restarting { actor: self.name.clone(), reason, attempt, retry_after });
+        }
+        self.set_restarting(attempt, retry_after);
+    }
+
+    fn park(&self, epoch: u64, cause: &Arc<str>) {
+        self.order(|wish| if wish == Wish::Live { Wish::Hold } else { wish });
+        self.set_life(epoch, Life::Failed(cause.clone()));
+    }
+
+    fn release(&self) {
+        self.life.send_if_modified(|life| {
+            let may = *life != Life::Gone;
+            if may {
+                *life = Life::Starting;
+            }
+            may
+        });
+        self.order(|wish| if wish == Wish::Hold { Wish::Live } else { wish });
+    }
+
     fn running(&self) -> Option<&'static str> {
+        if self.recovery().is_some_and(Recovery::taking) {
+            return Some(SNAPSHOT);
+        }
         lock(&self.inbox).hand.look().0.map(|item| item.message())
     }
 
@@ -118,7 +185,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
 
     fn drain(&self) {
         // The wish comes before the close: a pump that finds its queue closed asks for the wish.
-        self.wish.send_if_modified(|w| *w == Wish::Live && std::mem::replace(w, Wish::Drain) == Wish::Live);
+        self.order(|wish| if wish == Wish::End { wish } else { Wish::Drain });
         self.state.send_if_modified(|s| {
             let may = !matches!(s, State::Stopped { .. });
             if may {
@@ -131,11 +198,15 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
     }
 
     fn end(&self, why: StopReason) {
-        self.wish.send_replace(Wish::End);
+        // In this order: a host that hears of the wish first would name another reason.
         self.finish(why);
+        self.order(|_| Wish::End);
     }
 
     fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration) {
+        if !self.launched.load(Ordering::Acquire) {
+            return; // its group has not let it in yet; it will be launched on the present home
+        }
         let (epoch, reclaimed) = self.raise_epoch();
         let replies: Vec<_> = lock(&self.in_flight).drain().collect();
         for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
@@ -143,9 +214,12 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         }
         self.waker.wake();
         self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.set_life(epoch, Life::Down);
         if self.wish.borrow().eq(&Wish::Live) {
-            self.set_state(State::Restarting { attempt: 1, retry_after: Duration::ZERO });
+            let (attempt, retry_after, reason) = (1, Duration::ZERO, RestartReason::Rehomed);
+            self.set_state(State::Restarting { attempt, retry_after });
+            self.core.emit(&Event::Restarting { actor: self.name.clone(), reason, attempt, retry_after });
         }
-        host::launch(self, epoch, home, None);
+        host::launch(self, epoch, home);
     }
 }

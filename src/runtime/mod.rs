@@ -1,8 +1,8 @@
 //! The actor runtime: one dedicated thread that hosts every actor, supervised, reached through handles that stay valid
 //! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here.
 //!
-//! In reading order: what callers see (`addr`, `ask`, `error`, `spec`, `state`), how an actor is run (`envelope`, `inbox`, `shared`,
-//! `hosted`, `pump`, `incarnation`, `host`, `policy`, `panics`), the threads (`home`, `watchdog`, `core`, `builder`, `system`, `shutdown`). Easy to get wrong: an actor's queue outlives
+//! In reading order: what callers see (`addr`, `ask`, `error`, `spec`, `group`, `recover`, `state`, `event`, `health`), how an actor is run (`envelope`, `inbox`, `shared`,
+//! `hosted`, `pump`, `incarnation`, `host`, `policy`, `group_node`, `group_restart`, `panics`), the threads (`home`, `watchdog`, `core`, `builder`, `start`, `system`, `shutdown`). Easy to get wrong: an actor's queue outlives
 //! the actor, so whoever ends one must close and empty it (`Shared::finish`), or its askers hang.
 #[cfg(panic = "abort")]
 compile_error!("the actor runtime catches panics to restart actors: build with panic = \"unwind\"");
@@ -13,6 +13,11 @@ mod builder;
 mod core;
 mod envelope;
 mod error;
+mod event;
+mod group;
+mod group_node;
+mod group_restart;
+mod health;
 mod home;
 mod host;
 mod hosted;
@@ -21,9 +26,11 @@ mod incarnation;
 mod panics;
 mod policy;
 mod pump;
+mod recover;
 mod shared;
 mod shutdown;
 mod spec;
+mod start;
 mod state;
 mod system;
 mod watchdog;
@@ -32,7 +39,12 @@ pub use addr::Addr;
 pub use ask::{Ask, OnRestart};
 pub use builder::Builder;
 pub use error::{AbortReason, AskError, PanicInfo, SendError, StartError, StopReason, StopTimeout};
+pub use event::{Event, RestartReason};
+pub use group::{Group, GroupSpec, GroupState, Strategy};
+pub use health::{ActorHealth, GroupHealth, Health, RuntimeFailure};
+pub use recover::{DEFAULT_SNAPSHOT_TRIES, Recover};
+pub use shutdown::StopReport;
 pub use spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overflow, Restart};
-pub use state::{ActorHealth, Event, Handled, Health, ShutdownReport, Stall, State};
+pub use state::{Handled, ShutdownReport, Stall, State};
 pub use system::Runtime;
 pub use watchdog::OnStall;

@@ -18,21 +18,43 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     core::{Core, lock},
     envelope::Failure,
-    error::{AbortReason, PanicInfo, StopReason},
+    error::{AbortReason, StartError, StopReason},
+    event::Event,
+    group_node::Node,
     inbox::{Deal, Hand, Inbox, Item, Reclaimed},
     panics,
     policy::Ledger,
-    spec::{ChildSpec, Factory, Limits, Mailbox, Overflow, Policy},
-    state::{Event, Handled, State},
+    spec::{ChildSpec, Limits, Mailbox, Maker, Overflow, Policy},
+    state::{Handled, State},
 };
 
 /// How an actor is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     Live,
+    /// Be down, with the queue kept, until its group says `Live` again.
+    Hold,
     Drain,
     End,
 }
+
+/// Whether there is an instance, as its group's restart needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// There is none; it is waiting or being held.
+    Down,
+    /// One is being made.
+    Starting,
+    /// It takes messages.
+    Up,
+    /// The last one failed; the group decides.
+    Failed(Arc<str>),
+    /// There will be none.
+    Gone,
+}
+
+/// Whoever awaits the first start.
+pub(crate) type FirstStart = oneshot::Sender<Result<(), StartError>>;
 
 /// What the pump finds.
 pub(crate) enum Next<A: Actor<Context = Context<A>>> {
@@ -47,7 +69,8 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
     pub(crate) core: Arc<Core>,
-    pub(crate) factory: Factory<A>,
+    pub(crate) maker: Maker<A>,
+    pub(crate) parent: Option<Arc<Node>>,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
     /// `limits.ask` on the coarse clock.
@@ -56,6 +79,13 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) tx: mpsc::Sender<Item<A>>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) wish: watch::Sender<Wish>,
+    /// The wish is `Hold`; spares the instance a lock per poll.
+    held: AtomicBool,
+    pub(crate) life: watch::Sender<Life>,
+    /// Its first instance was launched: from then on a re-homing takes it along.
+    pub(crate) launched: AtomicBool,
+    /// Here and not with the instance, so that a successor on another thread answers for one that was stuck.
+    pub(crate) first: Mutex<Option<FirstStart>>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) restarts: AtomicU64,
     /// Woken when the host has to look: stop, fence, last reply in flight.
@@ -63,20 +93,23 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) inbox: Mutex<Inbox<A>>,
     pub(crate) in_flight: Mutex<HashMap<u64, Item<A>>>,
     next_reply: AtomicU64,
-    last_panic: Mutex<Option<PanicInfo>>,
+    /// Counts instances, so that a lost reply is explained by the end of its own.
+    instance: AtomicU64,
+    last_loss: Mutex<Option<(u64, AbortReason)>>,
     epoch: AtomicU64,
     pub(crate) ended: AtomicBool,
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
-    pub(crate) fn new(id: u64, core: Arc<Core>, spec: ChildSpec<A>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, parent: Option<Arc<Node>>, spec: ChildSpec<A>, first: FirstStart) -> Self {
         let (tx, inbox) = Inbox::new(spec.mailbox.capacity);
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
-            id,
+            id: core.next_id(),
             name: spec.name,
             core,
-            factory: spec.factory,
+            maker: spec.maker,
+            parent,
             policy: spec.policy,
             limits: spec.limits,
             ask_limit,
@@ -84,13 +117,18 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             tx,
             state: watch::Sender::new(State::Starting),
             wish: watch::Sender::new(Wish::Live),
+            held: AtomicBool::new(false),
+            life: watch::Sender::new(Life::Starting),
+            launched: AtomicBool::new(false),
+            first: Mutex::new(Some(first)),
             ledger: Mutex::new(Ledger::default()),
             restarts: AtomicU64::new(0),
             waker: AtomicWaker::new(),
             inbox: Mutex::new(inbox),
             in_flight: Mutex::new(HashMap::new()),
             next_reply: AtomicU64::new(0),
-            last_panic: Mutex::new(None),
+            instance: AtomicU64::new(0),
+            last_loss: Mutex::new(None),
             epoch: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         }
@@ -112,6 +150,10 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
     pub(crate) fn fenced(&self, epoch: u64) -> bool {
         self.epoch.load(Ordering::Acquire) != epoch
     }
@@ -130,12 +172,60 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         if self.fenced(epoch) { None } else { Some(inbox.reclaim()) }
     }
 
-    pub(crate) fn note_panic(&self, info: PanicInfo) {
-        *lock(&self.last_panic) = Some(info);
+    /// A new instance begins.
+    pub(crate) fn begin(&self) {
+        self.instance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The present instance ended, and this is what becomes of replies it was computing.
+    pub(crate) fn note_loss(&self, why: AbortReason) {
+        *lock(&self.last_loss) = Some((self.instance.load(Ordering::Relaxed), why));
+    }
+
+    pub(crate) fn held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Changes the wish; whether it changed.
+    pub(crate) fn order(&self, change: impl FnOnce(Wish) -> Wish) -> bool {
+        let changed = self.wish.send_if_modified(|wish| {
+            let new = change(*wish);
+            self.held.store(new == Wish::Hold, Ordering::Release);
+            std::mem::replace(wish, new) != new
+        });
+        self.waker.wake();
+        changed
+    }
+
+    /// Notes whether there is an instance, unless the caller was fenced.
+    pub(crate) fn set_life(&self, epoch: u64, life: Life) {
+        self.life.send_if_modified(|l| {
+            let may = !self.fenced(epoch) && *l != Life::Gone;
+            if may {
+                *l = life;
+            }
+            may
+        });
+    }
+
+    /// Answers whoever awaits the first start.
+    pub(crate) fn first(&self, epoch: u64) -> Option<FirstStart> {
+        if self.fenced(epoch) { None } else { lock(&self.first).take() }
     }
 
     pub(crate) fn set_state(&self, state: State) {
         self.state.send_replace(state);
+    }
+
+    /// Down, to be started again, unless it is on its way out.
+    pub(crate) fn set_restarting(&self, attempt: u32, retry_after: Duration) {
+        self.state.send_if_modified(|s| {
+            let may = !matches!(s, State::Stopping | State::Stopped { .. });
+            if may {
+                *s = State::Restarting { attempt, retry_after };
+            }
+            may
+        });
     }
 
     pub(crate) fn set_running(&self, restarts: u64) {
@@ -147,7 +237,12 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             _ => false,
         });
         if changed {
-            self.core.emit(&Event::Started { actor: self.name.clone(), restarts });
+            let actor = self.name.clone();
+            self.core.emit(&if restarts == 0 {
+                Event::Started { actor }
+            } else {
+                Event::Restarted { actor, restarts }
+            });
         }
     }
 
@@ -155,14 +250,14 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     pub(crate) fn reply_later<R: 'static>(self: &Arc<Self>, item: &Item<A>, rx: oneshot::Receiver<R>) {
         let id = self.next_reply.fetch_add(1, Ordering::Relaxed);
         lock(&self.in_flight).insert(id, item.clone());
-        let shared = self.clone();
+        let (shared, instance) = (self.clone(), self.instance.load(Ordering::Relaxed));
         actix_rt::spawn(async move {
             let outcome = rx.await;
             let item = lock(&shared.in_flight).remove(&id);
             match (item, outcome) {
                 (Some(item), Ok(value)) => item.deliver(&mut Some(value)),
                 (Some(item), Err(_)) => {
-                    item.fail(&shared.why_lost(item.message()));
+                    item.fail(&shared.why_lost(item.message(), instance));
                 }
                 (None, _) => {} // failed meanwhile: the actor moved or ended
             }
@@ -170,13 +265,13 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         });
     }
 
-    fn why_lost(&self, message: &'static str) -> Failure {
+    fn why_lost(&self, message: &'static str, instance: u64) -> Failure {
         if let Some(note) = panics::take_note() {
             // A panic nobody has taken: of the task that computed this reply.
             return Failure::Panicked(note.into_info(self.name.clone(), Some(message)));
         }
-        let panicked = lock(&self.last_panic).clone();
-        Failure::Aborted(panicked.map_or(AbortReason::ReplyDropped, AbortReason::ActorPanicked))
+        let loss = lock(&self.last_loss).clone();
+        Failure::Aborted(loss.filter(|(of, _)| *of == instance).map_or(AbortReason::ReplyDropped, |(_, why)| why))
     }
 
     pub(crate) fn replies_in_flight(&self) -> usize {
@@ -247,6 +342,10 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             return;
         }
         self.core.forget(self.id);
+        match &self.parent {
+            Some(group) => group.remove(self.id),
+            None => self.core.remove(self.id),
+        }
         let (_, reclaimed) = self.raise_epoch();
         let replies: Vec<_> = lock(&self.in_flight).drain().collect();
         self.set_state(State::Stopped { why: why.clone() });
@@ -254,6 +353,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             item.fail(&Failure::Aborted(AbortReason::ActorStopped(why.clone())));
         }
         self.throw_away(&why);
+        self.life.send_replace(Life::Gone);
         self.waker.wake();
         self.core.emit(&Event::Stopped { actor: self.name.clone(), why });
     }

@@ -1,21 +1,23 @@
 //! `Runtime`: supervises, looks up, reports. Starting its threads is left to `builder`, stopping them to `shutdown`. Easy to
 //! get wrong: whoever awaits here may be any thread, with or without tokio, so timers come from `Core::sleep`.
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Context};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::{
     addr::Addr,
     builder::Builder,
-    core::{Core, Entry, lock},
-    error::{StartError, StopReason},
-    host,
-    hosted::Hosted,
+    core::{Core, lock},
+    error::StartError,
+    event::Event,
+    group::{Group, GroupSpec},
+    health::{Health, RuntimeFailure},
     shared::Shared,
     shutdown::Threads,
     spec::ChildSpec,
-    state::{Event, Health, ShutdownReport},
+    start,
+    state::ShutdownReport,
 };
 
 pub(crate) struct Inner {
@@ -71,35 +73,12 @@ impl Runtime {
 
     /// Starts an actor and awaits its `started()`. A failed first start is not retried: it is the answer.
     pub async fn supervise<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Result<Addr<A>, StartError> {
-        let core = &self.inner.core;
-        let limit = spec.limits.start;
-        let shared = Arc::new(Shared::new(core.next_id(), core.clone(), spec));
-        let name = shared.name.clone();
-        let home = {
-            let mut registry = core.registry();
-            if core.closing.load(Ordering::Acquire) {
-                return Err(StartError::ShuttingDown(name));
-            }
-            if registry.by_name.contains_key(&name) {
-                return Err(StartError::NameTaken(name));
-            }
-            registry.by_name.insert(name.clone(), shared.id);
-            registry.living.push(Entry { hosted: shared.clone(), any: shared.clone() });
-            lock(&core.home).clone()
-        };
-        let (tx, rx) = oneshot::channel();
-        host::launch(shared.clone(), 0, &home, Some(tx));
-        tokio::select! {
-            started = rx => match started {
-                Ok(Ok(())) => Ok(Addr { shared }),
-                Ok(Err(e)) => Err(e),
-                Err(_) => Err(StartError::ShuttingDown(name)),
-            },
-            () = core.sleep(limit) => {
-                shared.end(StopReason::TimedOut);
-                Err(StartError::TimedOut { name, after: limit })
-            }
-        }
+        start::supervise(&self.inner.core, None, spec).await
+    }
+
+    /// Makes an empty group, whose members fail together as its strategy says.
+    pub fn group(&self, spec: GroupSpec) -> Result<Group, StartError> {
+        start::group(&self.inner.core, None, spec)
     }
 
     /// The living actor of this name and type. The address stays valid across its restarts.
@@ -121,6 +100,7 @@ impl Runtime {
             failed: core.failed.borrow().clone(),
             leaked_threads: lock(&core.retired).iter().filter(|h| !h.has_ended()).count(),
             actors: core.actors().iter().map(|h| h.health()).collect(),
+            groups: core.groups().iter().map(|g| g.health()).collect(),
         }
     }
 
@@ -129,8 +109,36 @@ impl Runtime {
         self.inner.core.events.subscribe()
     }
 
-    /// The name of the actor whose exhaustion was escalated (`OnExhausted::Escalate`, `StopProcess`), if any.
-    pub fn failed(&self) -> watch::Receiver<Option<Arc<str>>> {
+    /// What was escalated to the runtime (`OnExhausted::Escalate` with no group above, `StopProcess`), if anything was. The
+    /// runtime goes on with what is left; whoever owns the process awaits this and decides, as `main` may by exiting with an error.
+    ///
+    /// ```
+    /// # use actix::prelude::{Actor, Context, Handler, Message};
+    /// # use std::time::Duration;
+    /// # use tieout::runtime::{ChildSpec, OnExhausted, Runtime};
+    /// # struct Frail;
+    /// # impl Actor for Frail { type Context = Context<Self>; }
+    /// # #[derive(Message)]
+    /// # #[rtype(result = "()")]
+    /// # struct Break;
+    /// # impl Handler<Break> for Frail {
+    /// #     type Result = ();
+    /// #     fn handle(&mut self, _: Break, _: &mut Context<Self>) { panic!("broken") }
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let rt = Runtime::builder().start()?;
+    /// let spec = ChildSpec::new("frail", |_: &mut Context<Frail>| Frail);
+    /// let spec = spec.intensity(0, Duration::from_secs(1)).on_exhausted(OnExhausted::Escalate);
+    /// let frail = rt.supervise(spec).await?;
+    /// frail.tell(Break).await?;
+    /// let failure = rt.failed().wait_for(Option::is_some).await?.clone();
+    /// assert_eq!(&*failure.unwrap().name, "frail");
+    /// # rt.shutdown(Duration::from_secs(5)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn failed(&self) -> watch::Receiver<Option<RuntimeFailure>> {
         self.inner.core.failed.subscribe()
     }
 }
