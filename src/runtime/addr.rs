@@ -10,8 +10,9 @@ use super::{
     control::Control,
     core::Core,
     error::{SendError, StopReason, StopTimeout},
+    hosted::Hosted,
     recipient::Recipient,
-    shared::{Hosted, Shared},
+    shared::Shared,
     state::State,
     tell::Lane,
 };

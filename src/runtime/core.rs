@@ -18,11 +18,13 @@ use super::{
     cycle::Waits,
     dead::{DeadLetters, DeadReason, Rejected},
     envelope::Times,
+    event::Event,
+    group_node::{Member, Node},
+    health::RuntimeFailure,
     home::Home,
-    host,
-    shared::Hosted,
+    hosted::Hosted,
     spec::OnExhausted,
-    state::{Event, Handled, Stall},
+    state::{Handled, Stall},
 };
 
 /// Lifecycle events kept for a slow listener; past it, it is told how many it missed.
@@ -38,6 +40,8 @@ pub(crate) struct Registry {
     /// In start order.
     pub(crate) living: Vec<Entry>,
     pub(crate) by_name: HashMap<Arc<str>, u64>,
+    /// In start order.
+    pub(crate) groups: Vec<Arc<Node>>,
     /// Ended, but with handles around: a send that raced with the end is cleaned up by the sweep.
     pub(crate) ended: Vec<Weak<dyn Hosted>>,
 }
@@ -62,6 +66,8 @@ pub(crate) struct Core {
     clock: AtomicU64,
     next_id: AtomicU64,
     registry: Mutex<Registry>,
+    /// Actors and groups that belong to no group, in start order.
+    members: Mutex<Vec<Member>>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) plugs: Plugs,
     pub(crate) control: tokio::runtime::Handle,
@@ -69,7 +75,7 @@ pub(crate) struct Core {
     pub(crate) home: Mutex<Arc<Home>>,
     pub(crate) retired: Mutex<Vec<Arc<Home>>>,
     pub(crate) stall: Mutex<Option<Stall>>,
-    pub(crate) failed: watch::Sender<Option<Arc<str>>>,
+    pub(crate) failed: watch::Sender<Option<RuntimeFailure>>,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) waits: Waits,
     pub(crate) closing: AtomicBool,
@@ -97,6 +103,7 @@ impl Core {
             clock: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             registry: Mutex::new(Registry::default()),
+            members: Mutex::new(Vec::new()),
             events: broadcast::Sender::new(EVENTS_KEPT),
             plugs,
             control,
@@ -163,6 +170,35 @@ impl Core {
         drop(entry);
     }
 
+    pub(crate) fn groups(&self) -> Vec<Arc<Node>> {
+        self.registry().groups.clone()
+    }
+
+    pub(crate) fn forget_group(&self, id: u64) {
+        let mut registry = self.registry();
+        let at = registry.groups.iter().position(|g| g.id == id);
+        let node = at.map(|at| registry.groups.remove(at));
+        drop(registry);
+        drop(node);
+    }
+
+    /// The root of the supervision tree, in start order.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        lock(&self.members).clone()
+    }
+
+    pub(crate) fn add(&self, member: Member) {
+        lock(&self.members).push(member);
+    }
+
+    pub(crate) fn remove(&self, id: u64) {
+        let mut members = lock(&self.members);
+        let at = members.iter().position(|m| m.id() == id);
+        let member = at.map(|at| members.remove(at));
+        drop(members);
+        drop(member);
+    }
+
     pub(crate) fn emit(&self, event: &Event) {
         if let Some(on_event) = &self.plugs.on_event {
             on_event(event);
@@ -188,16 +224,18 @@ impl Core {
         self.emit(&Event::AskCycle { actors: actors.to_vec() });
     }
 
-    pub(crate) fn exhausted(&self, actor: &Arc<str>, policy: OnExhausted) {
+    /// An actor or a group used up its restarts and no group takes it over: what that means, decided here alone.
+    pub(crate) fn exhausted(&self, child: &Arc<str>, policy: OnExhausted, cause: &Arc<str>) {
+        log::error!("restarts are used up child={child} policy={policy:?} cause={cause}");
         if policy == OnExhausted::GiveUp {
-            log::error!("an actor used up its restarts and stays down actor={actor}");
-            return;
+            return; // it stays down, everything else goes on
         }
-        log::error!("an actor used up its restarts actor={actor} policy={policy:?}");
-        self.failed.send_replace(Some(actor.clone()));
-        self.emit(&Event::Escalated { actor: actor.clone() });
-        if host::is_fatal(policy) {
-            (self.plugs.on_fatal)(&format!("actor {actor} used up its restarts"));
+        let failure = RuntimeFailure { name: child.clone(), cause: cause.clone() };
+        // The first failure is the cause of what follows.
+        self.failed.send_if_modified(|f| f.is_none() && f.replace(failure).is_none());
+        self.emit(&Event::Escalated { child: child.clone(), to: None, cause: cause.clone() });
+        if policy == OnExhausted::StopProcess {
+            (self.plugs.on_fatal)(&format!("{child} used up its restarts: {cause}"));
         }
     }
 

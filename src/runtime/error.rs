@@ -48,6 +48,8 @@ pub enum StopReason {
     ThreadLost,
     /// The sender itself runs on a thread that was given up by the watchdog; its late effects are refused.
     Fenced,
+    /// It is `Temporary`, and its group (named here) was restarted around it.
+    GroupRestarted(Arc<str>),
 }
 
 impl fmt::Display for StopReason {
@@ -61,6 +63,7 @@ impl fmt::Display for StopReason {
             Self::Exhausted(e) => write!(f, "it used up its restarts: {e}"),
             Self::ThreadLost => f.write_str("its thread ended"),
             Self::Fenced => f.write_str("the sending thread was given up by the watchdog"),
+            Self::GroupRestarted(group) => write!(f, "its group {group} was restarted and it is temporary"),
         }
     }
 }
@@ -79,6 +82,8 @@ pub enum AbortReason {
         /// How long the handler had been running.
         ran_for: Duration,
     },
+    /// The actor was restarted with its group while this reply was still being computed.
+    GroupRestarted(Arc<str>),
 }
 
 impl fmt::Display for AbortReason {
@@ -88,6 +93,7 @@ impl fmt::Display for AbortReason {
             Self::ReplyDropped => f.write_str("the reply was dropped"),
             Self::ActorStopped(why) => write!(f, "the actor stopped: {why}"),
             Self::Rehomed { ran_for } => write!(f, "the handler was stuck for {ran_for:?}; the actor was moved"),
+            Self::GroupRestarted(cause) => write!(f, "the actor was restarted with its group: {cause}"),
         }
     }
 }
@@ -310,12 +316,23 @@ pub enum StartError {
         /// The limit.
         after: Duration,
     },
-    /// An actor of this name is alive.
-    #[error("an actor named {0} is already running")]
+    /// An actor (or for a group: a group) of this name is alive.
+    #[error("the name {0} is taken by another that is alive")]
     NameTaken(Arc<str>),
     /// The runtime is shutting down.
     #[error("actor {0} was not started: the runtime is shutting down")]
     ShuttingDown(Arc<str>),
+    /// Its group is stopping or gone.
+    #[error("{name} was not started: its group {group} has stopped")]
+    GroupStopped {
+        /// Its name.
+        name: Arc<str>,
+        /// The group's.
+        group: Arc<str>,
+    },
+    /// The caller runs on a thread that was given up by the watchdog; its late effects are refused.
+    #[error("{0} was not started: the calling thread was given up by the watchdog")]
+    Fenced(Arc<str>),
 }
 
 /// `Addr::stop` ran into its deadline; the actor was ended without finishing its queue.

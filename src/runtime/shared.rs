@@ -1,11 +1,11 @@
 //! The part of an actor that outlives its instances: queue, state, counters, epoch. Handles and host share it; any
-//! thread may call it. Running the actor is left to `host` and `pump`. Easy to get wrong: the epoch is read and raised under the
+//! thread may call it. Running the actor is left to `host` and `pump`, what type-blind callers do with it to `hosted`. Easy to get wrong: the epoch is read and raised under the
 //! inbox lock, so that a fenced pump can never take a message that belongs to its successor; user values are dropped outside of it.
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicIsize, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering},
     },
     task::Context as TaskContext,
     time::Duration,
@@ -16,27 +16,47 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    close::{End, Queue as _},
-    core::Core,
+    close::End,
+    core::{Core, lock},
     dead::DeadReason,
     envelope::Failure,
-    error::{AbortReason, PanicInfo, StopReason},
-    home::Home,
-    host,
+    error::{AbortReason, StartError, StopReason},
+    event::Event,
+    group_node::Node,
     inbox::{Deal, Doors, Hand, Inbox, Item, Reclaimed},
     panics,
     policy::Ledger,
-    spec::{ChildSpec, Factory, Limits, Mailbox, Overflow, Policy},
-    state::{ActorHealth, Event, Handled, State},
+    spec::{ChildSpec, Limits, Mailbox, Maker, Overflow, Policy},
+    state::{Handled, State},
 };
 
 /// How an actor is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     Live,
+    /// Be down, with the queue kept, until its group says `Live` again.
+    Hold,
     Drain,
     End,
 }
+
+/// Whether there is an instance, as its group's restart needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// There is none; it is waiting or being held.
+    Down,
+    /// One is being made.
+    Starting,
+    /// It takes messages.
+    Up,
+    /// The last one failed; the group decides.
+    Failed(Arc<str>),
+    /// There will be none.
+    Gone,
+}
+
+/// Whoever awaits the first start.
+pub(crate) type FirstStart = oneshot::Sender<Result<(), StartError>>;
 
 /// What the pump finds.
 pub(crate) enum Next<A: Actor<Context = Context<A>>> {
@@ -52,7 +72,8 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
     pub(crate) core: Arc<Core>,
-    pub(crate) factory: Factory<A>,
+    pub(crate) maker: Maker<A>,
+    pub(crate) parent: Option<Arc<Node>>,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
     /// `limits.ask` on the coarse clock.
@@ -62,35 +83,40 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) control: mpsc::Sender<Item<A>>,
     pub(crate) control_waiting: Arc<AtomicIsize>,
     /// The earliest deadline of an ask's own that the sweep has to keep.
-    own_deadline: AtomicU64,
+    pub(crate) own_deadline: AtomicU64,
     pub(crate) state: watch::Sender<State>,
     pub(crate) wish: watch::Sender<Wish>,
+    /// The wish is `Hold`; spares the instance a lock per poll.
+    held: AtomicBool,
+    pub(crate) life: watch::Sender<Life>,
+    /// Its first instance was launched: from then on a re-homing takes it along.
+    pub(crate) launched: AtomicBool,
+    /// Here and not with the instance, so that a successor on another thread answers for one that was stuck.
+    pub(crate) first: Mutex<Option<FirstStart>>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) restarts: AtomicU64,
     /// Woken when the host has to look: stop, fence, last reply in flight.
     pub(crate) waker: AtomicWaker,
-    inbox: Mutex<Inbox<A>>,
-    in_flight: Mutex<HashMap<u64, Item<A>>>,
+    pub(crate) inbox: Mutex<Inbox<A>>,
+    pub(crate) in_flight: Mutex<HashMap<u64, Item<A>>>,
     next_reply: AtomicU64,
-    last_panic: Mutex<Option<PanicInfo>>,
+    /// Counts instances, so that a lost reply is explained by the end of its own.
+    instance: AtomicU64,
+    last_loss: Mutex<Option<(u64, AbortReason)>>,
     epoch: AtomicU64,
-    end: End,
-}
-
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No user code runs under these locks, so a poisoned one is still consistent.
-    m.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) end: End,
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
-    pub(crate) fn new(id: u64, core: Arc<Core>, spec: ChildSpec<A>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, parent: Option<Arc<Node>>, spec: ChildSpec<A>, first: FirstStart) -> Self {
         let (Doors { tx, control, control_waiting }, inbox) = Inbox::new(spec.mailbox.capacity);
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
-            id,
+            id: core.next_id(),
             name: spec.name,
             core,
-            factory: spec.factory,
+            maker: spec.maker,
+            parent,
             policy: spec.policy,
             limits: spec.limits,
             ask_limit,
@@ -101,13 +127,18 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             own_deadline: AtomicU64::new(u64::MAX),
             state: watch::Sender::new(State::Starting),
             wish: watch::Sender::new(Wish::Live),
+            held: AtomicBool::new(false),
+            life: watch::Sender::new(Life::Starting),
+            launched: AtomicBool::new(false),
+            first: Mutex::new(Some(first)),
             ledger: Mutex::new(Ledger::default()),
             restarts: AtomicU64::new(0),
             waker: AtomicWaker::new(),
             inbox: Mutex::new(inbox),
             in_flight: Mutex::new(HashMap::new()),
             next_reply: AtomicU64::new(0),
-            last_panic: Mutex::new(None),
+            instance: AtomicU64::new(0),
+            last_loss: Mutex::new(None),
             epoch: AtomicU64::new(0),
             end: End::new(),
         }
@@ -146,36 +177,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         drop(done);
     }
 
-    /// An ask with a long deadline of its own was accepted.
-    pub(crate) fn has_own_deadline(&self, deadline: u64) {
-        // Deadlines mostly come in order, so this is a load; one missed beside a sweep is seen by the sweep's own second look.
-        if deadline < self.own_deadline.load(Ordering::SeqCst) {
-            self.own_deadline.fetch_min(deadline, Ordering::SeqCst);
-        }
-    }
-
-    /// Expires what has a deadline of its own and waits, when the earliest of these deadlines has come.
-    fn sweep_own(&self, now: u64) {
-        if self.own_deadline.load(Ordering::SeqCst) > now {
-            return;
-        }
-        // Before the look: an ask that comes beside it says so again.
-        self.own_deadline.store(u64::MAX, Ordering::SeqCst);
-        let mut late = Vec::new();
-        let mut next = u64::MAX;
-        let mut inbox = lock(&self.inbox);
-        inbox.uncover(&self.tx);
-        for item in inbox.front.iter().chain(inbox.hand.look().1) {
-            match item.times() {
-                times if times.expired(now) => late.push(item.clone()),
-                times => next = next.min(times.deadline),
-            }
-        }
-        drop(inbox);
-        self.own_deadline.fetch_min(next, Ordering::SeqCst);
-        for item in late {
-            self.expire(&item, now);
-        }
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     pub(crate) fn fenced(&self, epoch: u64) -> bool {
@@ -183,7 +186,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// Fences the present instance; what was in its hand waits for the next one, except what it was handling.
-    fn raise_epoch(&self) -> (u64, Reclaimed<A>) {
+    pub(crate) fn raise_epoch(&self) -> (u64, Reclaimed<A>) {
         let mut inbox = lock(&self.inbox);
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
         self.epoch.store(epoch, Ordering::Release);
@@ -196,12 +199,60 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         if self.fenced(epoch) { None } else { Some(inbox.reclaim()) }
     }
 
-    pub(crate) fn note_panic(&self, info: PanicInfo) {
-        *lock(&self.last_panic) = Some(info);
+    /// A new instance begins.
+    pub(crate) fn begin(&self) {
+        self.instance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The present instance ended, and this is what becomes of replies it was computing.
+    pub(crate) fn note_loss(&self, why: AbortReason) {
+        *lock(&self.last_loss) = Some((self.instance.load(Ordering::Relaxed), why));
+    }
+
+    pub(crate) fn held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Changes the wish; whether it changed.
+    pub(crate) fn order(&self, change: impl FnOnce(Wish) -> Wish) -> bool {
+        let changed = self.wish.send_if_modified(|wish| {
+            let new = change(*wish);
+            self.held.store(new == Wish::Hold, Ordering::Release);
+            std::mem::replace(wish, new) != new
+        });
+        self.waker.wake();
+        changed
+    }
+
+    /// Notes whether there is an instance, unless the caller was fenced.
+    pub(crate) fn set_life(&self, epoch: u64, life: Life) {
+        self.life.send_if_modified(|l| {
+            let may = !self.fenced(epoch) && *l != Life::Gone;
+            if may {
+                *l = life;
+            }
+            may
+        });
+    }
+
+    /// Answers whoever awaits the first start.
+    pub(crate) fn first(&self, epoch: u64) -> Option<FirstStart> {
+        if self.fenced(epoch) { None } else { lock(&self.first).take() }
     }
 
     pub(crate) fn set_state(&self, state: State) {
         self.state.send_replace(state);
+    }
+
+    /// Down, to be started again, unless it is on its way out.
+    pub(crate) fn set_restarting(&self, attempt: u32, retry_after: Duration) {
+        self.state.send_if_modified(|s| {
+            let may = !matches!(s, State::Stopping | State::Stopped { .. });
+            if may {
+                *s = State::Restarting { attempt, retry_after };
+            }
+            may
+        });
     }
 
     pub(crate) fn set_running(&self, restarts: u64) {
@@ -213,7 +264,12 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             _ => false,
         });
         if changed {
-            self.core.emit(&Event::Started { actor: self.name.clone(), restarts });
+            let actor = self.name.clone();
+            self.core.emit(&if restarts == 0 {
+                Event::Started { actor }
+            } else {
+                Event::Restarted { actor, restarts }
+            });
         }
     }
 
@@ -221,14 +277,14 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     pub(crate) fn reply_later<R: 'static>(self: &Arc<Self>, item: &Item<A>, rx: oneshot::Receiver<R>) {
         let id = self.next_reply.fetch_add(1, Ordering::Relaxed);
         lock(&self.in_flight).insert(id, item.clone());
-        let shared = self.clone();
+        let (shared, instance) = (self.clone(), self.instance.load(Ordering::Relaxed));
         actix_rt::spawn(async move {
             let outcome = rx.await;
             let item = lock(&shared.in_flight).remove(&id);
             match (item, outcome) {
                 (Some(item), Ok(value)) => item.deliver(&mut Some(value)),
                 (Some(item), Err(_)) => {
-                    item.fail(&shared.why_lost(item.message()));
+                    item.fail(&shared.why_lost(item.message(), instance));
                 }
                 (None, _) => {} // failed meanwhile: the actor moved or ended
             }
@@ -236,29 +292,17 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         });
     }
 
-    fn why_lost(&self, message: &'static str) -> Failure {
+    fn why_lost(&self, message: &'static str, instance: u64) -> Failure {
         if let Some(note) = panics::take_note() {
             // A panic nobody has taken: of the task that computed this reply.
             return Failure::Panicked(note.into_info(self.name.clone(), Some(message)));
         }
-        let panicked = lock(&self.last_panic).clone();
-        Failure::Aborted(panicked.map_or(AbortReason::ReplyDropped, AbortReason::ActorPanicked))
+        let loss = lock(&self.last_loss).clone();
+        Failure::Aborted(loss.filter(|(of, _)| *of == instance).map_or(AbortReason::ReplyDropped, |(_, why)| why))
     }
 
     pub(crate) fn replies_in_flight(&self) -> usize {
         lock(&self.in_flight).len()
-    }
-
-    /// Fails an envelope that is past its deadline; whether it is.
-    pub(crate) fn expire(&self, item: &Item<A>, now: u64) -> bool {
-        let times = item.times();
-        if !times.expired(now) {
-            return false;
-        }
-        if item.fail(&Failure::Expired { ran_for: times.age(now) }) {
-            self.core.dead_letter(&self.name, item.message(), DeadReason::Expired);
-        }
-        true
     }
 
     /// Reports a sampled message.
@@ -281,7 +325,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// Waiting messages of both lanes.
-    fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         let (used, inbox) = (|tx: &mpsc::Sender<_>| tx.max_capacity() - tx.capacity(), lock(&self.inbox));
         used(&self.tx) + used(&self.control) + inbox.taken()
     }
@@ -298,7 +342,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
-    fn throw_away(&self, why: &StopReason) {
+    pub(crate) fn throw_away(&self, why: &StopReason) {
         End::empty(&self.inbox, |item: Item<A>| {
             if item.fail(&Failure::Stopped(why.clone())) {
                 self.core.dead_letter(&self.name, item.message(), DeadReason::Stopped);
@@ -312,6 +356,10 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             return;
         }
         self.core.forget(self.id);
+        match &self.parent {
+            Some(group) => group.remove(self.id),
+            None => self.core.remove(self.id),
+        }
         let (_, reclaimed) = self.raise_epoch();
         let replies: Vec<_> = lock(&self.in_flight).drain().collect();
         self.set_state(State::Stopped { why: why.clone() });
@@ -319,6 +367,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             item.fail(&Failure::Aborted(AbortReason::ActorStopped(why.clone())));
         }
         self.throw_away(&why);
+        self.life.send_replace(Life::Gone);
         self.waker.wake();
         self.core.emit(&Event::Stopped { actor: self.name.clone(), why });
     }
@@ -332,142 +381,6 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             }
             was
         });
-    }
-}
-
-/// An actor of any type, as registry, watchdog and shutdown see it.
-pub(crate) trait Hosted: Send + Sync {
-    fn id(&self) -> u64;
-    fn name(&self) -> &Arc<str>;
-    fn health(&self) -> ActorHealth;
-    fn stop_limit(&self) -> Duration;
-    fn watch(&self) -> watch::Receiver<State>;
-    /// The type of the message being handled.
-    fn running(&self) -> Option<&'static str>;
-    fn stalled(&self, since: Option<Duration>);
-    /// Fails what is past its deadline.
-    fn sweep(&self, now: u64);
-    /// Takes no more messages, finishes those it has, stops.
-    fn drain(&self);
-    /// Ends now.
-    fn end(&self, why: StopReason);
-    /// Rebuilds it on `home`, with the same queue; the present instance is fenced.
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration);
-}
-
-impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn health(&self) -> ActorHealth {
-        ActorHealth {
-            name: self.name.clone(),
-            state: self.state.borrow().clone(),
-            mailbox_depth: self.depth(),
-            restarts: self.restarts.load(Ordering::Relaxed),
-        }
-    }
-
-    fn stop_limit(&self) -> Duration {
-        self.limits.stop
-    }
-
-    fn watch(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
-    fn running(&self) -> Option<&'static str> {
-        let inbox = lock(&self.inbox);
-        inbox.urgent.as_ref().or(inbox.hand.look().0).map(|item| item.message())
-    }
-
-    fn stalled(&self, since: Option<Duration>) {
-        match since {
-            None => self.unstall(),
-            Some(since) => {
-                self.state.send_if_modified(|s| {
-                    let may = matches!(s, State::Running | State::Stalled { .. } | State::Starting);
-                    if may {
-                        *s = State::Stalled { since };
-                    }
-                    may
-                });
-            }
-        }
-    }
-
-    fn sweep(&self, now: u64) {
-        if self.end.has_begun() {
-            return self.throw_away(&self.stop_reason());
-        }
-        let (hand, urgent) = {
-            let inbox = lock(&self.inbox);
-            (inbox.hand.clone(), inbox.urgent.clone())
-        };
-        let (running, waiting) = hand.look();
-        for item in urgent.iter().chain(running).chain(waiting) {
-            self.expire(item, now);
-        }
-        let in_flight: Vec<_> = lock(&self.in_flight).values().filter(|i| i.times().expired(now)).cloned().collect();
-        for item in &in_flight {
-            self.expire(item, now);
-        }
-        self.sweep_own(now);
-        loop {
-            let mut inbox = lock(&self.inbox);
-            if inbox.oldest.saturating_add(self.ask_limit) > now {
-                return;
-            }
-            let Some(item) = inbox.take_normal() else {
-                inbox.oldest = now;
-                return;
-            };
-            inbox.oldest = item.times().sent;
-            if !item.times().expired(now) {
-                inbox.put_back(item, &self.tx);
-                return;
-            }
-            drop(inbox);
-            self.expire(&item, now);
-        }
-    }
-
-    fn drain(&self) {
-        // The wish comes before the close: a pump that finds its queue closed asks for the wish.
-        self.wish.send_if_modified(|w| *w == Wish::Live && std::mem::replace(w, Wish::Drain) == Wish::Live);
-        self.state.send_if_modified(|s| {
-            let may = !matches!(s, State::Stopped { .. });
-            if may {
-                *s = State::Stopping;
-            }
-            may
-        });
-        lock(&self.inbox).close();
-        self.waker.wake();
-    }
-
-    fn end(&self, why: StopReason) {
-        self.wish.send_replace(Wish::End);
-        self.finish(why);
-    }
-
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration) {
-        let (epoch, reclaimed) = self.raise_epoch();
-        let replies: Vec<_> = lock(&self.in_flight).drain().collect();
-        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
-            item.fail(&Failure::Aborted(AbortReason::Rehomed { ran_for }));
-        }
-        self.waker.wake();
-        self.restarts.fetch_add(1, Ordering::Relaxed);
-        if self.wish.borrow().eq(&Wish::Live) {
-            self.set_state(State::Restarting { attempt: 1, retry_after: Duration::ZERO });
-        }
-        host::launch(self, epoch, home, None);
     }
 }
 

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 
 use super::{
     core::{Core, lock},
+    event::Event,
     home::Home,
-    state::{Event, Stall},
+    state::Stall,
 };
 
 /// What the watchdog does about a stuck handler.

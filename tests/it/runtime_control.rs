@@ -169,7 +169,7 @@ async fn a_recipient_follows_its_actor_through_a_restart() {
     let mut events = rt.events();
     to.tell(Add(5)).await.unwrap();
     addr.ask(Boom).await.unwrap_err();
-    event(&mut events, "the restart", |e| matches!(e, Event::Started { restarts: 1, .. })).await;
+    event(&mut events, "the restart", |e| matches!(e, Event::Restarted { restarts: 1, .. })).await;
     assert_eq!(to.ask(Add(2)).await.unwrap(), 2);
     stop(rt).await;
 }
