@@ -9,7 +9,6 @@ use std::{
     rc::Rc,
     sync::{Arc, PoisonError, atomic::Ordering},
     task::{Context as TaskContext, Poll},
-    time::Instant,
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context, dev::ContextFut};
@@ -106,7 +105,7 @@ async fn host<A: Actor<Context = Context<A>>>(
 async fn pause<A: Actor<Context = Context<A>>>(shared: &Arc<Shared<A>>, epoch: u64, failure: String) -> bool {
     let (verdict, attempt) = {
         let mut ledger = shared.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        (ledger.failed(&shared.policy, Instant::now(), rand::random()), ledger.attempt())
+        (ledger.failed(&shared.policy, tokio::time::Instant::now().into_std(), rand::random()), ledger.attempt())
     };
     let Verdict::RestartIn(retry_after) = verdict else {
         let (n, window) = (shared.policy.max_failures, shared.policy.window);

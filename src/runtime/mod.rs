@@ -22,6 +22,8 @@ mod shared;
 mod spec;
 mod state;
 mod system;
+#[cfg(feature = "test-kit")]
+pub mod test_kit;
 mod watchdog;
 
 pub use addr::Addr;

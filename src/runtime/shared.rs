@@ -311,6 +311,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
             name: self.name.clone(),
             state: self.state.borrow().clone(),
             mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).taken(),
+            replies_in_flight: self.replies_in_flight(),
             restarts: self.restarts.load(Ordering::Relaxed),
         }
     }

@@ -4,12 +4,15 @@ use std::{
     io,
     sync::{Arc, Mutex, atomic::Ordering},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::{Actor, Context};
 use actix_rt::System;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::{
+    sync::{broadcast, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     addr::{Addr, wait_stopped},
@@ -93,15 +96,33 @@ impl Builder {
         let home = Home::start(0, &system)?;
         let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
         let watchdog = Watchdog::start(&core, self.watchdog)?;
-        let threads = Threads { control, watchdog };
-        Ok(Runtime { inner: Arc::new(Inner { core, threads: Mutex::new(Some(threads)), report: Mutex::new(None) }) })
+        Ok(Runtime::new(core, Threads(Some((control, watchdog)))))
+    }
+
+    /// The test kit's way: everything on the calling thread, which runs `system`; the caller is the watchdog.
+    #[cfg(feature = "test-kit")]
+    pub(crate) fn start_here(
+        mut self,
+        system: System,
+        handle: tokio::runtime::Handle,
+        observe: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> (Runtime, Arc<Core>, Settings) {
+        panics::install();
+        let on_event = self.plugs.on_event.take();
+        self.plugs.on_event = Some(Box::new(move |event| {
+            observe(event);
+            if let Some(on_event) = &on_event {
+                on_event(event);
+            }
+        }));
+        let home = Home::here(0, &system);
+        let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
+        (Runtime::new(core.clone(), Threads(None)), core, self.watchdog)
     }
 }
 
-struct Threads {
-    control: JoinHandle<()>,
-    watchdog: Watchdog,
-}
+/// Control thread and watchdog, unless the caller is both.
+struct Threads(Option<(JoinHandle<()>, Watchdog)>);
 
 struct Inner {
     core: Arc<Core>,
@@ -148,6 +169,10 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    fn new(core: Arc<Core>, threads: Threads) -> Self {
+        Self { inner: Arc::new(Inner { core, threads: Mutex::new(Some(threads)), report: Mutex::new(None) }) }
+    }
+
     /// A runtime with default settings, to be adjusted and started.
     pub fn builder() -> Builder {
         Builder {
@@ -268,17 +293,22 @@ impl Threads {
     async fn stop(self, core: &Core, deadline: Instant) -> Vec<String> {
         let left = || deadline.saturating_duration_since(Instant::now()).max(JOIN_GRACE);
         let mut leaked = Vec::new();
-        self.watchdog.stop();
-        // The watchdog may be in the middle of a re-homing: it must be gone before the threads are counted.
-        if core.within(left(), self.watchdog.ended().wait_for(|e| *e)).await.is_some() {
-            self.watchdog.join();
+        let control = if let Some((control, watchdog)) = self.0 {
+            watchdog.stop();
+            // The watchdog may be in the middle of a re-homing: it must be gone before the threads are counted.
+            if core.within(left(), watchdog.ended().wait_for(|e| *e)).await.is_some() {
+                watchdog.join();
+            } else {
+                leaked.push(format!("{}-watchdog", core.name));
+            }
+            Some(control)
         } else {
-            leaked.push(format!("{}-watchdog", core.name));
-        }
+            None
+        };
         let mut homes = std::mem::take(&mut *lock(&core.retired));
         homes.push(lock(&core.home).clone());
         for home in &homes {
-            home.arbiter().stop();
+            home.stop();
         }
         for home in homes {
             // An error of the channel means that the sender, and so the thread, is gone.
@@ -288,8 +318,10 @@ impl Threads {
             }
         }
         core.system.stop();
-        // Blocks for microseconds: the control thread runs nobody's code but actix's. Its panic would have been logged.
-        let _ = self.control.join();
+        if let Some(control) = control {
+            // Blocks for microseconds: the control thread runs nobody's code but actix's. Its panic would have been logged.
+            let _ = control.join();
+        }
         leaked
     }
 }
@@ -301,8 +333,10 @@ impl Drop for Inner {
         for hosted in self.core.actors().into_iter().rev() {
             hosted.end(StopReason::ThreadLost);
         }
-        threads.watchdog.stop();
-        lock(&self.core.home).arbiter().stop();
+        if let Some((_, watchdog)) = &threads.0 {
+            watchdog.stop();
+        }
+        lock(&self.core.home).stop();
         self.core.system.stop();
     }
 }
