@@ -11,8 +11,9 @@ use super::{
     envelope::TellCell,
     error::{SendError, StopReason, StopTimeout},
     home,
+    hosted::Hosted,
     inbox::Item,
-    shared::{Hosted, Shared, may_wait},
+    shared::{Shared, may_wait},
     spec::Overflow,
     state::State,
 };

@@ -22,7 +22,7 @@ use super::{
     envelope::Times,
     home::Home,
     host,
-    shared::Hosted,
+    hosted::Hosted,
     spec::OnExhausted,
     state::{Event, Handled, Stall},
 };

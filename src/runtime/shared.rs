@@ -1,10 +1,10 @@
 //! The part of an actor that outlives its instances: queue, state, counters, epoch. Handles and host share it; any
-//! thread may call it. Running the actor is left to `host` and `pump`. Easy to get wrong: the epoch is read and raised under the
+//! thread may call it. Running the actor is left to `host` and `pump`, what type-blind callers do with it to `hosted`. Easy to get wrong: the epoch is read and raised under the
 //! inbox lock, so that a fenced pump can never take a message that belongs to its successor; user values are dropped outside of it.
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Context as TaskContext,
@@ -16,16 +16,14 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    core::Core,
+    core::{Core, lock},
     envelope::Failure,
     error::{AbortReason, PanicInfo, StopReason},
-    home::Home,
-    host,
     inbox::{Deal, Hand, Inbox, Item, Reclaimed},
     panics,
     policy::Ledger,
     spec::{ChildSpec, Factory, Limits, Mailbox, Overflow, Policy},
-    state::{ActorHealth, Event, Handled, State},
+    state::{Event, Handled, State},
 };
 
 /// How an actor is to end.
@@ -62,17 +60,12 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) restarts: AtomicU64,
     /// Woken when the host has to look: stop, fence, last reply in flight.
     pub(crate) waker: AtomicWaker,
-    inbox: Mutex<Inbox<A>>,
-    in_flight: Mutex<HashMap<u64, Item<A>>>,
+    pub(crate) inbox: Mutex<Inbox<A>>,
+    pub(crate) in_flight: Mutex<HashMap<u64, Item<A>>>,
     next_reply: AtomicU64,
     last_panic: Mutex<Option<PanicInfo>>,
     epoch: AtomicU64,
-    ended: AtomicBool,
-}
-
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No user code runs under these locks, so a poisoned one is still consistent.
-    m.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) ended: AtomicBool,
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
@@ -124,7 +117,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// Fences the present instance; what was in its hand waits for the next one, except what it was handling.
-    fn raise_epoch(&self) -> (u64, Reclaimed<A>) {
+    pub(crate) fn raise_epoch(&self) -> (u64, Reclaimed<A>) {
         let mut inbox = lock(&self.inbox);
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
         self.epoch.store(epoch, Ordering::Release);
@@ -235,7 +228,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
-    fn throw_away(&self, why: &StopReason) {
+    pub(crate) fn throw_away(&self, why: &StopReason) {
         loop {
             let mut inbox = lock(&self.inbox);
             inbox.rx.close();
@@ -274,138 +267,6 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             }
             was
         });
-    }
-}
-
-/// An actor of any type, as registry, watchdog and shutdown see it.
-pub(crate) trait Hosted: Send + Sync {
-    fn id(&self) -> u64;
-    fn name(&self) -> &Arc<str>;
-    fn health(&self) -> ActorHealth;
-    fn stop_limit(&self) -> Duration;
-    fn watch(&self) -> watch::Receiver<State>;
-    /// The type of the message being handled.
-    fn running(&self) -> Option<&'static str>;
-    fn stalled(&self, since: Option<Duration>);
-    /// Fails what is past its deadline.
-    fn sweep(&self, now: u64);
-    /// Takes no more messages, finishes those it has, stops.
-    fn drain(&self);
-    /// Ends now.
-    fn end(&self, why: StopReason);
-    /// Rebuilds it on `home`, with the same queue; the present instance is fenced.
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration);
-}
-
-impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn health(&self) -> ActorHealth {
-        ActorHealth {
-            name: self.name.clone(),
-            state: self.state.borrow().clone(),
-            mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).taken(),
-            replies_in_flight: self.replies_in_flight(),
-            restarts: self.restarts.load(Ordering::Relaxed),
-        }
-    }
-
-    fn stop_limit(&self) -> Duration {
-        self.limits.stop
-    }
-
-    fn watch(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
-    fn running(&self) -> Option<&'static str> {
-        lock(&self.inbox).hand.look().0.map(|item| item.message())
-    }
-
-    fn stalled(&self, since: Option<Duration>) {
-        match since {
-            None => self.unstall(),
-            Some(since) => {
-                self.state.send_if_modified(|s| {
-                    let may = matches!(s, State::Running | State::Stalled { .. } | State::Starting);
-                    if may {
-                        *s = State::Stalled { since };
-                    }
-                    may
-                });
-            }
-        }
-    }
-
-    fn sweep(&self, now: u64) {
-        if self.ended.load(Ordering::Acquire) {
-            return self.throw_away(&self.stop_reason());
-        }
-        let hand = lock(&self.inbox).hand.clone();
-        let (running, waiting) = hand.look();
-        for item in running.into_iter().chain(waiting) {
-            self.expire(item, now);
-        }
-        let in_flight: Vec<_> = lock(&self.in_flight).values().filter(|i| i.times().expired(now)).cloned().collect();
-        for item in &in_flight {
-            self.expire(item, now);
-        }
-        loop {
-            let mut inbox = lock(&self.inbox);
-            if inbox.oldest.saturating_add(self.ask_limit) > now {
-                return;
-            }
-            let Some(item) = inbox.try_take() else {
-                inbox.oldest = now;
-                return;
-            };
-            inbox.oldest = item.times().sent;
-            if !item.times().expired(now) {
-                inbox.put_back(item);
-                return;
-            }
-            drop(inbox);
-            self.expire(&item, now);
-        }
-    }
-
-    fn drain(&self) {
-        // The wish comes before the close: a pump that finds its queue closed asks for the wish.
-        self.wish.send_if_modified(|w| *w == Wish::Live && std::mem::replace(w, Wish::Drain) == Wish::Live);
-        self.state.send_if_modified(|s| {
-            let may = !matches!(s, State::Stopped { .. });
-            if may {
-                *s = State::Stopping;
-            }
-            may
-        });
-        lock(&self.inbox).rx.close();
-        self.waker.wake();
-    }
-
-    fn end(&self, why: StopReason) {
-        self.wish.send_replace(Wish::End);
-        self.finish(why);
-    }
-
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration) {
-        let (epoch, reclaimed) = self.raise_epoch();
-        let replies: Vec<_> = lock(&self.in_flight).drain().collect();
-        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
-            item.fail(&Failure::Aborted(AbortReason::Rehomed { ran_for }));
-        }
-        self.waker.wake();
-        self.restarts.fetch_add(1, Ordering::Relaxed);
-        if self.wish.borrow().eq(&Wish::Live) {
-            self.set_state(State::Restarting { attempt: 1, retry_after: Duration::ZERO });
-        }
-        host::launch(self, epoch, home, None);
     }
 }
 

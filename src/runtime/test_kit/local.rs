@@ -16,10 +16,11 @@ use actix_rt::{System, SystemRunner};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::runtime::{
+    builder::Builder,
     core::{Core, lock},
     error::StopReason,
     state::{Event, State},
-    system::{Builder, Runtime},
+    system::Runtime,
     watchdog::Rounds,
 };
 
