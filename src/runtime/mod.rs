@@ -13,11 +13,14 @@ mod builder;
 mod core;
 mod envelope;
 mod error;
+#[cfg(doctest)]
+mod guides;
 mod home;
 mod host;
 mod hosted;
 mod inbox;
 mod incarnation;
+pub mod intervals;
 mod panics;
 mod policy;
 mod pump;

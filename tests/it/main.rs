@@ -18,6 +18,8 @@ mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;
 mod runtime_actor;
+mod runtime_examples;
+mod runtime_fairness;
 mod runtime_kit;
 mod runtime_mailbox;
 mod runtime_panics;
