@@ -6,11 +6,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::{Actor, Context, Handler, Message};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::{
     cycle::{Edge, Waits},

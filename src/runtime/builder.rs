@@ -120,7 +120,34 @@ impl Builder {
         let home = Home::start(0, &system)?;
         let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
         let watchdog = Watchdog::start(&core, self.watchdog)?;
-        let threads = Threads { control, watchdog };
+        let threads = Threads { control: Some(control), watchdog: Some(watchdog) };
         Ok(Runtime { inner: Arc::new(Inner { core, threads: Mutex::new(Some(threads)), report: Mutex::new(None) }) })
+    }
+
+    /// The test kit's way: everything on the calling thread, which runs `system`; the caller is the watchdog. `observe` hears of
+    /// every event before the owner's callback.
+    #[cfg(feature = "test-kit")]
+    pub(crate) fn start_here(
+        mut self,
+        system: System,
+        handle: tokio::runtime::Handle,
+        observe: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> (Runtime, Arc<Core>, Settings) {
+        panics::install();
+        let on_event = self.plugs.on_event.take();
+        self.plugs.on_event = Some(Box::new(move |event| {
+            observe(event);
+            if let Some(on_event) = &on_event {
+                on_event(event);
+            }
+        }));
+        let home = Home::here(0, &system);
+        let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
+        let threads = Mutex::new(Some(Threads { control: None, watchdog: None }));
+        (
+            Runtime { inner: Arc::new(Inner { core: core.clone(), threads, report: Mutex::new(None) }) },
+            core,
+            self.watchdog,
+        )
     }
 }

@@ -8,11 +8,15 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix_rt::System;
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    sync::{broadcast, watch},
+    // std's clock, except under the test kit, where it is the test's virtual one.
+    time::Instant as Clock,
+};
 
 use super::{
     cycle::Waits,
@@ -62,7 +66,7 @@ pub(crate) struct Plugs {
 pub(crate) struct Core {
     pub(crate) name: String,
     pub(crate) tick: Duration,
-    started: Instant,
+    started: Clock,
     clock: AtomicU64,
     next_id: AtomicU64,
     registry: Mutex<Registry>,
@@ -99,7 +103,7 @@ impl Core {
         Self {
             name,
             tick,
-            started: Instant::now(),
+            started: Clock::now(),
             clock: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             registry: Mutex::new(Registry::default()),
@@ -144,11 +148,11 @@ impl Core {
     }
 
     /// Now, for every so many messages of a thread.
-    fn sample(&self) -> Option<Instant> {
+    fn sample(&self) -> Option<std::time::Instant> {
         thread_local!(static SENT: Cell<u32> = const { Cell::new(0) });
         let (every, _) = self.plugs.on_handled.as_ref()?;
         let n = SENT.try_with(|n| n.replace(n.get().wrapping_add(1))).ok()?;
-        n.is_multiple_of(*every).then(Instant::now)
+        n.is_multiple_of(*every).then(std::time::Instant::now)
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {

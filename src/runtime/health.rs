@@ -16,6 +16,8 @@ pub struct ActorHealth {
     pub state: State,
     /// Waiting messages.
     pub mailbox_depth: usize,
+    /// Handled messages whose asynchronous reply is not there yet.
+    pub replies_in_flight: usize,
     /// Restarts since it was first started.
     pub restarts: u64,
     /// The group it belongs to.

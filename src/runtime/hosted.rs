@@ -70,6 +70,7 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
             name: self.name.clone(),
             state: self.state.borrow().clone(),
             mailbox_depth: self.depth(),
+            replies_in_flight: self.replies_in_flight(),
             restarts: self.restarts.load(Ordering::Relaxed),
             group: self.parent.as_ref().map(|group| group.name.clone()),
             snapshot_age: self.recovery().and_then(Recovery::age),

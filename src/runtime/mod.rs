@@ -22,6 +22,8 @@ mod event;
 mod group;
 mod group_node;
 mod group_restart;
+#[cfg(doctest)]
+mod guides;
 mod hand;
 mod health;
 mod home;
@@ -31,6 +33,7 @@ mod inbox;
 #[cfg(test)]
 mod inbox_tests;
 mod incarnation;
+pub mod intervals;
 mod panics;
 mod policy;
 mod pump;
@@ -46,6 +49,8 @@ mod sweep;
 mod sync;
 mod system;
 mod tell;
+#[cfg(feature = "test-kit")]
+pub mod test_kit;
 mod watchdog;
 
 pub use addr::Addr;

@@ -65,8 +65,14 @@ fn pause(policy: &Policy, attempt: u32, random: f64) -> Duration {
     let b = policy.backoff;
     let doubled = b.first.saturating_mul(1u32 << (attempt - 1).min(30)).min(b.max);
     let jitter = b.jitter.clamp(0.0, 1.0);
-    doubled.mul_f64(1.0 - jitter + jitter * random.clamp(0.0, 1.0))
+    let share = 1.0 - jitter + jitter * random.clamp(0.0, 1.0);
+    // Fails where rounding goes past the longest duration there is.
+    Duration::try_from_secs_f64(doubled.as_secs_f64() * share).unwrap_or(doubled)
 }
+
+#[cfg(test)]
+#[path = "policy_properties.rs"]
+mod properties;
 
 #[cfg(test)]
 mod tests {

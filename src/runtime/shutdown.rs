@@ -20,10 +20,10 @@ use super::{
     watchdog::Watchdog,
 };
 
-/// The threads of a runtime that host no actor.
+/// The threads of a runtime that host no actor. The test kit's runtime has none.
 pub(crate) struct Threads {
-    pub(crate) control: JoinHandle<()>,
-    pub(crate) watchdog: Watchdog,
+    pub(crate) control: Option<JoinHandle<()>>,
+    pub(crate) watchdog: Option<Watchdog>,
 }
 
 impl Runtime {
@@ -122,16 +122,18 @@ impl Threads {
     async fn stop(self, core: &Core, deadline: Instant) -> Vec<String> {
         let left = || deadline.saturating_duration_since(Instant::now()).max(JOIN_GRACE);
         let mut leaked = Vec::new();
-        self.watchdog.stop();
-        if core.within(left(), self.watchdog.ended().wait_for(|e| *e)).await.is_some() {
-            self.watchdog.join();
-        } else {
-            leaked.push(format!("{}-watchdog", core.name));
+        if let Some(watchdog) = self.watchdog {
+            watchdog.stop();
+            if core.within(left(), watchdog.ended().wait_for(|e| *e)).await.is_some() {
+                watchdog.join();
+            } else {
+                leaked.push(format!("{}-watchdog", core.name));
+            }
         }
         let mut homes = std::mem::take(&mut *lock(&core.retired));
         homes.push(lock(&core.home).clone());
         for home in &homes {
-            home.arbiter().stop();
+            home.stop();
         }
         for home in homes {
             // An error of the channel means that the sender, and so the thread, is gone.
@@ -141,8 +143,10 @@ impl Threads {
             }
         }
         core.system.stop();
-        // Blocks for microseconds: the control thread runs nobody's code but actix's. Its panic would have been logged.
-        let _ = self.control.join();
+        if let Some(control) = self.control {
+            // Blocks for microseconds: the control thread runs nobody's code but actix's. Its panic would have been logged.
+            let _ = control.join();
+        }
         leaked
     }
 }
@@ -157,8 +161,10 @@ impl Drop for Inner {
         for group in self.core.groups() {
             group.finish(StopReason::ThreadLost);
         }
-        threads.watchdog.stop();
-        lock(&self.core.home).arbiter().stop();
+        if let Some(watchdog) = &threads.watchdog {
+            watchdog.stop();
+        }
+        lock(&self.core.home).stop();
         self.core.system.stop();
     }
 }

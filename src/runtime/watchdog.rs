@@ -6,10 +6,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     core::{Core, lock},
@@ -81,12 +81,29 @@ struct Suspect {
 }
 
 fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings) {
-    let mut suspect: Option<Suspect> = None;
-    let mut last = Instant::now();
-    let mut ticks = 0u32;
+    let mut rounds = Rounds::new(settings);
     while !stop.load(Ordering::Acquire) {
         thread::park_timeout(tick);
         let Some(core) = core.upgrade() else { return };
+        rounds.tick(&core);
+    }
+}
+
+/// What the watchdog remembers from tick to tick.
+pub(crate) struct Rounds {
+    settings: Settings,
+    suspect: Option<Suspect>,
+    last: Instant,
+    ticks: u32,
+}
+
+impl Rounds {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, suspect: None, last: Instant::now(), ticks: 0 }
+    }
+
+    /// One look at everything; due every `core.tick`.
+    pub(crate) fn tick(&mut self, core: &Arc<Core>) {
         let now = core.set_clock();
         for hosted in core.actors() {
             hosted.sweep(now);
@@ -94,14 +111,15 @@ fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings)
         let ended = std::mem::take(&mut core.registry().ended);
         let kept: Vec<_> = ended.into_iter().filter(|e| e.upgrade().inspect(|h| h.sweep(now)).is_some()).collect();
         core.registry().ended.extend(kept);
-        let late = last.elapsed() > tick * 4 + settings.after / 2;
-        last = Instant::now();
+        let late = self.last.elapsed() > core.tick * 4 + self.settings.after / 2;
+        self.last = Instant::now();
         if late {
-            suspect = None;
-            continue;
+            // A stall that was reported stays: only its end takes it back.
+            self.suspect.take_if(|s| s.reported.is_none());
+            return;
         }
-        ticks = ticks.wrapping_add(1);
-        look(&core, &mut suspect, settings, ticks.is_multiple_of(PING_EVERY));
+        self.ticks = self.ticks.wrapping_add(1);
+        look(core, &mut self.suspect, self.settings, self.ticks.is_multiple_of(PING_EVERY));
     }
 }
 
@@ -175,7 +193,7 @@ fn rehome(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall, max_leaked: usize)
         log::error!("not re-homing: {leaked} threads are stuck already limit={max_leaked}");
         return false;
     }
-    let fresh = match Home::start(core.next_id(), &core.system) {
+    let fresh = match stuck.successor(core.next_id(), &core.system) {
         Ok(fresh) => fresh,
         Err(e) => {
             log::error!("not re-homing: no fresh thread: {e}");

@@ -37,6 +37,13 @@ async fn control_messages_pass_a_full_mailbox_and_keep_their_order() {
     assert!(futures_util::poll!(&mut asked).is_pending());
     open.send(()).unwrap();
     assert_eq!(asked.await.unwrap(), 3, "before every normal message but those in the pump's hand");
+    // The mailbox is still full of normal messages, and refuses.
+    let room = async {
+        while addr.mailbox_depth() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, room).await.expect("the mailbox is worked off");
     addr.ask(note("last", 0)).await.unwrap();
     let expected: Vec<_> = (0..3)
         .map(|n| format!("control{n}"))
