@@ -7,13 +7,14 @@ use crate::{
         hub,
         janitor::{self, Janitor},
         jobs::{self, Jobs, JobsError},
+        metrics,
         realtime::{self, Realtime},
     },
     config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
     db::{self, Store},
     http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Server, Streams, Tickets},
     reconcile::ReadLimits,
-    runtime::{self, Runtime},
+    runtime::{self, Runtime, RuntimeFailure},
     telemetry,
 };
 use std::{
@@ -92,7 +93,8 @@ impl App {
         let signed = Jwt::new(&jwt_options(&config)?)?;
         let auth = Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0).signed(signed);
         let store = Store::start(store_options(&config))?;
-        let runtime = Runtime::builder().name("tieout").start().map_err(StartError::Runtime)?;
+        let runtime =
+            Runtime::builder().name("tieout").on_event(metrics::count).start().map_err(StartError::Runtime)?;
         let realtime =
             Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config)).await?;
         let data_dir = &config.data_dir;
@@ -130,6 +132,16 @@ impl App {
     /// The handles that the handlers use; for tests inside the process.
     pub fn state(&self) -> &AppState {
         &self.state
+    }
+
+    /// Waits until an actor that the server can't do without has used up its restarts: the owner is to stop and end with an error.
+    pub async fn failed(&self) -> RuntimeFailure {
+        let mut failed = self.state.runtime.failed();
+        match failed.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+            Ok(Some(failure)) => failure,
+            // The sender lives as long as the runtime, which `state` holds.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Stops everything in the reverse order of `start`, within the configured time. `true` when all ended by itself.

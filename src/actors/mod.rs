@@ -2,4 +2,5 @@
 pub mod hub;
 pub mod janitor;
 pub mod jobs;
+pub mod metrics;
 pub mod realtime;

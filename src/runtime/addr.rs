@@ -9,7 +9,8 @@ use super::{
     ask::Ask,
     control::Control,
     core::Core,
-    error::{SendError, StopReason, StopTimeout},
+    error::{SendError, StopError, StopReason},
+    home,
     hosted::Hosted,
     recipient::Recipient,
     shared::Shared,
@@ -103,13 +104,16 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
 
     /// Takes no more messages, handles those accepted, awaits replies in flight, then stops; past `within` it is ended.
     /// It does not come back, whatever its restart policy. Awaiting it inside the actor's own handler times out.
-    pub async fn stop(&self, within: Duration) -> Result<(), StopTimeout> {
+    pub async fn stop(&self, within: Duration) -> Result<(), StopError> {
+        if home::on_retired_thread() {
+            return Err(StopError::Fenced(self.shared.name.clone()));
+        }
         self.shared.drain();
         if wait_stopped(&self.shared.core, &*self.shared, within).await {
             return Ok(());
         }
         self.shared.end(StopReason::TimedOut);
-        Err(StopTimeout { name: self.shared.name.clone(), within })
+        Err(StopError::TimedOut { name: self.shared.name.clone(), within })
     }
 }
 

@@ -335,12 +335,18 @@ pub enum StartError {
     Fenced(Arc<str>),
 }
 
-/// `Addr::stop` ran into its deadline; the actor was ended without finishing its queue.
+/// Why `Addr::stop` did not see an orderly end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("actor {name} did not stop within {within:?} and was ended")]
-pub struct StopTimeout {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The limit.
-    pub within: Duration,
+pub enum StopError {
+    /// It ran into its deadline; the actor was ended without finishing its queue.
+    #[error("actor {name} did not stop within {within:?} and was ended")]
+    TimedOut {
+        /// Its name.
+        name: Arc<str>,
+        /// The limit.
+        within: Duration,
+    },
+    /// The caller is an instance whose thread was given up; nothing was stopped.
+    #[error("actor {0} was not stopped: whoever asked for it was replaced")]
+    Fenced(Arc<str>),
 }

@@ -131,7 +131,8 @@ pub enum Event {
         /// How many actors moved.
         actors: usize,
     },
-    /// A stuck handler stays where it is although the policy says to move: no thread to be had.
+    /// A stuck handler stays where it is although the policy says to move: no thread to be had. Its actors move after all when a
+    /// thread given up before comes to its end while the handler is still stuck.
     NotRehomed {
         /// What is stuck.
         stall: Stall,

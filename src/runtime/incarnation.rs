@@ -174,6 +174,8 @@ impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
             this.came_up();
         }
         let end = match polled {
+            // The thread was given up while a timer or a future of the actor was stuck.
+            Ok(_) if this.shared.fenced(this.epoch) => End::Fenced,
             Ok(Poll::Pending) if !held && !this.start_is_late(cx) => return Poll::Pending,
             Err(payload) => this.panicked(&*payload),
             // What waits in the hand goes back into the queue.

@@ -58,7 +58,7 @@ pub use ask::{Ask, OnRestart, SWEPT_FROM};
 pub use builder::Builder;
 pub use control::Control;
 pub use dead::Rejected;
-pub use error::{AbortReason, AskError, PanicInfo, SendError, StartError, StopReason, StopTimeout};
+pub use error::{AbortReason, AskError, PanicInfo, SendError, StartError, StopError, StopReason};
 pub use event::{Event, RestartReason};
 pub use group::{Group, GroupSpec, GroupState, Strategy};
 pub use health::{ActorHealth, GroupHealth, Health, RuntimeFailure};

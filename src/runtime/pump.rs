@@ -3,6 +3,7 @@
 //! be waiting (`AtomicResponse`, `ctx.wait`) and must get no other.
 use std::{
     cell::Cell,
+    panic::resume_unwind,
     pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -102,6 +103,12 @@ impl<A: Actor<Context = Context<A>>> Pump<A> {
     }
 }
 
+/// Ends the turn of a fenced instance, from a handler that came back too late. A return would hand the turn to its timers, streams and,
+/// had it stopped itself, to `stopping()` and `stopped()`; an unwind that calls no hook passes them all, and `incarnation` drops it.
+fn leave() -> ! {
+    resume_unwind(Box::new("fenced"))
+}
+
 impl<A: Actor<Context = Context<A>>> Drop for Pump<A> {
     fn drop(&mut self) {
         self.set_blocked(false);
@@ -113,13 +120,16 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
 
     fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Context<A>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if this.shared.fenced(this.epoch) {
+            leave(); // from a `started()` that came back too late
+        }
         if !this.ready.replace(true) {
             this.shared.set_running(this.shared.restarts.load(Ordering::Relaxed));
         }
         let mut handled = 0;
         while handled < BATCH {
             if this.shared.fenced(this.epoch) {
-                return Poll::Ready(());
+                leave();
             }
             if ctx.waiting() {
                 this.set_blocked(true);
@@ -148,7 +158,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
                     handled += 1;
                 }
                 Next::Empty => return Poll::Pending,
-                Next::Fenced => return Poll::Ready(()),
+                Next::Fenced => leave(),
                 Next::Closed if this.shared.replies_in_flight() == 0 => {
                     ctx.stop();
                     return Poll::Ready(());

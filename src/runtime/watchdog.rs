@@ -78,6 +78,8 @@ struct Suspect {
     pulse: (u64, u64),
     seen: Instant,
     reported: Option<Stall>,
+    /// It was not moved, with so many threads given up then: to be tried again when there are fewer.
+    stays: Option<usize>,
 }
 
 fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings) {
@@ -135,7 +137,7 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
         if let Some(stall) = suspect.take().and_then(|s| s.reported) {
             recovered(core, stall);
         }
-        *suspect = Some(Suspect { home: home.id, pulse, seen: Instant::now(), reported: None });
+        *suspect = Some(Suspect { home: home.id, pulse, seen: Instant::now(), reported: None, stays: None });
         return;
     }
     let Some(s) = suspect.as_mut() else { return };
@@ -145,6 +147,9 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
     let stall = name(core, pulse.0, s.seen.elapsed());
     *lock(&core.stall) = Some(stall.clone());
     if s.reported.replace(stall.clone()).is_some() {
+        if s.stays.is_some_and(|before| given_up(core) < before) && move_or_say(core, &home, &stall, settings, s) {
+            *suspect = None;
+        }
         return;
     }
     log::error!("a handler is stuck actor={} message={} for={:?}", stall.actor, stall.message, stall.for_);
@@ -156,11 +161,34 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
             stall.actor, stall.message, stall.for_
         )),
         OnStall::Rehome => {
-            if rehome(core, &home, &stall, settings.max_leaked) {
+            if move_or_say(core, &home, &stall, settings, s) {
                 *suspect = None;
             }
         }
     }
+}
+
+/// Threads that were given up and have not ended.
+fn given_up(core: &Core) -> usize {
+    let mut retired = lock(&core.retired);
+    retired.retain(|h| !h.join());
+    retired.len()
+}
+
+/// Re-homes; false, said in an event, when it can't be done now.
+fn move_or_say(core: &Arc<Core>, home: &Arc<Home>, stall: &Stall, settings: Settings, suspect: &mut Suspect) -> bool {
+    let leaked_threads = given_up(core);
+    let moved = if leaked_threads >= settings.max_leaked {
+        log::error!("not re-homing: {leaked_threads} threads are stuck already limit={}", settings.max_leaked);
+        false
+    } else {
+        rehome(core, home, stall)
+    };
+    if !moved {
+        suspect.stays = Some(leaked_threads);
+        core.emit(&Event::NotRehomed { stall: stall.clone(), leaked_threads });
+    }
+    moved
 }
 
 /// Says whose turn it is and marks that actor.
@@ -182,17 +210,8 @@ fn recovered(core: &Core, stall: Stall) {
     core.emit(&Event::Recovered(stall));
 }
 
-/// Moves everybody off the stuck thread; false when too many threads were given up already or none can be had.
-fn rehome(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall, max_leaked: usize) -> bool {
-    let leaked = {
-        let mut retired = lock(&core.retired);
-        retired.retain(|h| !h.join());
-        retired.len()
-    };
-    if leaked >= max_leaked {
-        log::error!("not re-homing: {leaked} threads are stuck already limit={max_leaked}");
-        return false;
-    }
+/// Moves everybody off the stuck thread; false when no fresh one can be had.
+fn rehome(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall) -> bool {
     let fresh = match stuck.successor(core.next_id(), &core.system) {
         Ok(fresh) => fresh,
         Err(e) => {

@@ -12,4 +12,5 @@ mod runner;
 mod stage;
 
 pub use board::JobProgress;
+pub use dispatcher::is_runner;
 pub use handle::{Jobs, JobsError, Limits};
