@@ -9,10 +9,11 @@ use super::{
     ask::Ask,
     control::Control,
     core::Core,
-    error::{SendError, StopError, StopReason},
+    error::{StopError, StopReason},
     home,
     hosted::Hosted,
     recipient::Recipient,
+    send_error::SendError,
     shared::Shared,
     state::State,
     tell::Lane,
@@ -55,10 +56,8 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     /// sent before the first poll. Dropping the future withdraws a message that no handler has seen.
     pub fn ask<M>(&self, msg: M) -> Ask<'_, A, M>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         Ask::new(&self.shared, msg, Lane::Normal)
     }
@@ -67,10 +66,8 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     /// `ask_timeout`. Messages of one sender are handled in the order sent.
     pub async fn tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         self.shared.tell(msg, Lane::Normal).await
     }
@@ -78,10 +75,8 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     /// Sends a message if there is room now. Callable from any thread, never blocks.
     pub fn try_tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         self.shared.try_tell(msg, Lane::Normal)
     }
@@ -94,10 +89,8 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     /// This address by one of its messages, to be kept by those who need not know the actor's type.
     pub fn recipient<M>(&self) -> Recipient<M>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         Recipient::new(self.clone())
     }

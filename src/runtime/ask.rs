@@ -60,10 +60,8 @@ impl<A: Actor<Context = Context<A>>, M: Message> Unpin for Ask<'_, A, M> {}
 
 impl<'a, A, M> Ask<'a, A, M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     pub(crate) fn new(shared: &'a Arc<Shared<A>>, msg: M, lane: Lane) -> Self {
         Self {
@@ -196,10 +194,8 @@ where
 
 impl<A, M> Future for Ask<'_, A, M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     type Output = Result<M::Result, AskError<M>>;
 

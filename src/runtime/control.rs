@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message};
 
-use super::{ask::Ask, error::SendError, shared::Shared, tell::Lane};
+use super::{ask::Ask, send_error::SendError, shared::Shared, tell::Lane};
 
 /// An actor's control lane, from `Addr::control`. It holds `CONTROL_MAILBOX` messages, whatever the mailbox holds and does when full.
 /// A flood of control messages leaves the normal lane at least one message in 32.
@@ -18,10 +18,8 @@ impl<'a, A: Actor<Context = Context<A>>> Control<'a, A> {
     /// As `Addr::ask`.
     pub fn ask<M>(&self, msg: M) -> Ask<'a, A, M>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         Ask::new(self.shared, msg, Lane::Control)
     }
@@ -29,10 +27,8 @@ impl<'a, A: Actor<Context = Context<A>>> Control<'a, A> {
     /// As `Addr::tell`; waits for room until the actor's `ask_timeout`.
     pub async fn tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         self.shared.tell(msg, Lane::Control).await
     }
@@ -40,10 +36,8 @@ impl<'a, A: Actor<Context = Context<A>>> Control<'a, A> {
     /// As `Addr::try_tell`.
     pub fn try_tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         self.shared.try_tell(msg, Lane::Control)
     }

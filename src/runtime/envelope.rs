@@ -110,10 +110,8 @@ pub(crate) type TellCell<M> = Parcel<M, Times>;
 
 impl<A, M> Envelope<A> for AskSlot<M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     fn message(&self) -> &'static str {
         message_name::<M>()
@@ -175,10 +173,8 @@ fn unfinished<M>(failure: &Failure) -> AskError<M> {
 
 impl<A, M> Envelope<A> for TellCell<M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     fn message(&self) -> &'static str {
         message_name::<M>()

@@ -181,9 +181,9 @@ impl<M> AskError<M> {
     }
 }
 
-impl<M> fmt::Display for AskError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = std::any::type_name::<M>();
+impl<M> AskError<M> {
+    /// The text, with this for the message's type.
+    pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>, message: &str) -> fmt::Result {
         match self {
             Self::MailboxFull(_) => write!(f, "{message} was not delivered: the mailbox is full"),
             Self::Restarting { retry_after, .. } => {
@@ -206,6 +206,12 @@ impl<M> fmt::Display for AskError<M> {
     }
 }
 
+impl<M> fmt::Display for AskError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f, std::any::type_name::<M>())
+    }
+}
+
 impl<M> fmt::Debug for AskError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AskError::{}({self})", self.code())
@@ -213,91 +219,6 @@ impl<M> fmt::Debug for AskError<M> {
 }
 
 impl<M> std::error::Error for AskError<M> {}
-
-/// Why a tell was not accepted. The message was never delivered and comes back.
-pub enum SendError<M> {
-    /// The mailbox was full.
-    MailboxFull(M),
-    /// The actor is stuck in a handler and its mailbox is full.
-    Stalled {
-        /// The message.
-        msg: M,
-        /// For how long.
-        since: Duration,
-    },
-    /// The actor is draining before its stop.
-    Stopping(M),
-    /// The actor is gone.
-    Stopped {
-        /// The message.
-        msg: M,
-        /// Why it is gone.
-        why: StopReason,
-    },
-    /// No room came up in the mailbox before the deadline.
-    TimedOutInQueue(M),
-}
-
-impl<M> SendError<M> {
-    /// Whether sending the same message again can help.
-    pub fn retryable(&self) -> bool {
-        matches!(self, Self::MailboxFull(_) | Self::Stalled { .. } | Self::TimedOutInQueue(_))
-    }
-
-    /// The message.
-    pub fn into_message(self) -> Option<M> {
-        match self {
-            Self::MailboxFull(m) | Self::Stopping(m) | Self::TimedOutInQueue(m) => Some(m),
-            Self::Stalled { msg, .. } | Self::Stopped { msg, .. } => Some(msg),
-        }
-    }
-
-    /// One word for metrics and problem documents.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::MailboxFull(_) => "mailbox_full",
-            Self::Stalled { .. } => "stalled",
-            Self::Stopping(_) => "stopping",
-            Self::Stopped { .. } => "stopped",
-            Self::TimedOutInQueue(_) => "timed_out_in_queue",
-        }
-    }
-}
-
-impl<M> From<SendError<M>> for AskError<M> {
-    fn from(e: SendError<M>) -> Self {
-        match e {
-            SendError::MailboxFull(m) => Self::MailboxFull(m),
-            SendError::Stalled { msg, since } => Self::Stalled { msg, since },
-            SendError::Stopping(m) => Self::Stopping(m),
-            SendError::Stopped { msg, why } => Self::Stopped { msg, why },
-            SendError::TimedOutInQueue(m) => Self::TimedOutInQueue(m),
-        }
-    }
-}
-
-impl<M> fmt::Display for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = std::any::type_name::<M>();
-        match self {
-            Self::MailboxFull(_) => write!(f, "{message} was not delivered: the mailbox is full"),
-            Self::Stalled { since, .. } => {
-                write!(f, "{message} was not delivered: the actor has been stuck for {since:?}")
-            }
-            Self::Stopping(_) => write!(f, "{message} was not delivered: the actor is stopping"),
-            Self::Stopped { why, .. } => write!(f, "{message} was not delivered: the actor is gone: {why}"),
-            Self::TimedOutInQueue(_) => write!(f, "{message} was not delivered before its deadline"),
-        }
-    }
-}
-
-impl<M> fmt::Debug for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SendError::{}({self})", self.code())
-    }
-}
-
-impl<M> std::error::Error for SendError<M> {}
 
 /// Why `supervise` returned no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! The actor runtime: one dedicated thread that hosts every actor, supervised, reached through handles that stay valid
 //! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here.
 //!
-//! In reading order: what callers see (`addr`, `ask`, `tell`, `control`, `recipient`, `error`, `spec`, `group`, `recover`, `state`, `event`, `health`,
-//! `dead`), how an actor is run (`envelope`, `reply`, `inbox`, `hand`, `close`, `shared`, `sweep`, `hosted`, `pump`, `cycle`, `incarnation`, `host`,
+//! In reading order: what callers see (`addr`, `ask`, `tell`, `control`, `recipient`, `error`, `send_error`, `spec`, `group`, `recover`, `state`, `event`, `health`,
+//! `dead`), how an actor is run (`envelope`, `reply`, `inbox`, `hand`, `close`, `shared`, `lifecycle`, `replies`, `sweep`, `hosted`, `pump`, `cycle`, `incarnation`, `host`,
 //! `policy`, `group_node`, `group_restart`, `panics`), the threads (`home`, `watchdog`, `core`, `builder`, `start`, `system`, `shutdown`). Easy to
 //! get wrong: an actor's queue outlives the actor, so whoever ends one must close and empty it (`Shared::finish`), or its askers hang.
 #[cfg(panic = "abort")]
@@ -34,12 +34,15 @@ mod inbox;
 mod inbox_tests;
 mod incarnation;
 pub mod intervals;
+mod lifecycle;
 mod panics;
 mod policy;
 mod pump;
 mod recipient;
 mod recover;
+mod replies;
 mod reply;
+mod send_error;
 mod shared;
 mod shutdown;
 mod spec;
@@ -58,12 +61,13 @@ pub use ask::{Ask, OnRestart, SWEPT_FROM};
 pub use builder::Builder;
 pub use control::Control;
 pub use dead::Rejected;
-pub use error::{AbortReason, AskError, PanicInfo, SendError, StartError, StopError, StopReason};
+pub use error::{AbortReason, AskError, PanicInfo, StartError, StopError, StopReason};
 pub use event::{Event, RestartReason};
 pub use group::{Group, GroupSpec, GroupState, Strategy};
 pub use health::{ActorHealth, GroupHealth, Health, RuntimeFailure};
 pub use recipient::Recipient;
 pub use recover::{DEFAULT_SNAPSHOT_TRIES, Recover};
+pub use send_error::SendError;
 pub use shutdown::StopReport;
 pub use spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overflow, Restart};
 pub use state::{Handled, ShutdownReport, Stall, State};

@@ -4,11 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, Message};
 
-use super::{
-    addr::Addr,
-    ask::OnRestart,
-    error::{AskError, SendError},
-};
+use super::{addr::Addr, ask::OnRestart, error::AskError, send_error::SendError};
 
 type Reply<'a, M> = Pin<Box<dyn Future<Output = Result<<M as Message>::Result, AskError<M>>> + Send + 'a>>;
 type Told<'a, M> = Pin<Box<dyn Future<Output = Result<(), SendError<M>>> + Send + 'a>>;
@@ -22,10 +18,8 @@ trait Handles<M: Message>: Send + Sync {
 
 impl<A, M> Handles<M> for Addr<A>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     fn name(&self) -> &str {
         Addr::name(self)
@@ -74,8 +68,7 @@ where
 {
     pub(crate) fn new<A>(addr: Addr<A>) -> Self
     where
-        A: Actor<Context = Context<A>> + Handler<M>,
-        <A as Handler<M>>::Result: 'static,
+        A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
     {
         Self { to: Arc::new(addr), timeout: None, on_restart: OnRestart::Wait }
     }

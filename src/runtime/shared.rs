@@ -1,5 +1,6 @@
 //! The part of an actor that outlives its instances: queue, state, counters, epoch. Handles and host share it; any
-//! thread may call it. Running the actor is left to `host` and `pump`, what type-blind callers do with it to `hosted`. Easy to get wrong: the epoch is read and raised under the
+//! thread may call it. Running the actor is left to `host` and `pump`, where it stands to `lifecycle`, late replies to `replies`, what
+//! type-blind callers do with it to `hosted`. Easy to get wrong: the epoch is read and raised under the
 //! inbox lock, so that a fenced pump can never take a message that belongs to its successor; user values are dropped outside of it.
 use std::{
     collections::HashMap,
@@ -24,7 +25,6 @@ use super::{
     event::Event,
     group_node::Node,
     inbox::{Deal, Doors, Hand, Inbox, Item, Reclaimed},
-    panics,
     policy::Ledger,
     spec::{ChildSpec, Limits, Mailbox, Maker, Overflow, Policy},
     state::{Handled, State},
@@ -87,7 +87,7 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) state: watch::Sender<State>,
     pub(crate) wish: watch::Sender<Wish>,
     /// The wish is `Hold`; spares the instance a lock per poll.
-    held: AtomicBool,
+    pub(crate) held: AtomicBool,
     pub(crate) life: watch::Sender<Life>,
     /// Its first instance was launched: from then on a re-homing takes it along.
     pub(crate) launched: AtomicBool,
@@ -99,10 +99,10 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) waker: AtomicWaker,
     pub(crate) inbox: Mutex<Inbox<A>>,
     pub(crate) in_flight: Mutex<HashMap<u64, Item<A>>>,
-    next_reply: AtomicU64,
+    pub(crate) next_reply: AtomicU64,
     /// Counts instances, so that a lost reply is explained by the end of its own.
-    instance: AtomicU64,
-    last_loss: Mutex<Option<(u64, AbortReason)>>,
+    pub(crate) instance: AtomicU64,
+    pub(crate) last_loss: Mutex<Option<(u64, AbortReason)>>,
     epoch: AtomicU64,
     pub(crate) end: End,
 }
@@ -199,112 +199,6 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         if self.fenced(epoch) { None } else { Some(inbox.reclaim()) }
     }
 
-    /// A new instance begins.
-    pub(crate) fn begin(&self) {
-        self.instance.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The present instance ended, and this is what becomes of replies it was computing.
-    pub(crate) fn note_loss(&self, why: AbortReason) {
-        *lock(&self.last_loss) = Some((self.instance.load(Ordering::Relaxed), why));
-    }
-
-    pub(crate) fn held(&self) -> bool {
-        self.held.load(Ordering::Acquire)
-    }
-
-    /// Changes the wish; whether it changed.
-    pub(crate) fn order(&self, change: impl FnOnce(Wish) -> Wish) -> bool {
-        let changed = self.wish.send_if_modified(|wish| {
-            let new = change(*wish);
-            self.held.store(new == Wish::Hold, Ordering::Release);
-            std::mem::replace(wish, new) != new
-        });
-        self.waker.wake();
-        changed
-    }
-
-    /// Notes whether there is an instance, unless the caller was fenced.
-    pub(crate) fn set_life(&self, epoch: u64, life: Life) {
-        self.life.send_if_modified(|l| {
-            let may = !self.fenced(epoch) && *l != Life::Gone;
-            if may {
-                *l = life;
-            }
-            may
-        });
-    }
-
-    /// Answers whoever awaits the first start.
-    pub(crate) fn first(&self, epoch: u64) -> Option<FirstStart> {
-        if self.fenced(epoch) { None } else { lock(&self.first).take() }
-    }
-
-    pub(crate) fn set_state(&self, state: State) {
-        self.state.send_replace(state);
-    }
-
-    /// Down, to be started again, unless it is on its way out.
-    pub(crate) fn set_restarting(&self, attempt: u32, retry_after: Duration) {
-        self.state.send_if_modified(|s| {
-            let may = !matches!(s, State::Stopping | State::Stopped { .. });
-            if may {
-                *s = State::Restarting { attempt, retry_after };
-            }
-            may
-        });
-    }
-
-    pub(crate) fn set_running(&self, restarts: u64) {
-        let changed = self.state.send_if_modified(|s| match s {
-            State::Starting | State::Restarting { .. } | State::Stalled { .. } => {
-                *s = State::Running;
-                true
-            }
-            _ => false,
-        });
-        if changed {
-            let actor = self.name.clone();
-            self.core.emit(&if restarts == 0 {
-                Event::Started { actor }
-            } else {
-                Event::Restarted { actor, restarts }
-            });
-        }
-    }
-
-    /// A reply is computed by a future: forwards it, says why if it does not come, and lets a drain wait for it.
-    pub(crate) fn reply_later<R: 'static>(self: &Arc<Self>, item: &Item<A>, rx: oneshot::Receiver<R>) {
-        let id = self.next_reply.fetch_add(1, Ordering::Relaxed);
-        lock(&self.in_flight).insert(id, item.clone());
-        let (shared, instance) = (self.clone(), self.instance.load(Ordering::Relaxed));
-        actix_rt::spawn(async move {
-            let outcome = rx.await;
-            let item = lock(&shared.in_flight).remove(&id);
-            match (item, outcome) {
-                (Some(item), Ok(value)) => item.deliver(&mut Some(value)),
-                (Some(item), Err(_)) => {
-                    item.fail(&shared.why_lost(item.message(), instance));
-                }
-                (None, _) => {} // failed meanwhile: the actor moved or ended
-            }
-            shared.waker.wake();
-        });
-    }
-
-    fn why_lost(&self, message: &'static str, instance: u64) -> Failure {
-        if let Some(note) = panics::take_note() {
-            // A panic nobody has taken: of the task that computed this reply.
-            return Failure::Panicked(note.into_info(self.name.clone(), Some(message)));
-        }
-        let loss = lock(&self.last_loss).clone();
-        Failure::Aborted(loss.filter(|(of, _)| *of == instance).map_or(AbortReason::ReplyDropped, |(_, why)| why))
-    }
-
-    pub(crate) fn replies_in_flight(&self) -> usize {
-        lock(&self.in_flight).len()
-    }
-
     /// Reports a sampled message.
     pub(crate) fn handled(&self, message: &'static str, queue_time: Duration, handle_time: Duration) {
         if let Some((every, on_handled)) = &self.core.plugs.on_handled {
@@ -335,13 +229,6 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         self.end.sent(|| self.throw_away(&self.stop_reason()));
     }
 
-    pub(crate) fn stop_reason(&self) -> StopReason {
-        match &*self.state.borrow() {
-            State::Stopped { why } => why.clone(),
-            _ => StopReason::Requested,
-        }
-    }
-
     pub(crate) fn throw_away(&self, why: &StopReason) {
         End::empty(&self.inbox, |item: Item<A>| {
             if item.fail(&Failure::Stopped(why.clone())) {
@@ -370,17 +257,6 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         self.life.send_replace(Life::Gone);
         self.waker.wake();
         self.core.emit(&Event::Stopped { actor: self.name.clone(), why });
-    }
-
-    /// `State::Stalled` is only left behind when the handler returns.
-    pub(crate) fn unstall(&self) {
-        self.state.send_if_modified(|s| {
-            let was = matches!(s, State::Stalled { .. });
-            if was {
-                *s = State::Running;
-            }
-            was
-        });
     }
 }
 

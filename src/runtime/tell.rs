@@ -8,9 +8,10 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use super::{
     dead::DeadReason,
     envelope::{TellCell, message_name},
-    error::{SendError, StopReason},
+    error::StopReason,
     home,
     inbox::Item,
+    send_error::SendError,
     shared::{Shared, may_wait},
     spec::Overflow,
     state::State,
@@ -85,10 +86,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 
     pub(crate) async fn tell<M>(&self, msg: M, lane: Lane) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         let (cell, item) = match self.offer_tell(msg, lane) {
             Ok(()) => return Ok(()),
@@ -112,10 +111,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 
     pub(crate) fn try_tell<M>(&self, msg: M, lane: Lane) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         match self.offer_tell(msg, lane) {
             Ok(()) => Ok(()),
@@ -126,10 +123,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 
     fn offer_tell<M>(&self, msg: M, lane: Lane) -> Result<(), Refused<A, M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
         let cell = Arc::new(TellCell::new(msg, self.core.times(u64::MAX)));
         match self.offer(cell.clone(), lane) {

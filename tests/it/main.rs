@@ -29,6 +29,7 @@ mod runtime_kit;
 mod runtime_mailbox;
 mod runtime_panics;
 mod runtime_policy;
+mod runtime_recover;
 mod runtime_rehome;
 mod runtime_shutdown;
 mod runtime_starts_anywhere;

@@ -12,10 +12,13 @@ use std::{
 use actix::prelude::*;
 use futures_util::FutureExt;
 use tieout::runtime::{
-    AbortReason, Addr, AskError, ChildSpec, Event, OnStall, Recover, Runtime, StartError, StopError, StopReason,
+    AbortReason, Addr, AskError, ChildSpec, Event, OnStall, Runtime, StartError, StopError, StopReason,
 };
 
-use crate::runtime_actor::{Act, Add, LIMIT, Log, event, spec, stop};
+use crate::{
+    runtime_actor::{Act, Add, LIMIT, Log, event, spec, stop},
+    runtime_recover::{Plus, Spoil, kept},
+};
 
 const STUCK_AFTER: Duration = Duration::from_millis(200);
 const STUCK_FOR: Duration = Duration::from_millis(1_500);
@@ -162,46 +165,21 @@ async fn an_instance_that_comes_out_of_its_start_too_late_never_runs() {
     stop(rt).await;
 }
 
-/// The second of its snapshots that is worth something is stuck, and then lies.
-struct Kept {
-    n: u64,
-    taken: Arc<AtomicUsize>,
-}
-impl Actor for Kept {
-    type Context = Context<Self>;
-}
-impl Recover for Kept {
-    type Snapshot = u64;
-    fn snapshot(&self) -> u64 {
-        if self.n >= 40 && self.taken.fetch_add(1, Ordering::Relaxed) == 1 {
-            stuck();
-            return 1_000_000;
-        }
-        self.n
-    }
-}
-#[derive(Message)]
-#[rtype(result = "u64")]
-struct Plus(u64);
-impl Handler<Plus> for Kept {
-    type Result = u64;
-    fn handle(&mut self, m: Plus, _: &mut Context<Self>) -> u64 {
-        self.n += m.0;
-        self.n
-    }
-}
-
 #[tokio::test]
 async fn a_move_goes_on_from_the_last_snapshot_and_a_late_snapshot_of_the_zombie_is_refused() {
     let rt = runtime();
-    let taken = Arc::default();
     // The zombie comes back in the middle of two snapshots of its successor: there is time to ask for the last before the next.
     let every = Duration::from_millis(400);
-    let spec = ChildSpec::recovering("kept", every, move |_, last: Option<&u64>| Kept {
-        n: last.copied().unwrap_or_default(),
-        taken: Arc::clone(&taken),
-    });
-    let addr = rt.supervise(spec).await.unwrap();
+    // The second of its snapshots that is worth something is stuck, and then lies.
+    let taken = AtomicUsize::new(0);
+    let take = move |n| {
+        if n >= 40 && taken.fetch_add(1, Ordering::Relaxed) == 1 {
+            stuck();
+            return 1_000_000;
+        }
+        n
+    };
+    let addr = rt.supervise(kept(every, take, |_| {})).await.unwrap();
     let mut events = rt.events();
     assert_eq!(addr.ask(Plus(40)).await.unwrap(), 40);
     let moved = event(&mut events, "the move", |e| matches!(e, Event::Rehomed { .. })).await;
@@ -209,17 +187,7 @@ async fn a_move_goes_on_from_the_last_snapshot_and_a_late_snapshot_of_the_zombie
     assert_eq!(stall.message, "(snapshot)");
     assert_eq!(addr.ask(Plus(2)).await.unwrap(), 42, "from the first snapshot");
     zombie_gone(&rt).await;
-    addr.ask(Boom).await.unwrap_err();
+    addr.ask(Spoil).await.unwrap_err();
     assert_eq!(addr.ask(Plus(0)).await.unwrap(), 42, "from the successor's own");
     stop(rt).await;
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Boom;
-impl Handler<Boom> for Kept {
-    type Result = ();
-    fn handle(&mut self, _: Boom, _: &mut Context<Self>) {
-        panic!("asked to");
-    }
 }

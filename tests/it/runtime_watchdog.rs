@@ -1,13 +1,14 @@
 //! A handler that blocks is named, and by policy the process ends or everybody moves to a fresh thread. In raw actix it stops
 //! every actor of its thread, and nobody is told.
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
-use tieout::runtime::{AskError, Event, OnRestart, OnStall, Runtime, State};
+use tieout::runtime::{Addr, AskError, Event, OnRestart, OnStall, Runtime, State};
+use tokio::sync::broadcast;
 
-use crate::runtime_actor::{Add, Do, LIMIT, Log, ViaFuture, block, event, spec, state};
+use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, ViaFuture, block, event, spec, state};
 
 const STUCK_AFTER: Duration = Duration::from_millis(200);
 
@@ -75,42 +76,47 @@ async fn fail_fast_calls_the_owner_with_the_name() {
     assert!(rt.shutdown(LIMIT).await.clean());
 }
 
-#[tokio::test]
-async fn threads_given_up_are_bounded_and_reported_at_shutdown() {
+/// Two stuck handlers of one actor, the first on a thread that was given up, which is all that may be.
+struct Twice {
+    rt: Runtime,
+    addr: Addr<Act>,
+    events: broadcast::Receiver<Event>,
+    open: [mpsc::Sender<()>; 2],
+}
+
+async fn stuck_twice() -> Twice {
     let rt =
         Runtime::builder().stall_after(STUCK_AFTER).on_stall(OnStall::Rehome).max_leaked_threads(1).start().unwrap();
     let addr = rt.supervise(spec("act", &Log::default())).await.unwrap();
     let mut events = rt.events();
-    let (first, open_first, _e1) = block();
+    let (first, open_first, _entered) = block();
     addr.tell(first).await.unwrap();
     event(&mut events, "the move", |e| matches!(e, Event::Rehomed { .. })).await;
-    let (second, open_second, _e2) = block();
+    let (second, open_second, _entered) = block();
     addr.tell(second).await.unwrap();
     let stays = event(&mut events, "that it stays", |e| matches!(e, Event::NotRehomed { .. })).await;
     let Event::NotRehomed { stall, leaked_threads: 1 } = stays else { panic!("{stays:?}") };
     assert_eq!((&*stall.actor, rt.health().leaked_threads), ("act", 1), "the bound holds");
+    Twice { rt, addr, events, open: [open_first, open_second] }
+}
+
+#[tokio::test]
+async fn threads_given_up_are_bounded_and_reported_at_shutdown() {
+    let Twice { rt, addr, open, .. } = stuck_twice().await;
     state(&addr, "the second stall", |s| matches!(s, State::Stalled { .. })).await;
     let report = rt.shutdown(Duration::from_millis(300)).await;
     assert_eq!(report.timed_out.len(), 1, "{report:?}");
     assert_eq!(report.leaked_threads.len(), 2, "both threads are still in their handlers: {report:?}");
-    drop((open_first, open_second));
+    drop(open);
 }
 
 #[tokio::test]
 async fn what_could_not_be_moved_moves_when_a_thread_given_up_before_has_ended() {
-    let rt =
-        Runtime::builder().stall_after(STUCK_AFTER).on_stall(OnStall::Rehome).max_leaked_threads(1).start().unwrap();
-    let addr = rt.supervise(spec("act", &Log::default())).await.unwrap();
-    let mut events = rt.events();
-    let (first, open_first, _e1) = block();
-    addr.tell(first).await.unwrap();
-    event(&mut events, "the move", |e| matches!(e, Event::Rehomed { .. })).await;
-    let (second, open_second, _e2) = block();
-    addr.tell(second).await.unwrap();
-    event(&mut events, "that it stays", |e| matches!(e, Event::NotRehomed { .. })).await;
-    drop(open_first);
+    let Twice { rt, addr, mut events, open: [first, second] } = stuck_twice().await;
+    drop(first);
     event(&mut events, "the late move", |e| matches!(e, Event::Rehomed { .. })).await;
     assert_eq!(addr.ask(Add(1)).await.unwrap(), 1, "by an instance of its own");
-    drop(open_second);
+    assert_eq!(rt.health().stalled, None);
+    drop(second);
     assert!(rt.shutdown(LIMIT).await.clean());
 }

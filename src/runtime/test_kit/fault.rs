@@ -15,8 +15,8 @@ use super::local;
 use crate::runtime::{
     addr::Addr,
     envelope::{Envelope, Failure, Times},
-    error::SendError,
     inbox::Item,
+    send_error::SendError,
     shared::Shared,
     tell::{Lane, Offer},
 };
