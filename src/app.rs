@@ -14,7 +14,7 @@ use crate::{
     db::{self, Store},
     http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Server, Streams, Tickets},
     reconcile::ReadLimits,
-    runtime::{self, Runtime},
+    runtime::{self, Runtime, RuntimeFailure},
     telemetry,
 };
 use std::{
@@ -137,6 +137,16 @@ impl App {
     /// The handles that the handlers use; for tests inside the process.
     pub fn state(&self) -> &AppState {
         &self.state
+    }
+
+    /// Waits until an actor that the server can't do without has used up its restarts: the owner is to stop and end with an error.
+    pub async fn failed(&self) -> RuntimeFailure {
+        let mut failed = self.state.runtime.failed();
+        match failed.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+            Ok(Some(failure)) => failure,
+            // The sender lives as long as the runtime, which `state` holds.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Stops everything in the reverse order of `start`, within the configured time. `true` when all ended by itself.

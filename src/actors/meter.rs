@@ -7,7 +7,7 @@ use crate::runtime::{Backoff, Builder, ChildSpec, Event, Handled, OnExhausted, R
 use actix::{Actor, AsyncContext, Context};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,8 +30,6 @@ struct OfMessage {
 struct Known {
     messages: HashMap<String, HashMap<&'static str, OfMessage>>,
     depths: BTreeMap<String, Gauge>,
-    /// Panicked and not restarted yet.
-    panicked: HashSet<Arc<str>>,
 }
 
 /// Counts what the runtime calls back with.
@@ -99,19 +97,20 @@ impl Meter {
     fn happened(&self, event: &Event) {
         match event {
             Event::Panicked(info) => {
-                self.known().panicked.insert(info.actor.clone());
                 if let Some(message) = info.message {
                     count(&info.actor, short(message), ("tieout_actor_messages_total", "outcome", "panicked"));
                 }
             }
-            Event::Restarting { actor, .. } => {
-                let reason = if self.known().panicked.remove(actor) { "panicked" } else { "ended" };
-                let actor = family(actor).to_owned();
+            Event::Restarting { actor, reason, .. } => {
+                let (actor, reason) = (family(actor).to_owned(), reason.code());
                 counter!("tieout_actor_restarts_total", "actor" => actor, "reason" => reason).increment(1);
             }
-            Event::Stopped { actor, .. } => {
-                self.known().panicked.remove(actor);
+            Event::Escalated { child, to, .. } => {
+                let (child, to) = (family(child).to_owned(), to.as_deref().unwrap_or("runtime").to_owned());
+                counter!("tieout_actor_escalations_total", "child" => child, "to" => to).increment(1);
             }
+            Event::Rehomed { .. } => counter!("tieout_actor_rehomes_total", "result" => "moved").increment(1),
+            Event::NotRehomed { .. } => counter!("tieout_actor_rehomes_total", "result" => "stayed").increment(1),
             Event::DeadLetter { actor, message, reason } => {
                 count(actor, short(message), ("tieout_actor_dead_letters_total", "reason", reason));
             }

@@ -21,13 +21,13 @@ use crate::{
         Claim, Hub, Limits, Shared,
         actor::Base,
         jobs::ShardJob,
-        messages::{ClaimEntity, Count, Counts, PanicNow, ReleaseEntity, RoomView, View},
+        messages::{ClaimEntity, Count, Counts, PanicNow, ReleaseEntity, RoomView, StallNow, View},
         shard::Shard,
         workers::Workers,
     },
     db::Store,
     protocol::ids::ProjectId,
-    runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Restart, Runtime},
+    runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, OnExhausted, Restart, Runtime},
 };
 use error::unanswered;
 use history::Reader;
@@ -81,8 +81,15 @@ impl Realtime {
         let base = self.0.base.clone();
         let spec = ChildSpec::new("hub", move |_: &mut actix::Context<Hub>| Hub::new(base.clone()))
             .restart(Restart::Permanent)
-            .backoff(Backoff { first: Duration::from_millis(20), ..Backoff::default() })
+            // Short pauses, or failures in a row would never come up to the intensity.
+            .backoff(Backoff {
+                first: Duration::from_millis(20),
+                max: Duration::from_millis(500),
+                ..Backoff::default()
+            })
             .intensity(20, Duration::from_secs(60))
+            // A server without its hub answers and shows nothing: better one that ends, says why and is started again.
+            .on_exhausted(OnExhausted::Escalate)
             .mailbox(Mailbox::bounded(HUB_MAILBOX));
         let hub = self.0.runtime.supervise(spec).await?;
         let hub = self.0.base.addr.get_or_init(|| hub).clone();
@@ -163,5 +170,14 @@ impl Realtime {
     pub async fn inject_panic(&self) -> Result<(), RealtimeError> {
         let hub = self.hub().await?;
         hub.tell(PanicNow).await.map_err(|error| unanswered(AskError::from(error)))
+    }
+
+    /// Makes the hub block its thread for as long as this, for tests.
+    ///
+    /// # Errors
+    /// As [`Realtime::inject_panic`].
+    pub async fn inject_stall(&self, for_: Duration) -> Result<(), RealtimeError> {
+        let hub = self.hub().await?;
+        hub.tell(StallNow(for_)).await.map_err(|error| unanswered(AskError::from(error)))
     }
 }

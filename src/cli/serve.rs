@@ -1,4 +1,4 @@
-//! `tieout serve`: start, say so, wait for a signal, stop.
+//! `tieout serve`: start, say so, wait for a signal or the failure of a vital actor, stop.
 //!
 //! Leaves what is started to `app`. Easy to get wrong: a second signal means "now", whatever is still draining.
 use crate::{
@@ -17,7 +17,11 @@ pub struct ServeArgs {
     pub settings: Overrides,
 }
 
-/// Serves until a signal arrives. 0 after an orderly end, 1 when the server could not start, 2 for bad settings.
+/// A vital actor used up its restarts.
+const FAILED: u8 = 3;
+
+/// Serves until a signal arrives. 0 after an orderly end, 1 when the server could not start, 2 for bad settings,
+/// 3 when a vital actor used up its restarts (after the same orderly end).
 pub fn run(arguments: &ServeArgs) -> ExitCode {
     let config = match Config::load(&arguments.settings) {
         Ok(config) => config,
@@ -46,12 +50,20 @@ async fn serve(config: Config) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     print!("{}", banner(app.address(), &data_dir.display().to_string(), app.token()));
-    let name = signals.next().await;
-    log::info!("stopping signal={name}");
+    let code = tokio::select! {
+        name = signals.next() => {
+            log::info!("stopping signal={name}");
+            ExitCode::SUCCESS
+        }
+        failure = app.failed() => {
+            log::error!("stopping: an actor used up its restarts actor={} cause={}", failure.name, failure.cause);
+            ExitCode::from(FAILED)
+        }
+    };
     tokio::select! {
         clean = app.stop() => {
             log::info!("stopped clean={clean}");
-            ExitCode::SUCCESS
+            code
         }
         name = signals.next() => {
             log::warn!("stopped at once by a second signal signal={name}");

@@ -48,7 +48,8 @@ pub(super) fn routes(state: AppState) -> Router {
         .route("/api/v1/jobs/{id}/errors", get(results::errors))
         .route("/api/v1/jobs/{id}/export", get(export::export));
     if state.config.test_hooks {
-        router = router.route("/api/test/panic", post(test_hooks::panic));
+        router =
+            router.route("/api/test/panic", post(test_hooks::panic)).route("/api/test/stall", post(test_hooks::stall));
     }
     for path in console::paths() {
         router =

@@ -1,20 +1,22 @@
-//! The handle to a logical actor: valid on any thread and across restarts. Asking is in `ask`. Easy to get wrong:
+//! The handle to a logical actor: valid on any thread and across restarts. Asking is in `ask`, telling in `tell`. Easy to get wrong:
 //! `tell` waits for room, `try_tell` never does; under `Overflow::DropNewest` both succeed while the message is dropped and counted.
 use std::{fmt, sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, Message};
-use tokio::sync::{mpsc::error::TrySendError, watch};
+use tokio::sync::watch;
 
 use super::{
     ask::Ask,
+    control::Control,
     core::Core,
-    envelope::TellCell,
-    error::{SendError, StopReason, StopTimeout},
+    error::{StopError, StopReason},
     home,
-    inbox::Item,
-    shared::{Hosted, Shared, may_wait},
-    spec::Overflow,
+    hosted::Hosted,
+    recipient::Recipient,
+    send_error::SendError,
+    shared::Shared,
     state::State,
+    tell::Lane,
 };
 
 /// Handle to a supervised actor. Cheap to clone, `Send + Sync`, follows the actor through restarts and moves.
@@ -32,13 +34,6 @@ impl<A: Actor<Context = Context<A>>> fmt::Debug for Addr<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Addr({})", self.shared.name)
     }
-}
-
-/// What became of an envelope at the mailbox's door.
-pub(crate) enum Offer<A: Actor<Context = Context<A>>> {
-    Accepted,
-    Full(Item<A>),
-    Closed,
 }
 
 impl<A: Actor<Context = Context<A>>> Addr<A> {
@@ -61,134 +56,57 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     /// sent before the first poll. Dropping the future withdraws a message that no handler has seen.
     pub fn ask<M>(&self, msg: M) -> Ask<'_, A, M>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
-        Ask::new(&self.shared, msg)
+        Ask::new(&self.shared, msg, Lane::Normal)
     }
 
     /// Sends a message without awaiting its handling. Under `Overflow::Wait` it waits for room, at most for the actor's
     /// `ask_timeout`. Messages of one sender are handled in the order sent.
     pub async fn tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
-        let (cell, item) = match self.offer_tell(msg) {
-            Ok(()) => return Ok(()),
-            Err(Refused::Full(cell, _)) if !may_wait(self.shared.mailbox) => {
-                return Err(take(&cell, SendError::MailboxFull));
-            }
-            Err(Refused::Full(cell, item)) => (cell, item),
-            Err(Refused::Closed(cell)) => return Err(self.closed(&cell)),
-        };
-        if let State::Stalled { since } = *self.shared.state.borrow() {
-            return Err(take(&cell, |msg| SendError::Stalled { msg, since }));
-        }
-        tokio::select! {
-            sent = self.shared.tx.send(item) => match sent {
-                Ok(()) => { self.shared.after_send(); Ok(()) }
-                Err(_) => Err(self.closed(&cell)),
-            },
-            () = self.shared.core.sleep(self.shared.limits.ask) => Err(take(&cell, SendError::TimedOutInQueue)),
-        }
+        self.shared.tell(msg, Lane::Normal).await
     }
 
     /// Sends a message if there is room now. Callable from any thread, never blocks.
     pub fn try_tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
     {
-        match self.offer_tell(msg) {
-            Ok(()) => Ok(()),
-            Err(Refused::Full(cell, _)) => Err(take(&cell, SendError::MailboxFull)),
-            Err(Refused::Closed(cell)) => Err(self.closed(&cell)),
-        }
+        self.shared.try_tell(msg, Lane::Normal)
+    }
+
+    /// The lane that goes before all normal messages, and has room when the mailbox is full.
+    pub fn control(&self) -> Control<'_, A> {
+        Control { shared: &self.shared }
+    }
+
+    /// This address by one of its messages, to be kept by those who need not know the actor's type.
+    pub fn recipient<M>(&self) -> Recipient<M>
+    where
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
+    {
+        Recipient::new(self.clone())
     }
 
     /// Takes no more messages, handles those accepted, awaits replies in flight, then stops; past `within` it is ended.
     /// It does not come back, whatever its restart policy. Awaiting it inside the actor's own handler times out.
-    pub async fn stop(&self, within: Duration) -> Result<(), StopTimeout> {
+    pub async fn stop(&self, within: Duration) -> Result<(), StopError> {
+        if home::on_retired_thread() {
+            return Err(StopError::Fenced(self.shared.name.clone()));
+        }
         self.shared.drain();
         if wait_stopped(&self.shared.core, &*self.shared, within).await {
             return Ok(());
         }
         self.shared.end(StopReason::TimedOut);
-        Err(StopTimeout { name: self.shared.name.clone(), within })
-    }
-
-    fn offer_tell<M>(&self, msg: M) -> Result<(), Refused<A, M>>
-    where
-        A: Handler<M>,
-        <A as Handler<M>>::Result: 'static,
-        M: Message + Send + 'static,
-        M::Result: Send,
-    {
-        let cell = Arc::new(TellCell::new(msg, self.shared.core.times(u64::MAX)));
-        match self.shared.offer(cell.clone()) {
-            Offer::Accepted => Ok(()),
-            Offer::Full(item) if self.shared.mailbox.overflow == Overflow::DropNewest => {
-                self.shared.core.dead_letter(&self.shared.name, item.message(), "overflow");
-                Ok(())
-            }
-            Offer::Full(item) => Err(Refused::Full(cell, item)),
-            Offer::Closed => Err(Refused::Closed(cell)),
-        }
-    }
-
-    fn closed<M>(&self, cell: &TellCell<M>) -> SendError<M> {
-        take(cell, |msg| self.shared.refusal(msg))
-    }
-}
-
-enum Refused<A: Actor<Context = Context<A>>, M> {
-    Full(Arc<TellCell<M>>, Item<A>),
-    Closed(Arc<TellCell<M>>),
-}
-
-fn take<M>(cell: &TellCell<M>, error: impl FnOnce(M) -> SendError<M>) -> SendError<M> {
-    error(cell.take().expect("a message that was not accepted is still in its cell"))
-}
-
-impl<A: Actor<Context = Context<A>>> Shared<A> {
-    /// Puts an envelope into the mailbox if there is room, or makes room if that is the policy.
-    pub(crate) fn offer(&self, item: Item<A>) -> Offer<A> {
-        if home::on_retired_thread() {
-            return Offer::Closed;
-        }
-        let mut item = item;
-        loop {
-            match self.tx.try_send(item) {
-                Ok(()) => {
-                    self.after_send();
-                    return Offer::Accepted;
-                }
-                Err(TrySendError::Closed(_)) => return Offer::Closed,
-                Err(TrySendError::Full(back)) if self.mailbox.overflow == Overflow::DropOldest => {
-                    self.evict_oldest();
-                    item = back;
-                }
-                Err(TrySendError::Full(back)) => return Offer::Full(back),
-            }
-        }
-    }
-
-    /// Why a closed mailbox takes nothing.
-    pub(crate) fn refusal<M>(&self, msg: M) -> SendError<M> {
-        if home::on_retired_thread() {
-            return SendError::Stopped { msg, why: StopReason::Fenced };
-        }
-        match &*self.state.borrow() {
-            State::Stopped { why } => SendError::Stopped { msg, why: why.clone() },
-            _ => SendError::Stopping(msg),
-        }
+        Err(StopError::TimedOut { name: self.shared.name.clone(), within })
     }
 }
 

@@ -1,26 +1,32 @@
-//! The future of a reply. The default deadline costs no timer: the watchdog's sweep expires what is past it; only
-//! `.timeout(d)` and waiting for room in a full mailbox arm one. Easy to get wrong: look at the reply slot before the timer,
+//! The future of a reply. The default deadline costs no timer, nor does a long one of its own: the watchdog's sweep expires what is
+//! past it; a short `.timeout(d)`, the control lane and waiting for room in a full mailbox arm one. Easy to get wrong: look at the reply slot before the timer,
 //! so that a reply that is there is never thrown away.
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::{Actor, Context, Handler, Message};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::{
-    addr::Offer,
-    envelope::AskCell,
+    cycle::{Edge, Waits},
+    dead::DeadReason,
+    envelope::{AskHalf, AskSlot, message_name},
     error::AskError,
-    host,
+    home, host,
     inbox::Item,
-    shared::{Shared, may_wait},
+    reply::GivenUp,
+    shared::Shared,
     state::State,
+    tell::{Lane, Offer},
 };
+
+/// From here on a deadline of an ask's own is left to the sweep: at most 5 % late, and without a timer.
+pub const SWEPT_FROM: Duration = Duration::from_secs(1);
 
 /// What an ask does while its actor is being restarted or is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,29 +43,42 @@ type Room<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 #[must_use = "an ask does nothing unless awaited"]
 pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
     shared: &'a Arc<Shared<A>>,
+    lane: Lane,
     msg: Option<M>,
     timeout: Option<Duration>,
     on_restart: OnRestart,
-    cell: Option<Arc<AskCell<M>>>,
+    /// Set by the first poll, until there is an outcome.
+    asker: Option<AskHalf<M>>,
     /// Waiting for room in the mailbox.
     room: Option<Room<'a>>,
     timer: Option<(Pin<Box<Sleep>>, Instant)>,
+    /// Of an ask inside the turn of an actor that takes no message until it is answered.
+    edge: Option<Edge>,
 }
 
 impl<A: Actor<Context = Context<A>>, M: Message> Unpin for Ask<'_, A, M> {}
 
 impl<'a, A, M> Ask<'a, A, M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
-    pub(crate) fn new(shared: &'a Arc<Shared<A>>, msg: M) -> Self {
-        Self { shared, msg: Some(msg), timeout: None, on_restart: OnRestart::Wait, cell: None, room: None, timer: None }
+    pub(crate) fn new(shared: &'a Arc<Shared<A>>, msg: M, lane: Lane) -> Self {
+        Self {
+            shared,
+            lane,
+            msg: Some(msg),
+            timeout: None,
+            on_restart: OnRestart::Wait,
+            asker: None,
+            room: None,
+            timer: None,
+            edge: None,
+        }
     }
 
-    /// The deadline of this ask, in place of the actor's `ask_timeout`; exact to a millisecond.
+    /// The deadline of this ask, in place of the actor's `ask_timeout`. Below `SWEPT_FROM` it is exact to a millisecond and costs a
+    /// timer; from there on the watchdog's sweep keeps it, at most two of its ticks (50 ms) late and never early.
     pub fn timeout(mut self, d: Duration) -> Self {
         self.timeout = Some(d);
         self
@@ -73,25 +92,47 @@ where
 
     /// First poll: puts the message into the mailbox.
     fn start(&mut self, msg: M, cx: &mut TaskContext<'_>) -> Result<(), AskError<M>> {
-        if host::inside(self.shared.id) {
-            return Err(AskError::SelfAsk(msg));
-        }
-        let msg = self.check_state(msg)?;
+        let msg =
+            self.check_caller(msg).and_then(|msg| self.check_state(msg)).inspect_err(|e| self.rejected(e.code()))?;
         let times = self.shared.core.times(self.timeout.map_or(self.shared.ask_limit, |d| self.shared.core.coarse(d)));
-        let cell = Arc::new(AskCell::new(msg, cx.waker().clone(), times));
-        let offer = self.shared.offer(cell.clone());
-        self.cell = Some(cell);
+        let (asker, slot) = AskSlot::pair(msg, cx.waker().clone(), times);
+        self.asker = Some(asker);
+        let offer = self.shared.offer(slot, self.lane);
         match offer {
             Offer::Accepted => {
-                if let Some(d) = self.timeout {
-                    self.arm(d);
+                match self.timeout {
+                    Some(d) if d < SWEPT_FROM || self.lane == Lane::Control => self.arm(d),
+                    Some(_) => self.shared.has_own_deadline(times.deadline),
+                    None if self.lane == Lane::Control => self.arm(self.shared.limits.ask),
+                    None => {}
                 }
                 Ok(())
             }
             Offer::Closed => Err(self.undelivered(|shared, msg| shared.refusal(msg).into())),
-            Offer::Full(item) if may_wait(self.shared.mailbox) => self.wait_for_room(item),
+            Offer::Full(item) if self.shared.may_wait(self.lane) => self.wait_for_room(item),
             Offer::Full(_) => Err(self.undelivered(|_, msg| AskError::MailboxFull(msg))),
         }
+    }
+
+    /// Refuses what would wait for itself.
+    fn check_caller(&mut self, msg: M) -> Result<M, AskError<M>> {
+        if host::inside(self.shared.id) {
+            return Err(AskError::SelfAsk(msg));
+        }
+        match Waits::ask(&self.shared.core, home::current_actor(), self.shared.id) {
+            Ok(edge) => {
+                self.edge = edge;
+                Ok(msg)
+            }
+            Err(actors) => {
+                self.shared.core.ask_cycle(&actors);
+                Err(AskError::Cycle { msg, actors })
+            }
+        }
+    }
+
+    fn rejected(&self, code: &'static str) {
+        self.shared.core.rejected(&self.shared.name, message_name::<M>(), code);
     }
 
     fn check_state(&self, msg: M) -> Result<M, AskError<M>> {
@@ -109,8 +150,8 @@ where
         if let State::Stalled { since } = *self.shared.state.borrow() {
             return Err(self.undelivered(|_, msg| AskError::Stalled { msg, since }));
         }
-        let shared = self.shared;
-        self.room = Some(Box::pin(async move { shared.tx.send(item).await.is_ok() }));
+        let (shared, lane) = (self.shared, self.lane);
+        self.room = Some(Box::pin(async move { shared.sender(lane).send(item).await.is_ok() }));
         self.arm(self.timeout.unwrap_or(self.shared.limits.ask));
         Ok(())
     }
@@ -119,30 +160,42 @@ where
         self.timer = Some((Box::pin(self.shared.core.sleep(d)), Instant::now()));
     }
 
-    fn undelivered(&self, error: impl FnOnce(&Shared<A>, M) -> AskError<M>) -> AskError<M> {
-        let msg = self.cell.as_ref().and_then(|cell| cell.withdraw());
-        error(self.shared, msg.expect("a message that was not accepted is still in its cell"))
+    fn undelivered(&mut self, error: impl FnOnce(&Shared<A>, M) -> AskError<M>) -> AskError<M> {
+        let Some(GivenUp::Message(msg)) = self.asker.take().map(|mut asker| asker.give_up()) else {
+            unreachable!("a message that was not accepted is still in its slot");
+        };
+        let error = error(self.shared, msg);
+        self.rejected(error.code());
+        error
     }
 
-    fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<AskError<M>> {
-        let Some((timer, since)) = &mut self.timer else { return Poll::Pending };
+    fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<M::Result, AskError<M>>> {
+        let (Some((timer, since)), Some(asker)) = (&mut self.timer, &mut self.asker) else { return Poll::Pending };
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         let ran_for = since.elapsed();
-        Poll::Ready(match self.cell.as_ref().and_then(|cell| cell.withdraw()) {
-            Some(msg) => AskError::TimedOutInQueue(msg),
-            None => AskError::TimedOutRunning { ran_for },
-        })
+        let outcome = match asker.give_up() {
+            GivenUp::Message(msg) => {
+                self.dead_letter(DeadReason::Expired);
+                Err(AskError::TimedOutInQueue(msg))
+            }
+            GivenUp::Outcome(outcome) => outcome,
+            GivenUp::Running => Err(AskError::TimedOutRunning { ran_for }),
+            GivenUp::Settling => {
+                self.timer = None; // the outcome is a moment away, and wakes this task
+                return Poll::Pending;
+            }
+        };
+        self.asker = None;
+        Poll::Ready(outcome)
     }
 }
 
 impl<A, M> Future for Ask<'_, A, M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     type Output = Result<M::Result, AskError<M>>;
 
@@ -151,9 +204,9 @@ where
         if let Some(msg) = this.msg.take() {
             this.start(msg, cx)?;
         } else {
-            let cell = this.cell.as_ref().expect("a started ask has its cell");
-            if let Poll::Ready(outcome) = cell.poll(cx) {
-                this.cell = None;
+            let asker = this.asker.as_mut().expect("a started ask has its slot until it is ready");
+            if let Poll::Ready(outcome) = asker.poll(cx.waker()) {
+                this.asker = None;
                 return Poll::Ready(outcome);
             }
         }
@@ -164,17 +217,28 @@ where
             if !sent {
                 return Poll::Ready(Err(this.undelivered(|shared, msg| shared.refusal(msg).into())));
             }
-            this.shared.after_send();
+            this.shared.sent(this.lane);
             // The timer stays: the sweep goes by the order of entry and would see this one late.
         }
-        this.poll_timer(cx).map(Err)
+        this.poll_timer(cx)
+    }
+}
+
+impl<A: Actor<Context = Context<A>>, M: Message> Ask<'_, A, M> {
+    /// The message was taken back from the mailbox, if it had got there.
+    fn dead_letter(&self, reason: DeadReason) {
+        if self.room.is_none() {
+            self.shared.core.dead_letter(&self.shared.name, message_name::<M>(), reason);
+        }
     }
 }
 
 impl<A: Actor<Context = Context<A>>, M: Message> Drop for Ask<'_, A, M> {
     fn drop(&mut self) {
-        if let Some(cell) = &self.cell {
-            cell.abandon();
+        if let Some(mut asker) = self.asker.take()
+            && let GivenUp::Message(_) = asker.give_up()
+        {
+            self.dead_letter(DeadReason::Withdrawn);
         }
     }
 }

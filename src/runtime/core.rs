@@ -8,19 +8,27 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix_rt::System;
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    sync::{broadcast, watch},
+    // std's clock, except under the test kit, where it is the test's virtual one.
+    time::Instant as Clock,
+};
 
 use super::{
+    cycle::Waits,
+    dead::{DeadLetters, DeadReason, Rejected},
     envelope::Times,
+    event::Event,
+    group_node::{Member, Node},
+    health::RuntimeFailure,
     home::Home,
-    host,
-    shared::Hosted,
+    hosted::Hosted,
     spec::OnExhausted,
-    state::{Event, Handled, Stall},
+    state::{Handled, Stall},
 };
 
 /// Lifecycle events kept for a slow listener; past it, it is told how many it missed.
@@ -36,6 +44,8 @@ pub(crate) struct Registry {
     /// In start order.
     pub(crate) living: Vec<Entry>,
     pub(crate) by_name: HashMap<Arc<str>, u64>,
+    /// In start order.
+    pub(crate) groups: Vec<Arc<Node>>,
     /// Ended, but with handles around: a send that raced with the end is cleaned up by the sweep.
     pub(crate) ended: Vec<Weak<dyn Hosted>>,
 }
@@ -48,16 +58,20 @@ pub(crate) struct Plugs {
     pub(crate) on_event: Option<Callback<Event>>,
     /// For one message in so many.
     pub(crate) on_handled: Option<(u32, Callback<Handled>)>,
+    pub(crate) on_rejected: Option<Callback<Rejected>>,
+    pub(crate) detect_cycles: bool,
     pub(crate) on_fatal: Callback<str>,
 }
 
 pub(crate) struct Core {
     pub(crate) name: String,
     pub(crate) tick: Duration,
-    started: Instant,
+    started: Clock,
     clock: AtomicU64,
     next_id: AtomicU64,
     registry: Mutex<Registry>,
+    /// Actors and groups that belong to no group, in start order.
+    members: Mutex<Vec<Member>>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) plugs: Plugs,
     pub(crate) control: tokio::runtime::Handle,
@@ -65,8 +79,9 @@ pub(crate) struct Core {
     pub(crate) home: Mutex<Arc<Home>>,
     pub(crate) retired: Mutex<Vec<Arc<Home>>>,
     pub(crate) stall: Mutex<Option<Stall>>,
-    pub(crate) failed: watch::Sender<Option<Arc<str>>>,
-    pub(crate) dead_letters: AtomicU64,
+    pub(crate) failed: watch::Sender<Option<RuntimeFailure>>,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) waits: Waits,
     pub(crate) closing: AtomicBool,
 }
 
@@ -84,13 +99,15 @@ impl Core {
         system: System,
         home: Arc<Home>,
     ) -> Self {
+        let waits = Waits::new(plugs.detect_cycles);
         Self {
             name,
             tick,
-            started: Instant::now(),
+            started: Clock::now(),
             clock: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             registry: Mutex::new(Registry::default()),
+            members: Mutex::new(Vec::new()),
             events: broadcast::Sender::new(EVENTS_KEPT),
             plugs,
             control,
@@ -99,7 +116,8 @@ impl Core {
             retired: Mutex::new(Vec::new()),
             stall: Mutex::new(None),
             failed: watch::Sender::new(None),
-            dead_letters: AtomicU64::new(0),
+            dead_letters: DeadLetters::default(),
+            waits,
             closing: AtomicBool::new(false),
         }
     }
@@ -130,11 +148,11 @@ impl Core {
     }
 
     /// Now, for every so many messages of a thread.
-    fn sample(&self) -> Option<Instant> {
+    fn sample(&self) -> Option<std::time::Instant> {
         thread_local!(static SENT: Cell<u32> = const { Cell::new(0) });
         let (every, _) = self.plugs.on_handled.as_ref()?;
         let n = SENT.try_with(|n| n.replace(n.get().wrapping_add(1))).ok()?;
-        n.is_multiple_of(*every).then(Instant::now)
+        n.is_multiple_of(*every).then(std::time::Instant::now)
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -156,6 +174,35 @@ impl Core {
         drop(entry);
     }
 
+    pub(crate) fn groups(&self) -> Vec<Arc<Node>> {
+        self.registry().groups.clone()
+    }
+
+    pub(crate) fn forget_group(&self, id: u64) {
+        let mut registry = self.registry();
+        let at = registry.groups.iter().position(|g| g.id == id);
+        let node = at.map(|at| registry.groups.remove(at));
+        drop(registry);
+        drop(node);
+    }
+
+    /// The root of the supervision tree, in start order.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        lock(&self.members).clone()
+    }
+
+    pub(crate) fn add(&self, member: Member) {
+        lock(&self.members).push(member);
+    }
+
+    pub(crate) fn remove(&self, id: u64) {
+        let mut members = lock(&self.members);
+        let at = members.iter().position(|m| m.id() == id);
+        let member = at.map(|at| members.remove(at));
+        drop(members);
+        drop(member);
+    }
+
     pub(crate) fn emit(&self, event: &Event) {
         if let Some(on_event) = &self.plugs.on_event {
             on_event(event);
@@ -164,21 +211,35 @@ impl Core {
         let _ = self.events.send(event.clone());
     }
 
-    pub(crate) fn dead_letter(&self, actor: &Arc<str>, message: &'static str, reason: &'static str) {
-        self.dead_letters.fetch_add(1, Ordering::Relaxed);
-        self.emit(&Event::DeadLetter { actor: actor.clone(), message, reason });
+    pub(crate) fn dead_letter(&self, actor: &Arc<str>, message: &'static str, reason: DeadReason) {
+        self.dead_letters.count(reason);
+        self.emit(&Event::DeadLetter { actor: actor.clone(), message, reason: reason.name() });
     }
 
-    pub(crate) fn exhausted(&self, actor: &Arc<str>, policy: OnExhausted) {
-        if policy == OnExhausted::GiveUp {
-            log::error!("an actor used up its restarts and stays down actor={actor}");
-            return;
+    /// A message was refused and came back.
+    pub(crate) fn rejected(&self, actor: &Arc<str>, message: &'static str, reason: &'static str) {
+        if let Some(on_rejected) = &self.plugs.on_rejected {
+            on_rejected(&Rejected { actor: actor.clone(), message, reason });
         }
-        log::error!("an actor used up its restarts actor={actor} policy={policy:?}");
-        self.failed.send_replace(Some(actor.clone()));
-        self.emit(&Event::Escalated { actor: actor.clone() });
-        if host::is_fatal(policy) {
-            (self.plugs.on_fatal)(&format!("actor {actor} used up its restarts"));
+    }
+
+    pub(crate) fn ask_cycle(&self, actors: &[Arc<str>]) {
+        log::error!("refused an ask that would wait for ever cycle={}", actors.join(" -> "));
+        self.emit(&Event::AskCycle { actors: actors.to_vec() });
+    }
+
+    /// An actor or a group used up its restarts and no group takes it over: what that means, decided here alone.
+    pub(crate) fn exhausted(&self, child: &Arc<str>, policy: OnExhausted, cause: &Arc<str>) {
+        log::error!("restarts are used up child={child} policy={policy:?} cause={cause}");
+        if policy == OnExhausted::GiveUp {
+            return; // it stays down, everything else goes on
+        }
+        let failure = RuntimeFailure { name: child.clone(), cause: cause.clone() };
+        // The first failure is the cause of what follows.
+        self.failed.send_if_modified(|f| f.is_none() && f.replace(failure).is_none());
+        self.emit(&Event::Escalated { child: child.clone(), to: None, cause: cause.clone() });
+        if policy == OnExhausted::StopProcess {
+            (self.plugs.on_fatal)(&format!("{child} used up its restarts: {cause}"));
         }
     }
 

@@ -1,11 +1,9 @@
-//! What lies in a mailbox: a message with its reply slot, erased of its type. The slot is the single place that decides
-//! the outcome of an ask: reply, error, deadline or withdrawal, whichever comes first. Scheduling is left to `pump`, who may
-//! fail an envelope to `shared`. Easy to get wrong: user values must be dropped and wakers woken outside of the lock.
+//! What lies in a mailbox: a message with its reply slot, erased of its type. Who decides the outcome of an ask is left to
+//! `reply`, scheduling to `pump`, who may fail an envelope to `shared`. Easy to get wrong: whether a failure gives the message back
+//! depends on whether a handler has seen it, and only the slot knows.
 use std::{
     any::Any,
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context as TaskContext, Poll, Waker},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     error::{AbortReason, AskError, PanicInfo, StopReason},
     inbox::Item,
+    reply::{Asker, Parcel, Slot},
     shared::Shared,
 };
 
@@ -33,13 +32,18 @@ pub(crate) trait Envelope<A: Actor<Context = Context<A>>>: Send + Sync {
     /// The message's type.
     fn message(&self) -> &'static str;
     /// When it was sent and by when it must be done, on the runtime's coarse clock.
-    fn times(&self) -> Times;
+    fn times(&self) -> &Times;
     /// Hands the message to the actor, unless its asker is gone. `item` is the envelope itself.
     fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>);
     /// A reply that was computed by a future: an `Option` of the message's result.
     fn deliver(&self, value: &mut dyn Any);
     /// Ends it without reply; a no-op when it is done already. True if the message was still waiting.
     fn fail(&self, failure: &Failure) -> bool;
+}
+
+/// A message's type, as logs, events and metrics name it.
+pub(crate) fn message_name<M>() -> &'static str {
+    std::any::type_name::<M>()
 }
 
 /// Coarse milliseconds since the runtime's start.
@@ -52,11 +56,11 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(crate) fn expired(self, now: u64) -> bool {
+    pub(crate) fn expired(&self, now: u64) -> bool {
         self.deadline <= now
     }
 
-    pub(crate) fn age(self, now: u64) -> Duration {
+    pub(crate) fn age(&self, now: u64) -> Duration {
         Duration::from_millis(now.saturating_sub(self.sent))
     }
 }
@@ -95,141 +99,54 @@ where
     }
 }
 
-enum Slot<M: Message> {
-    Queued(M),
-    Running,
-    /// Boxed, because errors are large and the slot is moved about.
-    Done(Result<M::Result, Box<AskError<M>>>),
-    /// The outcome was taken, or the asker is gone.
-    Gone,
-}
+/// A message that wants a reply, as the mailbox sees it.
+pub(crate) type AskSlot<M> = Slot<M, <M as Message>::Result, AskError<M>, Times>;
 
-struct Inner<M: Message> {
-    slot: Slot<M>,
-    asker: Option<Waker>,
-}
+/// The same, as its asker sees it.
+pub(crate) type AskHalf<M> = Asker<M, <M as Message>::Result, AskError<M>, Times>;
 
-/// A message that wants a reply, shared between the asker and the mailbox.
-pub(crate) struct AskCell<M: Message> {
-    inner: Mutex<Inner<M>>,
-    times: Times,
-}
+/// A message that wants no reply.
+pub(crate) type TellCell<M> = Parcel<M, Times>;
 
-impl<M: Message> AskCell<M> {
-    pub(crate) fn new(msg: M, asker: Waker, times: Times) -> Self {
-        Self { inner: Mutex::new(Inner { slot: Slot::Queued(msg), asker: Some(asker) }), times }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner<M>> {
-        // No user code runs under this lock, so a poisoned one is still consistent.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The outcome, or registers the asker.
-    pub(crate) fn poll(&self, cx: &mut TaskContext<'_>) -> Poll<Result<M::Result, AskError<M>>> {
-        let mut inner = self.lock();
-        if let Slot::Done(_) = inner.slot
-            && let Slot::Done(outcome) = mem::replace(&mut inner.slot, Slot::Gone)
-        {
-            return Poll::Ready(outcome.map_err(|e| *e));
-        }
-        if !inner.asker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            inner.asker = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Takes the message back, if no handler has seen it.
-    pub(crate) fn withdraw(&self) -> Option<M> {
-        let mut inner = self.lock();
-        match mem::replace(&mut inner.slot, Slot::Gone) {
-            Slot::Queued(msg) => Some(msg),
-            other => {
-                inner.slot = other;
-                None
-            }
-        }
-    }
-
-    /// The asker is gone: whatever comes is thrown away.
-    pub(crate) fn abandon(&self) {
-        let mut inner = self.lock();
-        let slot = mem::replace(&mut inner.slot, Slot::Gone);
-        let asker = inner.asker.take();
-        drop(inner);
-        drop((slot, asker));
-    }
-
-    fn reply(&self, value: M::Result) {
-        self.settle(|slot| match slot {
-            Slot::Running => Slot::Done(Ok(value)),
-            other => other,
-        });
-    }
-
-    fn settle(&self, f: impl FnOnce(Slot<M>) -> Slot<M>) {
-        let mut inner = self.lock();
-        inner.slot = f(mem::replace(&mut inner.slot, Slot::Gone));
-        let asker = if matches!(inner.slot, Slot::Done(_)) { inner.asker.take() } else { None };
-        drop(inner);
-        if let Some(asker) = asker {
-            asker.wake();
-        }
-    }
-}
-
-impl<A, M> Envelope<A> for AskCell<M>
+impl<A, M> Envelope<A> for AskSlot<M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     fn message(&self) -> &'static str {
-        std::any::type_name::<M>()
+        message_name::<M>()
     }
 
-    fn times(&self) -> Times {
-        self.times
+    fn times(&self) -> &Times {
+        &self.tag
     }
 
     fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {
-        let msg = {
-            let mut inner = self.lock();
-            match mem::replace(&mut inner.slot, Slot::Running) {
-                Slot::Queued(msg) => msg,
-                other => {
-                    inner.slot = other;
-                    return; // the asker gave up: same rule as actix's own envelope
-                }
-            }
-        };
+        // None: the asker gave up. The same rule as that of actix's own envelope.
+        let Some((msg, turn)) = self.begin() else { return };
         match handle(actor, msg, ctx) {
-            Outcome::Now(value) => self.reply(value),
+            Outcome::Now(value) => turn.reply(value),
             Outcome::Lost => {
                 item.fail(&Failure::Aborted(AbortReason::ReplyDropped));
             }
-            Outcome::Later(rx) => host.reply_later(item, rx),
+            Outcome::Later(rx) => {
+                turn.later();
+                host.reply_later(item, rx);
+            }
         }
     }
 
     fn deliver(&self, value: &mut dyn Any) {
         if let Some(value) = value.downcast_mut::<Option<M::Result>>().and_then(Option::take) {
-            self.reply(value);
+            Slot::deliver(self, value);
         }
     }
 
     fn fail(&self, failure: &Failure) -> bool {
-        let mut was_waiting = false;
-        self.settle(|slot| match slot {
-            Slot::Queued(msg) => {
-                was_waiting = true;
-                Slot::Done(Err(Box::new(undelivered(msg, failure))))
-            }
-            Slot::Running => Slot::Done(Err(Box::new(unfinished(failure)))),
-            done => done,
-        });
-        was_waiting
+        Slot::fail(self, |msg| match msg {
+            Some(msg) => undelivered(msg, failure),
+            None => unfinished(failure),
+        })
     }
 }
 
@@ -254,35 +171,17 @@ fn unfinished<M>(failure: &Failure) -> AskError<M> {
     }
 }
 
-/// A message that wants no reply.
-pub(crate) struct TellCell<M> {
-    msg: Mutex<Option<M>>,
-    times: Times,
-}
-
-impl<M> TellCell<M> {
-    pub(crate) fn new(msg: M, times: Times) -> Self {
-        Self { msg: Mutex::new(Some(msg)), times }
-    }
-
-    pub(crate) fn take(&self) -> Option<M> {
-        self.msg.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 impl<A, M> Envelope<A> for TellCell<M>
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    <A as Handler<M>>::Result: 'static,
-    M: Message + Send + 'static,
-    M::Result: Send,
+    A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
+    M: Message<Result: Send> + Send + 'static,
 {
     fn message(&self) -> &'static str {
-        std::any::type_name::<M>()
+        message_name::<M>()
     }
 
-    fn times(&self) -> Times {
-        self.times
+    fn times(&self) -> &Times {
+        &self.tag
     }
 
     fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>, host: &Arc<Shared<A>>) {

@@ -48,6 +48,8 @@ pub enum StopReason {
     ThreadLost,
     /// The sender itself runs on a thread that was given up by the watchdog; its late effects are refused.
     Fenced,
+    /// It is `Temporary`, and its group (named here) was restarted around it.
+    GroupRestarted(Arc<str>),
 }
 
 impl fmt::Display for StopReason {
@@ -61,6 +63,7 @@ impl fmt::Display for StopReason {
             Self::Exhausted(e) => write!(f, "it used up its restarts: {e}"),
             Self::ThreadLost => f.write_str("its thread ended"),
             Self::Fenced => f.write_str("the sending thread was given up by the watchdog"),
+            Self::GroupRestarted(group) => write!(f, "its group {group} was restarted and it is temporary"),
         }
     }
 }
@@ -79,6 +82,8 @@ pub enum AbortReason {
         /// How long the handler had been running.
         ran_for: Duration,
     },
+    /// The actor was restarted with its group while this reply was still being computed.
+    GroupRestarted(Arc<str>),
 }
 
 impl fmt::Display for AbortReason {
@@ -88,6 +93,7 @@ impl fmt::Display for AbortReason {
             Self::ReplyDropped => f.write_str("the reply was dropped"),
             Self::ActorStopped(why) => write!(f, "the actor stopped: {why}"),
             Self::Rehomed { ran_for } => write!(f, "the handler was stuck for {ran_for:?}; the actor was moved"),
+            Self::GroupRestarted(cause) => write!(f, "the actor was restarted with its group: {cause}"),
         }
     }
 }
@@ -123,6 +129,13 @@ pub enum AskError<M> {
     TimedOutInQueue(M),
     /// Never delivered: an actor that asks itself would wait for itself.
     SelfAsk(M),
+    /// Never delivered: the actors of this circle would wait for each other for ever.
+    Cycle {
+        /// The message.
+        msg: M,
+        /// Who would wait for whom; the first is also the last.
+        actors: Vec<Arc<str>>,
+    },
     /// May have run: the deadline passed while the handler worked on it.
     TimedOutRunning {
         /// How long the ask had been under way.
@@ -144,7 +157,8 @@ impl<M> AskError<M> {
     pub fn into_message(self) -> Option<M> {
         match self {
             Self::MailboxFull(m) | Self::Stopping(m) | Self::TimedOutInQueue(m) | Self::SelfAsk(m) => Some(m),
-            Self::Restarting { msg, .. } | Self::Stalled { msg, .. } | Self::Stopped { msg, .. } => Some(msg),
+            Self::Restarting { msg, .. } | Self::Stalled { msg, .. } => Some(msg),
+            Self::Stopped { msg, .. } | Self::Cycle { msg, .. } => Some(msg),
             Self::TimedOutRunning { .. } | Self::Panicked(_) | Self::Aborted(_) => None,
         }
     }
@@ -159,6 +173,7 @@ impl<M> AskError<M> {
             Self::Stopped { .. } => "stopped",
             Self::TimedOutInQueue(_) => "timed_out_in_queue",
             Self::SelfAsk(_) => "self_ask",
+            Self::Cycle { .. } => "cycle",
             Self::TimedOutRunning { .. } => "timed_out_running",
             Self::Panicked(_) => "panicked",
             Self::Aborted(_) => "aborted",
@@ -166,9 +181,9 @@ impl<M> AskError<M> {
     }
 }
 
-impl<M> fmt::Display for AskError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = std::any::type_name::<M>();
+impl<M> AskError<M> {
+    /// The text, with this for the message's type.
+    pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>, message: &str) -> fmt::Result {
         match self {
             Self::MailboxFull(_) => write!(f, "{message} was not delivered: the mailbox is full"),
             Self::Restarting { retry_after, .. } => {
@@ -181,10 +196,19 @@ impl<M> fmt::Display for AskError<M> {
             Self::Stopped { why, .. } => write!(f, "{message} was not delivered: the actor is gone: {why}"),
             Self::TimedOutInQueue(_) => write!(f, "{message} was not delivered before its deadline"),
             Self::SelfAsk(_) => write!(f, "{message} was not delivered: an actor must not ask itself"),
+            Self::Cycle { actors, .. } => {
+                write!(f, "{message} was not delivered: {} would wait for each other", actors.join(" -> "))
+            }
             Self::TimedOutRunning { ran_for } => write!(f, "{message} got no reply within {ran_for:?}"),
             Self::Panicked(p) => write!(f, "{p}"),
             Self::Aborted(why) => write!(f, "{message} got no reply: {why}"),
         }
+    }
+}
+
+impl<M> fmt::Display for AskError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f, std::any::type_name::<M>())
     }
 }
 
@@ -195,91 +219,6 @@ impl<M> fmt::Debug for AskError<M> {
 }
 
 impl<M> std::error::Error for AskError<M> {}
-
-/// Why a tell was not accepted. The message was never delivered and comes back.
-pub enum SendError<M> {
-    /// The mailbox was full.
-    MailboxFull(M),
-    /// The actor is stuck in a handler and its mailbox is full.
-    Stalled {
-        /// The message.
-        msg: M,
-        /// For how long.
-        since: Duration,
-    },
-    /// The actor is draining before its stop.
-    Stopping(M),
-    /// The actor is gone.
-    Stopped {
-        /// The message.
-        msg: M,
-        /// Why it is gone.
-        why: StopReason,
-    },
-    /// No room came up in the mailbox before the deadline.
-    TimedOutInQueue(M),
-}
-
-impl<M> SendError<M> {
-    /// Whether sending the same message again can help.
-    pub fn retryable(&self) -> bool {
-        matches!(self, Self::MailboxFull(_) | Self::Stalled { .. } | Self::TimedOutInQueue(_))
-    }
-
-    /// The message.
-    pub fn into_message(self) -> Option<M> {
-        match self {
-            Self::MailboxFull(m) | Self::Stopping(m) | Self::TimedOutInQueue(m) => Some(m),
-            Self::Stalled { msg, .. } | Self::Stopped { msg, .. } => Some(msg),
-        }
-    }
-
-    /// One word for metrics and problem documents.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::MailboxFull(_) => "mailbox_full",
-            Self::Stalled { .. } => "stalled",
-            Self::Stopping(_) => "stopping",
-            Self::Stopped { .. } => "stopped",
-            Self::TimedOutInQueue(_) => "timed_out_in_queue",
-        }
-    }
-}
-
-impl<M> From<SendError<M>> for AskError<M> {
-    fn from(e: SendError<M>) -> Self {
-        match e {
-            SendError::MailboxFull(m) => Self::MailboxFull(m),
-            SendError::Stalled { msg, since } => Self::Stalled { msg, since },
-            SendError::Stopping(m) => Self::Stopping(m),
-            SendError::Stopped { msg, why } => Self::Stopped { msg, why },
-            SendError::TimedOutInQueue(m) => Self::TimedOutInQueue(m),
-        }
-    }
-}
-
-impl<M> fmt::Display for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = std::any::type_name::<M>();
-        match self {
-            Self::MailboxFull(_) => write!(f, "{message} was not delivered: the mailbox is full"),
-            Self::Stalled { since, .. } => {
-                write!(f, "{message} was not delivered: the actor has been stuck for {since:?}")
-            }
-            Self::Stopping(_) => write!(f, "{message} was not delivered: the actor is stopping"),
-            Self::Stopped { why, .. } => write!(f, "{message} was not delivered: the actor is gone: {why}"),
-            Self::TimedOutInQueue(_) => write!(f, "{message} was not delivered before its deadline"),
-        }
-    }
-}
-
-impl<M> fmt::Debug for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SendError::{}({self})", self.code())
-    }
-}
-
-impl<M> std::error::Error for SendError<M> {}
 
 /// Why `supervise` returned no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -298,20 +237,37 @@ pub enum StartError {
         /// The limit.
         after: Duration,
     },
-    /// An actor of this name is alive.
-    #[error("an actor named {0} is already running")]
+    /// An actor (or for a group: a group) of this name is alive.
+    #[error("the name {0} is taken by another that is alive")]
     NameTaken(Arc<str>),
     /// The runtime is shutting down.
     #[error("actor {0} was not started: the runtime is shutting down")]
     ShuttingDown(Arc<str>),
+    /// Its group is stopping or gone.
+    #[error("{name} was not started: its group {group} has stopped")]
+    GroupStopped {
+        /// Its name.
+        name: Arc<str>,
+        /// The group's.
+        group: Arc<str>,
+    },
+    /// The caller runs on a thread that was given up by the watchdog; its late effects are refused.
+    #[error("{0} was not started: the calling thread was given up by the watchdog")]
+    Fenced(Arc<str>),
 }
 
-/// `Addr::stop` ran into its deadline; the actor was ended without finishing its queue.
+/// Why `Addr::stop` did not see an orderly end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("actor {name} did not stop within {within:?} and was ended")]
-pub struct StopTimeout {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The limit.
-    pub within: Duration,
+pub enum StopError {
+    /// It ran into its deadline; the actor was ended without finishing its queue.
+    #[error("actor {name} did not stop within {within:?} and was ended")]
+    TimedOut {
+        /// Its name.
+        name: Arc<str>,
+        /// The limit.
+        within: Duration,
+    },
+    /// The caller is an instance whose thread was given up; nothing was stopped.
+    #[error("actor {0} was not stopped: whoever asked for it was replaced")]
+    Fenced(Arc<str>),
 }

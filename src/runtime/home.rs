@@ -1,5 +1,6 @@
 //! The thread that hosts actors: an actix Arbiter plus what the watchdog and the shutdown need to know of it. Easy to get
-//! wrong: std has no timed join, so the thread signals its end from a thread-local destructor.
+//! wrong: std has no timed join, so the thread signals its end from a thread-local destructor. The test kit hosts on the
+//! caller's own thread (`Thread::Callers`); what elsewhere ends with a thread ends there with the zombie's turn.
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -22,9 +23,9 @@ const THREAD_START_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Home {
     pub(crate) id: u64,
     arbiter: ArbiterHandle,
-    thread: Mutex<Option<Arbiter>>,
+    thread: Thread,
     /// Given up by the watchdog: what its actors still send is refused.
-    retired: AtomicBool,
+    retired: Arc<AtomicBool>,
     /// Which actor's turn it is; 0 for none.
     current: AtomicU64,
     /// Changes with every turn and every message. One writer, the thread itself.
@@ -32,6 +33,21 @@ pub(crate) struct Home {
     /// A ping through the thread's own task queue has not come back.
     pinged: Arc<AtomicBool>,
     ended: watch::Receiver<bool>,
+}
+
+/// Whose thread it is.
+enum Thread {
+    /// Ours, to be joined.
+    Own(Mutex<Option<Arbiter>>),
+    /// The test's, which also runs the test: several homes share it, and it is theirs only during an actor's turn.
+    #[cfg(feature = "test-kit")]
+    Callers(watch::Sender<bool>),
+}
+
+#[cfg(feature = "test-kit")]
+thread_local! {
+    /// During a turn on `Thread::Callers`: whether its home is retired.
+    static TURN: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
 thread_local! {
@@ -65,8 +81,8 @@ impl Home {
         let home = Arc::new(Self {
             id,
             arbiter: arbiter.handle(),
-            thread: Mutex::new(Some(arbiter)),
-            retired: AtomicBool::new(false),
+            thread: Thread::Own(Mutex::new(Some(arbiter))),
+            retired: Arc::new(AtomicBool::new(false)),
             current: AtomicU64::new(0),
             beat: AtomicU64::new(0),
             pinged: Arc::new(AtomicBool::new(false)),
@@ -81,11 +97,41 @@ impl Home {
         Ok(home)
     }
 
+    /// A home on the calling thread, which runs `system`.
+    #[cfg(feature = "test-kit")]
+    pub(crate) fn here(id: u64, system: &System) -> Arc<Self> {
+        panics::note_on_this_thread();
+        let (ended_tx, ended) = watch::channel(false);
+        Arc::new(Self {
+            id,
+            arbiter: system.arbiter().clone(),
+            thread: Thread::Callers(ended_tx),
+            retired: Arc::new(AtomicBool::new(false)),
+            current: AtomicU64::new(0),
+            beat: AtomicU64::new(0),
+            pinged: Arc::new(AtomicBool::new(false)),
+            ended,
+        })
+    }
+
+    /// The home that follows this one when it is given up.
+    pub(crate) fn successor(&self, id: u64, system: &System) -> io::Result<Arc<Self>> {
+        match &self.thread {
+            Thread::Own(_) => Self::start(id, system),
+            #[cfg(feature = "test-kit")]
+            Thread::Callers(_) => Ok(Self::here(id, system)),
+        }
+    }
+
     pub(crate) fn arbiter(&self) -> &ArbiterHandle {
         &self.arbiter
     }
 
     pub(crate) fn enter(&self, actor: u64) {
+        #[cfg(feature = "test-kit")]
+        if let Thread::Callers(_) = &self.thread {
+            TURN.with(|t| *t.borrow_mut() = Some(self.retired.clone()));
+        }
         CURRENT.with(|c| c.set(actor));
         self.current.store(actor, Ordering::Relaxed);
         self.beat();
@@ -95,6 +141,13 @@ impl Home {
         CURRENT.with(|c| c.set(0));
         self.current.store(0, Ordering::Relaxed);
         self.beat();
+        #[cfg(feature = "test-kit")]
+        if let Thread::Callers(ended) = &self.thread {
+            TURN.with(|t| *t.borrow_mut() = None);
+            if self.retired.load(Ordering::Acquire) {
+                ended.send_replace(true);
+            }
+        }
     }
 
     pub(crate) fn beat(&self) {
@@ -121,8 +174,25 @@ impl Home {
 
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
-        // Heard when the stuck handler returns, if it does.
-        self.arbiter.stop();
+        #[cfg_attr(not(feature = "test-kit"), allow(irrefutable_let_patterns))]
+        if let Thread::Own(_) = &self.thread {
+            // Heard when the stuck handler returns, if it does.
+            self.arbiter.stop();
+        }
+    }
+
+    /// Tells the thread to end, after what it is doing now.
+    pub(crate) fn stop(&self) {
+        match &self.thread {
+            Thread::Own(_) => {
+                self.arbiter.stop();
+            }
+            // Whoever stops it runs on this thread, so nothing else does.
+            #[cfg(feature = "test-kit")]
+            Thread::Callers(ended) => {
+                ended.send_replace(true);
+            }
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -138,7 +208,10 @@ impl Home {
         if !self.has_ended() {
             return false;
         }
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        #[cfg_attr(not(feature = "test-kit"), allow(irrefutable_let_patterns))]
+        if let Thread::Own(thread) = &self.thread
+            && let Some(thread) = thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
             // It has run its last destructor; an error would be a panic, which the guard has caught and logged.
             let _ = thread.join();
         }
@@ -157,6 +230,14 @@ pub(crate) fn current_actor() -> u64 {
 
 /// Whether this thread was given up by the watchdog.
 pub(crate) fn on_retired_thread() -> bool {
+    #[cfg(feature = "test-kit")]
+    if TURN.try_with(|t| t.borrow().as_ref().is_some_and(|r| r.load(Ordering::Acquire))).unwrap_or(false) {
+        return true;
+    }
+    // A plain thread-local without destructor first: this is asked for every message sent.
+    if !HOSTING.try_with(Cell::get).unwrap_or(false) {
+        return false;
+    }
     HERE.try_with(|h| h.try_borrow().is_ok_and(|h| h.as_ref().is_some_and(|h| h.home.retired.load(Ordering::Acquire))))
         .unwrap_or(false)
 }

@@ -1,45 +1,34 @@
-//! Runs an actor's instances one after another on its thread: builds, polls under `catch_unwind`, decides by policy,
-//! pauses, builds again. What outlives an instance is in `shared`. Easy to get wrong: a panicked context must be
-//! terminated before it is dropped, or actix calls `stopping()` on the broken state, and a second panic ends the process.
+//! Runs an actor's instances one after another on its thread: decides by policy what the end of one means, pauses, starts
+//! the next. One instance is in `incarnation`, what outlives it in `shared`, who else is restarted with it in `group_node`. Easy to
+//! get wrong: a host that was fenced (its actor moved) must leave without a trace; its successor owns queue and state.
 use std::{
-    cell::Cell,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    rc::Rc,
-    sync::{Arc, PoisonError, atomic::Ordering},
-    task::{Context as TaskContext, Poll},
-    time::Instant,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use actix::{Actor, ActorContext, AsyncContext, Context, dev::ContextFut};
-use tokio::sync::oneshot;
+use actix::{Actor, Context};
+use tokio::time::Instant;
 
 use super::{
-    envelope::Failure,
-    error::{PanicInfo, StartError, StopReason},
+    core::lock,
+    error::{StartError, StopReason},
+    event::{Event, RestartReason},
+    group_node::Follow,
     home::{self, Home},
-    panics,
+    incarnation::{End, Fault, Incarnation},
     policy::Verdict,
-    pump::Pump,
-    shared::{Shared, Wish},
+    shared::{Life, Shared, Wish},
     spec::{OnExhausted, Restart},
-    state::{Event, State},
+    state::State,
 };
 
-/// Whoever awaits the first start.
-pub(crate) type FirstStart = Option<oneshot::Sender<Result<(), StartError>>>;
+const RESTARTING: State = State::Restarting { attempt: 0, retry_after: Duration::ZERO };
 
 /// Starts hosting on `home`.
-pub(crate) fn launch<A: Actor<Context = Context<A>>>(
-    shared: Arc<Shared<A>>,
-    epoch: u64,
-    home: &Arc<Home>,
-    first: FirstStart,
-) {
+pub(crate) fn launch<A: Actor<Context = Context<A>>>(shared: Arc<Shared<A>>, epoch: u64, home: &Arc<Home>) {
     let (shared2, home2) = (shared.clone(), home.clone());
     let sent = home.arbiter().spawn_fn(move || {
-        actix_rt::spawn(host(shared2, epoch, home2, first));
+        actix_rt::spawn(host(shared2, epoch, home2));
     });
     if !sent {
         shared.finish(StopReason::ThreadLost);
@@ -60,191 +49,165 @@ impl<A: Actor<Context = Context<A>>> Drop for EndGuard<A> {
     }
 }
 
-async fn host<A: Actor<Context = Context<A>>>(
-    shared: Arc<Shared<A>>,
-    epoch: u64,
-    home: Arc<Home>,
-    mut first: FirstStart,
-) {
+async fn host<A: Actor<Context = Context<A>>>(shared: Arc<Shared<A>>, epoch: u64, home: Arc<Home>) {
     let _guard = EndGuard { shared: shared.clone(), epoch };
-    loop {
-        let ready = Rc::new(Cell::new(false));
-        let end = Incarnation {
-            shared: shared.clone(),
-            home: home.clone(),
-            epoch,
-            ready: ready.clone(),
-            first: first.take(),
-            live: None,
-        }
-        .await;
-        let stopping = *shared.wish.borrow() != Wish::Live;
-        let failure = match end {
+    while cleared(&shared, epoch).await {
+        shared.begin();
+        shared.set_life(epoch, Life::Starting);
+        let (fault, started) = match Incarnation::new(shared.clone(), home.clone(), epoch).await {
             End::Fenced => return,
-            End::FailedFirstStart(first, e) => {
-                // The name is free before the caller hears of it.
-                shared.finish(StopReason::StartFailed(e.to_string()));
-                // Nobody listens any more when the start had timed out.
-                let _ = first.send(Err(e));
-                return;
+            End::Held => {
+                // It may have come up while it was told not to.
+                shared.state.send_if_modified(|s| {
+                    *s == State::Running && {
+                        *s = RESTARTING;
+                        true
+                    }
+                });
+                continue;
             }
-            End::Stopped if stopping => return shared.finish(StopReason::Requested),
-            End::Panicked(info) if stopping || shared.policy.restart == Restart::Temporary => {
-                return shared.finish(StopReason::Panicked(info));
-            }
-            End::Stopped if shared.policy.restart != Restart::Permanent => return shared.finish(StopReason::Finished),
-            End::Stopped => "it stopped itself".to_owned(),
-            End::Panicked(info) => info.to_string(),
+            End::Ended { fault, started } => (fault, started),
         };
-        if !pause(&shared, epoch, failure).await {
+        if !started && let Some(first) = shared.first(epoch) {
+            let e = start_error(&shared, fault);
+            // The name is free before the caller hears of it.
+            shared.finish(StopReason::StartFailed(e.to_string()));
+            // Nobody listens any more when the start had timed out.
+            let _ = first.send(Err(e));
+            return;
+        }
+        if !started {
+            judge_snapshot(&shared);
+        }
+        let stopping = matches!(*shared.wish.borrow(), Wish::Drain | Wish::End);
+        if let Some(why) = last(&shared, &fault, stopping) {
+            return shared.finish(why);
+        }
+        let reason = match fault {
+            _ if !started => RestartReason::StartFailed,
+            Fault::Stopped => RestartReason::StoppedItself,
+            Fault::Panicked(_) | Fault::StartTimedOut => RestartReason::Panicked,
+        };
+        if !again(&shared, epoch, reason, &Arc::from(describe(&shared, fault))).await {
             return;
         }
     }
 }
 
-/// Waits out the backoff; false when the actor is not to be started again.
-async fn pause<A: Actor<Context = Context<A>>>(shared: &Arc<Shared<A>>, epoch: u64, failure: String) -> bool {
-    let (verdict, attempt) = {
-        let mut ledger = shared.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        (ledger.failed(&shared.policy, Instant::now(), rand::random()), ledger.attempt())
-    };
-    let Verdict::RestartIn(retry_after) = verdict else {
-        let (n, window) = (shared.policy.max_failures, shared.policy.window);
-        shared
-            .finish(StopReason::Exhausted(format!("more than {n} restarts in {window:?}; the last because {failure}")));
-        shared.core.exhausted(&shared.name, shared.policy.on_exhausted);
+/// Waits while the group holds the actor; false when it is not to be started at all.
+async fn cleared<A: Actor<Context = Context<A>>>(shared: &Arc<Shared<A>>, epoch: u64) -> bool {
+    if *shared.wish.borrow() != Wish::Hold {
+        return !shared.fenced(epoch);
+    }
+    // A failure stays to be seen until the group has answered it.
+    if !matches!(*shared.life.borrow(), Life::Failed(_)) {
+        shared.set_life(epoch, Life::Down);
+    }
+    let mut wish = shared.wish.subscribe();
+    // The sender is in `shared`.
+    let wish = wish.wait_for(|w| *w != Wish::Hold).await.map_or(Wish::End, |w| *w);
+    if shared.fenced(epoch) {
         return false;
+    }
+    if wish != Wish::Live {
+        shared.finish(StopReason::Requested);
+    }
+    wish == Wish::Live
+}
+
+/// Why this end is the last, if the policy or whoever stops it says so.
+fn last<A: Actor<Context = Context<A>>>(shared: &Shared<A>, fault: &Fault, stopping: bool) -> Option<StopReason> {
+    let restart = shared.policy.restart;
+    match fault {
+        Fault::Stopped if stopping => Some(StopReason::Requested),
+        Fault::Stopped if restart != Restart::Permanent => Some(StopReason::Finished),
+        Fault::Panicked(info) if stopping || restart == Restart::Temporary => Some(StopReason::Panicked(info.clone())),
+        Fault::StartTimedOut if stopping || restart == Restart::Temporary => {
+            Some(StopReason::StartFailed(format!("it took longer than {:?}", shared.limits.start)))
+        }
+        _ => None,
+    }
+}
+
+fn start_error<A: Actor<Context = Context<A>>>(shared: &Shared<A>, fault: Fault) -> StartError {
+    let name = shared.name.clone();
+    match fault {
+        Fault::Panicked(info) => StartError::Panicked(info),
+        Fault::Stopped => StartError::StoppedItself(name),
+        Fault::StartTimedOut => StartError::TimedOut { name, after: shared.limits.start },
+    }
+}
+
+fn describe<A: Actor<Context = Context<A>>>(shared: &Shared<A>, fault: Fault) -> String {
+    match fault {
+        Fault::Stopped => format!("actor {} stopped itself", shared.name),
+        Fault::Panicked(info) => info.to_string(),
+        Fault::StartTimedOut => format!("start of actor {} took longer than {:?}", shared.name, shared.limits.start),
+    }
+}
+
+/// A start failed: was it the snapshot's fault?
+fn judge_snapshot<A: Actor<Context = Context<A>>>(shared: &Shared<A>) {
+    if let Some(failed_starts) = shared.recovery().and_then(|r| r.start_failed(shared.policy.window)) {
+        log::error!("an actor's snapshot is given up actor={} failed_starts={failed_starts}", shared.name);
+        shared.core.emit(&Event::SnapshotDiscarded { actor: shared.name.clone(), failed_starts });
+    }
+}
+
+/// After a failure: waits out the backoff, or leaves it to the group; false when the actor is not to be started again.
+async fn again<A: Actor<Context = Context<A>>>(
+    shared: &Arc<Shared<A>>,
+    epoch: u64,
+    reason: RestartReason,
+    cause: &Arc<str>,
+) -> bool {
+    let (verdict, attempt) = {
+        let mut ledger = lock(&shared.ledger);
+        (ledger.failed(&shared.policy, Instant::now().into_std(), rand::random()), ledger.attempt())
     };
+    let Verdict::RestartIn(retry_after) = verdict else { return exhausted(shared, epoch, cause) };
     shared.restarts.fetch_add(1, Ordering::Relaxed);
-    shared.set_state(State::Restarting { attempt, retry_after });
-    shared.core.emit(&Event::Restarting { actor: shared.name.clone(), attempt, retry_after });
+    shared.set_restarting(attempt, retry_after);
+    shared.core.emit(&Event::Restarting { actor: shared.name.clone(), reason, attempt, retry_after });
+    if let Some(group) = &shared.parent
+        && group.actor_failed(&**shared, epoch, cause) == Follow::Wait
+    {
+        return true;
+    }
+    shared.set_life(epoch, Life::Down);
+    pause(shared, epoch, retry_after).await
+}
+
+async fn pause<A: Actor<Context = Context<A>>>(shared: &Arc<Shared<A>>, epoch: u64, retry_after: Duration) -> bool {
     let mut wish = shared.wish.subscribe();
     tokio::select! {
-        () = tokio::time::sleep(retry_after) => !shared.fenced(epoch),
-        _ = wish.wait_for(|w| *w != Wish::Live) => {
-            if !shared.fenced(epoch) {
-                shared.finish(StopReason::Requested);
-            }
-            false
-        }
+        () = tokio::time::sleep(retry_after) => return !shared.fenced(epoch),
+        _ = wish.wait_for(|w| *w != Wish::Live) => {}
     }
-}
-
-enum End {
-    Fenced,
-    Stopped,
-    Panicked(PanicInfo),
-    FailedFirstStart(oneshot::Sender<Result<(), StartError>>, StartError),
-}
-
-struct Live<A: Actor<Context = Context<A>>> {
-    fut: ContextFut<A, Context<A>>,
-    /// A context without any address stops by itself.
-    _keep: actix::Addr<A>,
-}
-
-/// One instance of the actor, from factory to end.
-struct Incarnation<A: Actor<Context = Context<A>>> {
-    shared: Arc<Shared<A>>,
-    home: Arc<Home>,
-    epoch: u64,
-    ready: Rc<Cell<bool>>,
-    first: FirstStart,
-    live: Option<Live<A>>,
-}
-
-impl<A: Actor<Context = Context<A>>> Unpin for Incarnation<A> {}
-
-impl<A: Actor<Context = Context<A>>> Incarnation<A> {
-    fn poll_live(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let live = self.live.get_or_insert_with(|| {
-            let mut ctx = Context::new();
-            let actor = (self.shared.factory)(&mut ctx);
-            ctx.spawn(Pump::new(self.shared.clone(), self.home.clone(), self.epoch, self.ready.clone()));
-            let keep = ctx.address();
-            Live { fut: ctx.into_future(actor), _keep: keep }
-        });
-        Pin::new(&mut live.fut).poll(cx)
+    if shared.fenced(epoch) {
+        return false;
     }
-
-    /// Drops the instance without any of its hooks; a panicking destructor is caught.
-    fn dispose(&mut self) {
-        if let Some(mut live) = self.live.take() {
-            live.fut.ctx().terminate();
-            if catch_unwind(AssertUnwindSafe(|| drop(live))).is_err() {
-                let note = panics::take_note().map(|n| n.into_info(self.shared.name.clone(), None));
-                log::error!(
-                    "a destructor panicked while an actor was dropped actor={} panic={note:?}",
-                    self.shared.name
-                );
-            }
-        }
+    let held = *shared.wish.borrow() == Wish::Hold;
+    if !held {
+        shared.finish(StopReason::Requested);
     }
-
-    fn panicked(&mut self, payload: &(dyn std::any::Any + Send)) -> End {
-        let Some(reclaimed) = self.shared.reclaim(self.epoch) else {
-            panics::take_note();
-            return End::Fenced;
-        };
-        let running = reclaimed.running;
-        let info = panics::caught(payload, self.shared.name.clone(), running.as_ref().map(|item| item.message()));
-        self.shared.note_panic(info.clone());
-        if let Some(item) = running {
-            item.fail(&Failure::Panicked(info.clone()));
-        }
-        log::error!("{info}");
-        self.shared.core.emit(&Event::Panicked(info.clone()));
-        match self.first.take() {
-            Some(first) => End::FailedFirstStart(first, StartError::Panicked(info)),
-            None => End::Panicked(info),
-        }
-    }
+    held
 }
 
-impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
-    type Output = End;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<End> {
-        let this = &mut *self;
-        this.shared.waker.register(cx.waker());
-        if this.shared.fenced(this.epoch) {
-            this.dispose();
-            return Poll::Ready(End::Fenced);
-        }
-        this.home.enter(this.shared.id);
-        let polled = catch_unwind(AssertUnwindSafe(|| this.poll_live(cx)));
-        this.home.leave();
-        if this.ready.get()
-            && let Some(first) = this.first.take()
-        {
-            // Nobody listens any more when the start had timed out.
-            let _ = first.send(Ok(()));
-        }
-        let end = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(())) if this.shared.reclaim(this.epoch).is_none() => End::Fenced,
-            Ok(Poll::Ready(())) => match this.first.take() {
-                Some(first) => End::FailedFirstStart(first, StartError::StoppedItself(this.shared.name.clone())),
-                None => End::Stopped,
-            },
-            Err(payload) => this.panicked(&*payload),
-        };
-        this.home.enter(this.shared.id);
-        this.dispose();
-        this.home.leave();
-        Poll::Ready(end)
+/// Its own intensity is used up; true when its group will have the last word.
+fn exhausted<A: Actor<Context = Context<A>>>(shared: &Arc<Shared<A>>, epoch: u64, cause: &Arc<str>) -> bool {
+    let (n, window) = (shared.policy.max_failures, shared.policy.window);
+    let why: Arc<str> = format!("more than {n} restarts in {window:?}; the last because {cause}").into();
+    let on_exhausted = shared.policy.on_exhausted;
+    if let Some(group) = &shared.parent
+        && on_exhausted == OnExhausted::Escalate
+    {
+        group.exhausted_by(&**shared, epoch, &why);
+        return true;
     }
-}
-
-impl<A: Actor<Context = Context<A>>> Drop for Incarnation<A> {
-    fn drop(&mut self) {
-        self.dispose();
-    }
-}
-
-/// What exhaustion means beyond the actor itself.
-pub(crate) fn is_fatal(on_exhausted: OnExhausted) -> bool {
-    on_exhausted == OnExhausted::StopProcess
+    shared.finish(StopReason::Exhausted(why.to_string()));
+    shared.core.exhausted(&shared.name, on_exhausted, &why);
+    false
 }
 
 /// Whether the caller runs inside the actor `id`'s own turn.

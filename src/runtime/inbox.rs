@@ -6,7 +6,7 @@ use std::{
     mem,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicIsize, Ordering},
     },
     task::{Context as TaskContext, Poll},
 };
@@ -14,10 +14,13 @@ use std::{
 use actix::{Actor, Context};
 use tokio::sync::mpsc;
 
-use super::envelope::Envelope;
+use super::{close::Queue, envelope::Envelope, hand::Hand as Batch, tell::CONTROL_MAILBOX};
 
 /// An envelope on its way.
 pub(crate) type Item<A> = Arc<dyn Envelope<A>>;
+
+/// A batch of envelopes in the pump's hand.
+pub(crate) type Hand<A> = Batch<Item<A>>;
 
 /// Messages the pump takes out of the channel in one go; one release of permits for all.
 const AHEAD: usize = 32;
@@ -25,42 +28,10 @@ const AHEAD: usize = 32;
 /// Mailboxes smaller than this are taken from one by one; in larger ones what is taken ahead counts towards the bound.
 const EXACT_BELOW: usize = 4 * AHEAD;
 
-/// A batch of messages in the pump's hand.
-pub(crate) struct Hand<A: Actor<Context = Context<A>>> {
-    items: Vec<Item<A>>,
-    /// `2 * i`: item `i` is next; `2 * i + 1`: it is being handled. One writer, the pump.
-    cursor: AtomicUsize,
-}
-
-impl<A: Actor<Context = Context<A>>> Hand<A> {
-    fn empty() -> Arc<Self> {
-        Arc::new(Self { items: Vec::new(), cursor: AtomicUsize::new(0) })
-    }
-
-    /// The pump's item number `at`, now being handled.
-    pub(crate) fn begin(&self, at: usize) -> Option<&Item<A>> {
-        let item = self.items.get(at)?;
-        // Release, as is `end`: the watchdog that sees the cursor sees what was done before.
-        self.cursor.store(2 * at + 1, Ordering::Release);
-        Some(item)
-    }
-
-    pub(crate) fn end(&self, at: usize) {
-        self.cursor.store(2 * at + 2, Ordering::Release);
-    }
-
-    /// What is being handled, and what comes after it.
-    pub(crate) fn look(&self) -> (Option<&Item<A>>, &[Item<A>]) {
-        let cursor = self.cursor.load(Ordering::Acquire);
-        let (at, running) = (cursor / 2, cursor % 2);
-        let rest = self.items.get(at + running..).unwrap_or_default();
-        (if running == 1 { self.items.get(at) } else { None }, rest)
-    }
-}
-
 /// What became of a request for a new hand.
 pub(crate) enum Deal<A: Actor<Context = Context<A>>> {
     Hand(Arc<Hand<A>>),
+    Urgent(Item<A>),
     Empty,
     Closed,
 }
@@ -71,72 +42,147 @@ pub(crate) struct Reclaimed<A: Actor<Context = Context<A>>> {
     _hand: Arc<Hand<A>>,
 }
 
+/// Where senders put messages.
+pub(crate) struct Doors<A: Actor<Context = Context<A>>> {
+    pub(crate) tx: mpsc::Sender<Item<A>>,
+    pub(crate) control: mpsc::Sender<Item<A>>,
+    /// Roughly how many control messages wait: the pump's cheap look.
+    pub(crate) control_waiting: Arc<AtomicIsize>,
+}
+
 pub(crate) struct Inbox<A: Actor<Context = Context<A>>> {
     /// Goes before the channel: left over in the hand of a panicked instance, or looked at by the sweep and put back.
-    front: VecDeque<Item<A>>,
+    pub(crate) front: VecDeque<Item<A>>,
+    /// Places of the channel that messages at the front go on taking up.
+    held: Vec<mpsc::OwnedPermit<Item<A>>>,
     pub(crate) rx: mpsc::Receiver<Item<A>>,
     pub(crate) hand: Arc<Hand<A>>,
+    control: mpsc::Receiver<Item<A>>,
+    /// The control message being handled; none of the hand is then.
+    pub(crate) urgent: Option<Item<A>>,
+    control_waiting: Arc<AtomicIsize>,
     ahead: usize,
     /// Nothing in the channel was sent before this (coarse clock): spares the sweep a look.
     pub(crate) oldest: u64,
 }
 
 impl<A: Actor<Context = Context<A>>> Inbox<A> {
-    /// Holds at most `capacity` waiting messages, hand included, except that the sweep of a mailbox of less than
-    /// `EXACT_BELOW` may hold one more while its actor is stuck.
-    pub(crate) fn new(capacity: usize) -> (mpsc::Sender<Item<A>>, Self) {
+    /// Holds at most `capacity` waiting messages, hand included; one of less than `EXACT_BELOW` may hold one more, in the hand, while
+    /// a control message goes first.
+    pub(crate) fn new(capacity: usize) -> (Doors<A>, Self) {
         let (ahead, in_channel) = if capacity < EXACT_BELOW { (1, capacity) } else { (AHEAD, capacity - AHEAD) };
         let (tx, rx) = mpsc::channel(in_channel);
-        (tx, Self { front: VecDeque::new(), rx, hand: Hand::empty(), ahead, oldest: 0 })
+        let (control_tx, control) = mpsc::channel(CONTROL_MAILBOX);
+        let control_waiting = Arc::new(AtomicIsize::new(0));
+        let doors = Doors { tx, control: control_tx, control_waiting: control_waiting.clone() };
+        let hand = Hand::<A>::empty();
+        let front = VecDeque::new();
+        (doors, Self { front, held: Vec::new(), rx, hand, control, urgent: None, control_waiting, ahead, oldest: 0 })
+    }
+
+    /// The next control message, which is then being handled.
+    pub(crate) fn take_urgent(&mut self) -> Option<Item<A>> {
+        let item = self.control.try_recv().ok()?;
+        self.control_waiting.fetch_sub(1, Ordering::Relaxed);
+        self.urgent = Some(item.clone());
+        Some(item)
+    }
+
+    /// The longest waiting normal message.
+    pub(crate) fn take_normal(&mut self) -> Option<Item<A>> {
+        let item = self.front.pop_front();
+        self.held.truncate(self.front.len());
+        item.or_else(|| self.rx.try_recv().ok())
     }
 
     /// Deals the next hand. `spare` is empty; it comes back with the old hand's items, to be dropped outside of the lock.
     pub(crate) fn deal(&mut self, spare: &mut Vec<Item<A>>, now: u64, cx: &mut TaskContext<'_>) -> Deal<A> {
-        if Arc::get_mut(&mut self.hand).is_none() {
-            self.hand = Hand::empty(); // the sweep is looking at the old one and will drop it
-        }
-        let hand = Arc::get_mut(&mut self.hand).expect("nobody else has seen a hand that was just made or is unshared");
-        mem::swap(&mut hand.items, spare);
-        *hand.cursor.get_mut() = 0;
+        let items = Hand::<A>::refill(&mut self.hand, spare);
         if self.front.is_empty() {
-            match self.rx.poll_recv_many(cx, &mut hand.items, self.ahead) {
+            match self.rx.poll_recv_many(cx, items, self.ahead) {
+                Poll::Ready(0) => return self.poll_control(cx).unwrap_or(Deal::Closed),
                 Poll::Pending => {
                     self.oldest = now;
-                    return Deal::Empty;
+                    return self.poll_control(cx).unwrap_or(Deal::Empty);
                 }
-                Poll::Ready(0) => return Deal::Closed,
                 Poll::Ready(_) => {}
             }
-            if let Some(last) = hand.items.last() {
+            if let Some(last) = items.last() {
                 self.oldest = last.times().sent;
             }
         } else {
-            hand.items.extend(self.front.drain(..));
+            // No more than from the channel: what is in the hand takes up no place of it.
+            let n = self.front.len().min(self.ahead);
+            items.extend(self.front.drain(..n));
+            self.held.truncate(self.front.len());
         }
         Deal::Hand(self.hand.clone())
+    }
+
+    /// With no normal message left: a control message, or the wish to be woken for one; `None` when there will be none.
+    fn poll_control(&mut self, cx: &mut TaskContext<'_>) -> Option<Deal<A>> {
+        match self.control.poll_recv(cx) {
+            Poll::Pending => Some(Deal::Empty),
+            Poll::Ready(None) => None,
+            Poll::Ready(Some(item)) => {
+                self.control_waiting.fetch_sub(1, Ordering::Relaxed);
+                self.urgent = Some(item.clone());
+                Some(Deal::Urgent(item))
+            }
+        }
+    }
+
+    /// Moves what waits in the channel to the front, where the sweep can look at it; it goes on counting towards the bound. A sender
+    /// that waits for room may take a place before it is held: then this stops when the mailbox is full again.
+    pub(crate) fn uncover(&mut self, tx: &mpsc::Sender<Item<A>>) {
+        for _ in 0..self.rx.len() {
+            if self.front.len() >= tx.max_capacity() {
+                return;
+            }
+            let Ok(item) = self.rx.try_recv() else { return };
+            self.front.push_back(item);
+            self.held.extend(tx.clone().try_reserve_owned());
+        }
     }
 
     /// Takes the hand from its pump: what waited in it goes to the front, what was being handled is in `running`. To be
     /// dropped outside of the lock.
     pub(crate) fn reclaim(&mut self) -> Reclaimed<A> {
-        let hand = mem::replace(&mut self.hand, Hand::empty());
+        let hand = mem::replace(&mut self.hand, Hand::<A>::empty());
         let (running, rest) = hand.look();
         for item in rest.iter().rev() {
             self.front.push_front(item.clone());
         }
-        Reclaimed { running: running.cloned(), _hand: hand }
+        Reclaimed { running: self.urgent.take().or_else(|| running.cloned()), _hand: hand }
     }
 
-    pub(crate) fn try_take(&mut self) -> Option<Item<A>> {
-        self.front.pop_front().or_else(|| self.rx.try_recv().ok())
-    }
-
-    pub(crate) fn put_back(&mut self, item: Item<A>) {
+    /// Undoes `take_normal`; it goes on counting towards the bound.
+    pub(crate) fn put_back(&mut self, item: Item<A>, tx: &mpsc::Sender<Item<A>>) {
         self.front.push_front(item);
+        self.held.extend(tx.clone().try_reserve_owned());
     }
 
     /// Waiting messages outside of the channel.
     pub(crate) fn taken(&self) -> usize {
-        self.front.len() + self.hand.look().1.len()
+        self.front.len() - self.held.len() + self.hand.look().1.len()
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Queue for Inbox<A> {
+    type Item = Item<A>;
+
+    fn close(&mut self) {
+        self.rx.close();
+        self.control.close();
+        // A held place keeps a closed channel from coming to its end.
+        self.held.clear();
+    }
+
+    fn try_take(&mut self) -> Option<Item<A>> {
+        self.take_normal().or_else(|| {
+            let item = self.control.try_recv().ok()?;
+            self.control_waiting.fetch_sub(1, Ordering::Relaxed);
+            Some(item)
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! The restart decision, pure: a sliding window of failures and an exponential pause with jitter. Time and randomness
-//! are arguments. Easy to get wrong: the window and the pause reset on different clocks (intensity `window`, backoff `reset_after`).
+//! are arguments. Easy to get wrong: the window and the pause reset on different clocks: the window slides over failures, the pause
+//! starts over after `reset_after` of running, so that time spent waiting for a restart is no quiet time.
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -21,16 +22,16 @@ pub(crate) enum Verdict {
 pub(crate) struct Ledger {
     failures: VecDeque<Instant>,
     in_a_row: u32,
-    last: Option<Instant>,
+    /// Since when it has been running, if it is.
+    up: Option<Instant>,
 }
 
 impl Ledger {
     /// Records a failure at `now` and decides. `random` is uniform in 0..1.
     pub(crate) fn failed(&mut self, policy: &Policy, now: Instant, random: f64) -> Verdict {
-        if self.last.is_some_and(|last| now.duration_since(last) >= policy.backoff.reset_after) {
+        if self.up.take().is_some_and(|up| now.duration_since(up) >= policy.backoff.reset_after) {
             self.in_a_row = 0;
         }
-        self.last = Some(now);
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|t| now.duration_since(*t) >= policy.window) {
             self.failures.pop_front();
@@ -40,6 +41,16 @@ impl Ledger {
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
         Verdict::RestartIn(pause(policy, self.in_a_row, random))
+    }
+
+    /// It runs since `now`.
+    pub(crate) fn up(&mut self, now: Instant) {
+        self.up = Some(now);
+    }
+
+    /// Failures that count at `now`.
+    pub(crate) fn within(&self, policy: &Policy, now: Instant) -> usize {
+        self.failures.iter().filter(|t| now.duration_since(**t) < policy.window).count()
     }
 
     /// Failures in a row, for display.
@@ -54,8 +65,14 @@ fn pause(policy: &Policy, attempt: u32, random: f64) -> Duration {
     let b = policy.backoff;
     let doubled = b.first.saturating_mul(1u32 << (attempt - 1).min(30)).min(b.max);
     let jitter = b.jitter.clamp(0.0, 1.0);
-    doubled.mul_f64(1.0 - jitter + jitter * random.clamp(0.0, 1.0))
+    let share = 1.0 - jitter + jitter * random.clamp(0.0, 1.0);
+    // Fails where rounding goes past the longest duration there is.
+    Duration::try_from_secs_f64(doubled.as_secs_f64() * share).unwrap_or(doubled)
 }
+
+#[cfg(test)]
+#[path = "policy_properties.rs"]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -102,9 +119,15 @@ mod tests {
             .collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
         assert_eq!(
-            l.failed(&p, t + Duration::from_secs(65), 0.0),
+            l.failed(&p, t + Duration::from_secs(65), 1.0),
+            Verdict::RestartIn(Duration::from_secs(1)),
+            "a minute in which it did not run is not quiet"
+        );
+        l.up(t + Duration::from_secs(70));
+        assert_eq!(
+            l.failed(&p, t + Duration::from_secs(130), 0.0),
             Verdict::RestartIn(Duration::from_millis(50)),
-            "quiet for a minute: the first pause, half of it jitter"
+            "it ran for a minute: the first pause, half of it jitter"
         );
     }
 }

@@ -3,7 +3,8 @@
 //! be waiting (`AtomicResponse`, `ctx.wait`) and must get no other.
 use std::{
     cell::Cell,
-    pin::Pin,
+    panic::resume_unwind,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context as TaskContext, Poll},
@@ -22,6 +23,11 @@ use super::{
 /// streams share: a pump that spent it all would starve them.
 const BATCH: usize = 32;
 
+/// Full batches in a row after which the whole thread comes first. A task that wakes itself goes to the `LocalSet`'s own queue, and
+/// tokio looks at what other threads woke only every 31 turns: 31 batches is how long a neighbour would wait. A deferred wake comes after
+/// the others' and a look at the reactor, which costs a system call: so not every batch.
+const BATCHES_IN_A_ROW: u32 = 4;
+
 pub(crate) struct Pump<A: Actor<Context = Context<A>>> {
     shared: Arc<Shared<A>>,
     home: Arc<Home>,
@@ -32,17 +38,46 @@ pub(crate) struct Pump<A: Actor<Context = Context<A>>> {
     /// The next item of the hand.
     at: usize,
     spare: Vec<Item<A>>,
+    /// It said that its actor takes no message at present.
+    blocked: bool,
+    /// Full batches since the thread came first.
+    in_a_row: u32,
 }
 
 impl<A: Actor<Context = Context<A>>> Pump<A> {
     pub(crate) fn new(shared: Arc<Shared<A>>, home: Arc<Home>, epoch: u64, ready: Rc<Cell<bool>>) -> Self {
-        Self { shared, home, epoch, ready, hand: None, at: 0, spare: Vec::new() }
+        Self { shared, home, epoch, ready, hand: None, at: 0, spare: Vec::new(), blocked: false, in_a_row: 0 }
+    }
+
+    /// There is more to do than one batch: asks for another turn.
+    fn again(&mut self, cx: &mut TaskContext<'_>) {
+        self.in_a_row += 1;
+        if self.in_a_row < BATCHES_IN_A_ROW {
+            cx.waker().wake_by_ref();
+            return;
+        }
+        self.in_a_row = 0;
+        // Its first poll hands the waker to the scheduler, to be woken when everything else had its turn; there is no second.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 
     /// Handles the next item of the hand; false when there is none.
     fn step(&mut self, actor: &mut A, ctx: &mut Context<A>) -> bool {
         let Some(hand) = &self.hand else { return false };
         let Some(item) = hand.begin(self.at) else { return false };
+        self.run(item, actor, ctx);
+        hand.end(self.at);
+        self.at += 1;
+        true
+    }
+
+    /// Handles a message of the control lane.
+    fn step_urgent(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>) {
+        self.run(item, actor, ctx);
+        self.shared.end_urgent(self.epoch);
+    }
+
+    fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>) {
         self.home.beat();
         if !self.shared.expire(item, self.shared.core.now()) {
             match item.times().sample {
@@ -54,9 +89,29 @@ impl<A: Actor<Context = Context<A>>> Pump<A> {
                 }
             }
         }
-        hand.end(self.at);
-        self.at += 1;
-        true
+    }
+
+    /// Tells the wait-for graph.
+    fn set_blocked(&mut self, blocked: bool) {
+        if std::mem::replace(&mut self.blocked, blocked) == blocked {
+            return;
+        }
+        match blocked {
+            true => self.shared.core.waits.block(self.shared.id, &self.shared.name),
+            false => self.shared.core.waits.unblock(self.shared.id),
+        }
+    }
+}
+
+/// Ends the turn of a fenced instance, from a handler that came back too late. A return would hand the turn to its timers, streams and,
+/// had it stopped itself, to `stopping()` and `stopped()`; an unwind that calls no hook passes them all, and `incarnation` drops it.
+fn leave() -> ! {
+    resume_unwind(Box::new("fenced"))
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Pump<A> {
+    fn drop(&mut self) {
+        self.set_blocked(false);
     }
 }
 
@@ -65,16 +120,29 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
 
     fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Context<A>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if this.shared.fenced(this.epoch) {
+            leave(); // from a `started()` that came back too late
+        }
         if !this.ready.replace(true) {
             this.shared.set_running(this.shared.restarts.load(Ordering::Relaxed));
         }
         let mut handled = 0;
         while handled < BATCH {
             if this.shared.fenced(this.epoch) {
-                return Poll::Ready(());
+                leave();
             }
             if ctx.waiting() {
+                this.set_blocked(true);
                 return Poll::Pending; // polled again by the context when the wait is over
+            }
+            this.set_blocked(false);
+            // All but the last of a batch may be control messages.
+            if handled + 1 < BATCH
+                && let Some(item) = this.shared.take_urgent(this.epoch)
+            {
+                this.step_urgent(&item, actor, ctx);
+                handled += 1;
+                continue;
             }
             if this.step(actor, ctx) {
                 handled += 1;
@@ -85,8 +153,12 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
             this.at = 0;
             match this.shared.next(this.epoch, &mut this.spare, cx) {
                 Next::Hand(hand) => this.hand = Some(hand),
+                Next::Urgent(item) => {
+                    this.step_urgent(&item, actor, ctx);
+                    handled += 1;
+                }
                 Next::Empty => return Poll::Pending,
-                Next::Fenced => return Poll::Ready(()),
+                Next::Fenced => leave(),
                 Next::Closed if this.shared.replies_in_flight() == 0 => {
                     ctx.stop();
                     return Poll::Ready(());
@@ -94,7 +166,8 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
                 Next::Closed => return Poll::Pending, // the last reply wakes the host
             }
         }
-        cx.waker().wake_by_ref();
+        this.set_blocked(ctx.waiting());
+        this.again(cx);
         Poll::Pending
     }
 }

@@ -1,11 +1,12 @@
 //! The part of an actor that outlives its instances: queue, state, counters, epoch. Handles and host share it; any
-//! thread may call it. Running the actor is left to `host` and `pump`. Easy to get wrong: the epoch is read and raised under the
+//! thread may call it. Running the actor is left to `host` and `pump`, where it stands to `lifecycle`, late replies to `replies`, what
+//! type-blind callers do with it to `hosted`. Easy to get wrong: the epoch is read and raised under the
 //! inbox lock, so that a fenced pump can never take a message that belongs to its successor; user values are dropped outside of it.
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering},
     },
     task::Context as TaskContext,
     time::Duration,
@@ -16,29 +17,51 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    core::Core,
+    close::End,
+    core::{Core, lock},
+    dead::DeadReason,
     envelope::Failure,
-    error::{AbortReason, PanicInfo, StopReason},
-    home::Home,
-    host,
-    inbox::{Deal, Hand, Inbox, Item, Reclaimed},
-    panics,
+    error::{AbortReason, StartError, StopReason},
+    event::Event,
+    group_node::Node,
+    inbox::{Deal, Doors, Hand, Inbox, Item, Reclaimed},
     policy::Ledger,
-    spec::{ChildSpec, Factory, Limits, Mailbox, Overflow, Policy},
-    state::{ActorHealth, Event, Handled, State},
+    spec::{ChildSpec, Limits, Mailbox, Maker, Overflow, Policy},
+    state::{Handled, State},
 };
 
 /// How an actor is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     Live,
+    /// Be down, with the queue kept, until its group says `Live` again.
+    Hold,
     Drain,
     End,
 }
 
+/// Whether there is an instance, as its group's restart needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// There is none; it is waiting or being held.
+    Down,
+    /// One is being made.
+    Starting,
+    /// It takes messages.
+    Up,
+    /// The last one failed; the group decides.
+    Failed(Arc<str>),
+    /// There will be none.
+    Gone,
+}
+
+/// Whoever awaits the first start.
+pub(crate) type FirstStart = oneshot::Sender<Result<(), StartError>>;
+
 /// What the pump finds.
 pub(crate) enum Next<A: Actor<Context = Context<A>>> {
     Hand(Arc<Hand<A>>),
+    Urgent(Item<A>),
     Empty,
     Closed,
     Fenced,
@@ -49,57 +72,75 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
     pub(crate) core: Arc<Core>,
-    pub(crate) factory: Factory<A>,
+    pub(crate) maker: Maker<A>,
+    pub(crate) parent: Option<Arc<Node>>,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
     /// `limits.ask` on the coarse clock.
     pub(crate) ask_limit: u64,
     pub(crate) mailbox: Mailbox,
     pub(crate) tx: mpsc::Sender<Item<A>>,
+    pub(crate) control: mpsc::Sender<Item<A>>,
+    pub(crate) control_waiting: Arc<AtomicIsize>,
+    /// The earliest deadline of an ask's own that the sweep has to keep.
+    pub(crate) own_deadline: AtomicU64,
     pub(crate) state: watch::Sender<State>,
     pub(crate) wish: watch::Sender<Wish>,
+    /// The wish is `Hold`; spares the instance a lock per poll.
+    pub(crate) held: AtomicBool,
+    pub(crate) life: watch::Sender<Life>,
+    /// Its first instance was launched: from then on a re-homing takes it along.
+    pub(crate) launched: AtomicBool,
+    /// Here and not with the instance, so that a successor on another thread answers for one that was stuck.
+    pub(crate) first: Mutex<Option<FirstStart>>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) restarts: AtomicU64,
     /// Woken when the host has to look: stop, fence, last reply in flight.
     pub(crate) waker: AtomicWaker,
-    inbox: Mutex<Inbox<A>>,
-    in_flight: Mutex<HashMap<u64, Item<A>>>,
-    next_reply: AtomicU64,
-    last_panic: Mutex<Option<PanicInfo>>,
+    pub(crate) inbox: Mutex<Inbox<A>>,
+    pub(crate) in_flight: Mutex<HashMap<u64, Item<A>>>,
+    pub(crate) next_reply: AtomicU64,
+    /// Counts instances, so that a lost reply is explained by the end of its own.
+    pub(crate) instance: AtomicU64,
+    pub(crate) last_loss: Mutex<Option<(u64, AbortReason)>>,
     epoch: AtomicU64,
-    ended: AtomicBool,
-}
-
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No user code runs under these locks, so a poisoned one is still consistent.
-    m.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) end: End,
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
-    pub(crate) fn new(id: u64, core: Arc<Core>, spec: ChildSpec<A>) -> Self {
-        let (tx, inbox) = Inbox::new(spec.mailbox.capacity);
+    pub(crate) fn new(core: Arc<Core>, parent: Option<Arc<Node>>, spec: ChildSpec<A>, first: FirstStart) -> Self {
+        let (Doors { tx, control, control_waiting }, inbox) = Inbox::new(spec.mailbox.capacity);
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
-            id,
+            id: core.next_id(),
             name: spec.name,
             core,
-            factory: spec.factory,
+            maker: spec.maker,
+            parent,
             policy: spec.policy,
             limits: spec.limits,
             ask_limit,
             mailbox: spec.mailbox,
             tx,
+            control,
+            control_waiting,
+            own_deadline: AtomicU64::new(u64::MAX),
             state: watch::Sender::new(State::Starting),
             wish: watch::Sender::new(Wish::Live),
+            held: AtomicBool::new(false),
+            life: watch::Sender::new(Life::Starting),
+            launched: AtomicBool::new(false),
+            first: Mutex::new(Some(first)),
             ledger: Mutex::new(Ledger::default()),
             restarts: AtomicU64::new(0),
             waker: AtomicWaker::new(),
             inbox: Mutex::new(inbox),
             in_flight: Mutex::new(HashMap::new()),
             next_reply: AtomicU64::new(0),
-            last_panic: Mutex::new(None),
+            instance: AtomicU64::new(0),
+            last_loss: Mutex::new(None),
             epoch: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
+            end: End::new(),
         }
     }
 
@@ -114,9 +155,30 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         spare.clear();
         match deal {
             Deal::Hand(hand) => Next::Hand(hand),
+            Deal::Urgent(item) => Next::Urgent(item),
             Deal::Empty => Next::Empty,
             Deal::Closed => Next::Closed,
         }
+    }
+
+    /// A control message, if one waits; to be followed by `end_urgent`.
+    pub(crate) fn take_urgent(&self, epoch: u64) -> Option<Item<A>> {
+        if self.control_waiting.load(Ordering::Relaxed) <= 0 {
+            return None;
+        }
+        let mut inbox = lock(&self.inbox);
+        if self.fenced(epoch) { None } else { inbox.take_urgent() }
+    }
+
+    pub(crate) fn end_urgent(&self, epoch: u64) {
+        let mut inbox = lock(&self.inbox);
+        let done = if self.fenced(epoch) { None } else { inbox.urgent.take() };
+        drop(inbox);
+        drop(done);
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     pub(crate) fn fenced(&self, epoch: u64) -> bool {
@@ -124,7 +186,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// Fences the present instance; what was in its hand waits for the next one, except what it was handling.
-    fn raise_epoch(&self) -> (u64, Reclaimed<A>) {
+    pub(crate) fn raise_epoch(&self) -> (u64, Reclaimed<A>) {
         let mut inbox = lock(&self.inbox);
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
         self.epoch.store(epoch, Ordering::Release);
@@ -137,71 +199,6 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         if self.fenced(epoch) { None } else { Some(inbox.reclaim()) }
     }
 
-    pub(crate) fn note_panic(&self, info: PanicInfo) {
-        *lock(&self.last_panic) = Some(info);
-    }
-
-    pub(crate) fn set_state(&self, state: State) {
-        self.state.send_replace(state);
-    }
-
-    pub(crate) fn set_running(&self, restarts: u64) {
-        let changed = self.state.send_if_modified(|s| match s {
-            State::Starting | State::Restarting { .. } | State::Stalled { .. } => {
-                *s = State::Running;
-                true
-            }
-            _ => false,
-        });
-        if changed {
-            self.core.emit(&Event::Started { actor: self.name.clone(), restarts });
-        }
-    }
-
-    /// A reply is computed by a future: forwards it, says why if it does not come, and lets a drain wait for it.
-    pub(crate) fn reply_later<R: 'static>(self: &Arc<Self>, item: &Item<A>, rx: oneshot::Receiver<R>) {
-        let id = self.next_reply.fetch_add(1, Ordering::Relaxed);
-        lock(&self.in_flight).insert(id, item.clone());
-        let shared = self.clone();
-        actix_rt::spawn(async move {
-            let outcome = rx.await;
-            let item = lock(&shared.in_flight).remove(&id);
-            match (item, outcome) {
-                (Some(item), Ok(value)) => item.deliver(&mut Some(value)),
-                (Some(item), Err(_)) => {
-                    item.fail(&shared.why_lost(item.message()));
-                }
-                (None, _) => {} // failed meanwhile: the actor moved or ended
-            }
-            shared.waker.wake();
-        });
-    }
-
-    fn why_lost(&self, message: &'static str) -> Failure {
-        if let Some(note) = panics::take_note() {
-            // A panic nobody has taken: of the task that computed this reply.
-            return Failure::Panicked(note.into_info(self.name.clone(), Some(message)));
-        }
-        let panicked = lock(&self.last_panic).clone();
-        Failure::Aborted(panicked.map_or(AbortReason::ReplyDropped, AbortReason::ActorPanicked))
-    }
-
-    pub(crate) fn replies_in_flight(&self) -> usize {
-        lock(&self.in_flight).len()
-    }
-
-    /// Fails an envelope that is past its deadline; whether it is.
-    pub(crate) fn expire(&self, item: &Item<A>, now: u64) -> bool {
-        let times = item.times();
-        if !times.expired(now) {
-            return false;
-        }
-        if item.fail(&Failure::Expired { ran_for: times.age(now) }) {
-            self.core.dead_letter(&self.name, item.message(), "expired");
-        }
-        true
-    }
-
     /// Reports a sampled message.
     pub(crate) fn handled(&self, message: &'static str, queue_time: Duration, handle_time: Duration) {
         if let Some((every, on_handled)) = &self.core.plugs.on_handled {
@@ -212,48 +209,44 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     /// Makes room for a newer message.
     pub(crate) fn evict_oldest(&self) {
         let mut inbox = lock(&self.inbox);
-        let oldest = inbox.try_take();
+        let oldest = inbox.take_normal();
         drop(inbox);
         if let Some(item) = oldest
             && item.fail(&Failure::Full)
         {
-            self.core.dead_letter(&self.name, item.message(), "overflow");
+            self.core.dead_letter(&self.name, item.message(), DeadReason::Overflow);
         }
+    }
+
+    /// Waiting messages of both lanes.
+    pub(crate) fn depth(&self) -> usize {
+        let (used, inbox) = (|tx: &mpsc::Sender<_>| tx.max_capacity() - tx.capacity(), lock(&self.inbox));
+        used(&self.tx) + used(&self.control) + inbox.taken()
     }
 
     /// Called after each send that succeeded: one that raced with the end must not wait for ever.
     pub(crate) fn after_send(&self) {
-        if self.ended.load(Ordering::Acquire) {
-            self.throw_away(&self.stop_reason());
-        }
+        self.end.sent(|| self.throw_away(&self.stop_reason()));
     }
 
-    pub(crate) fn stop_reason(&self) -> StopReason {
-        match &*self.state.borrow() {
-            State::Stopped { why } => why.clone(),
-            _ => StopReason::Requested,
-        }
-    }
-
-    fn throw_away(&self, why: &StopReason) {
-        loop {
-            let mut inbox = lock(&self.inbox);
-            inbox.rx.close();
-            let item = inbox.try_take();
-            drop(inbox);
-            let Some(item) = item else { return };
+    pub(crate) fn throw_away(&self, why: &StopReason) {
+        End::empty(&self.inbox, |item: Item<A>| {
             if item.fail(&Failure::Stopped(why.clone())) {
-                self.core.dead_letter(&self.name, item.message(), "stopped");
+                self.core.dead_letter(&self.name, item.message(), DeadReason::Stopped);
             }
-        }
+        });
     }
 
     /// The end, decided in one place: nothing is accepted, whoever waits is told, the name is free.
     pub(crate) fn finish(&self, why: StopReason) {
-        if self.ended.swap(true, Ordering::AcqRel) {
+        if !self.end.begin() {
             return;
         }
         self.core.forget(self.id);
+        match &self.parent {
+            Some(group) => group.remove(self.id),
+            None => self.core.remove(self.id),
+        }
         let (_, reclaimed) = self.raise_epoch();
         let replies: Vec<_> = lock(&self.in_flight).drain().collect();
         self.set_state(State::Stopped { why: why.clone() });
@@ -261,150 +254,9 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             item.fail(&Failure::Aborted(AbortReason::ActorStopped(why.clone())));
         }
         self.throw_away(&why);
+        self.life.send_replace(Life::Gone);
         self.waker.wake();
         self.core.emit(&Event::Stopped { actor: self.name.clone(), why });
-    }
-
-    /// `State::Stalled` is only left behind when the handler returns.
-    pub(crate) fn unstall(&self) {
-        self.state.send_if_modified(|s| {
-            let was = matches!(s, State::Stalled { .. });
-            if was {
-                *s = State::Running;
-            }
-            was
-        });
-    }
-}
-
-/// An actor of any type, as registry, watchdog and shutdown see it.
-pub(crate) trait Hosted: Send + Sync {
-    fn id(&self) -> u64;
-    fn name(&self) -> &Arc<str>;
-    fn health(&self) -> ActorHealth;
-    fn stop_limit(&self) -> Duration;
-    fn watch(&self) -> watch::Receiver<State>;
-    /// The type of the message being handled.
-    fn running(&self) -> Option<&'static str>;
-    fn stalled(&self, since: Option<Duration>);
-    /// Fails what is past its deadline.
-    fn sweep(&self, now: u64);
-    /// Takes no more messages, finishes those it has, stops.
-    fn drain(&self);
-    /// Ends now.
-    fn end(&self, why: StopReason);
-    /// Rebuilds it on `home`, with the same queue; the present instance is fenced.
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration);
-}
-
-impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn health(&self) -> ActorHealth {
-        ActorHealth {
-            name: self.name.clone(),
-            state: self.state.borrow().clone(),
-            mailbox_depth: self.tx.max_capacity() - self.tx.capacity() + lock(&self.inbox).taken(),
-            restarts: self.restarts.load(Ordering::Relaxed),
-        }
-    }
-
-    fn stop_limit(&self) -> Duration {
-        self.limits.stop
-    }
-
-    fn watch(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
-    fn running(&self) -> Option<&'static str> {
-        lock(&self.inbox).hand.look().0.map(|item| item.message())
-    }
-
-    fn stalled(&self, since: Option<Duration>) {
-        match since {
-            None => self.unstall(),
-            Some(since) => {
-                self.state.send_if_modified(|s| {
-                    let may = matches!(s, State::Running | State::Stalled { .. } | State::Starting);
-                    if may {
-                        *s = State::Stalled { since };
-                    }
-                    may
-                });
-            }
-        }
-    }
-
-    fn sweep(&self, now: u64) {
-        if self.ended.load(Ordering::Acquire) {
-            return self.throw_away(&self.stop_reason());
-        }
-        let hand = lock(&self.inbox).hand.clone();
-        let (running, waiting) = hand.look();
-        for item in running.into_iter().chain(waiting) {
-            self.expire(item, now);
-        }
-        let in_flight: Vec<_> = lock(&self.in_flight).values().filter(|i| i.times().expired(now)).cloned().collect();
-        for item in &in_flight {
-            self.expire(item, now);
-        }
-        loop {
-            let mut inbox = lock(&self.inbox);
-            if inbox.oldest.saturating_add(self.ask_limit) > now {
-                return;
-            }
-            let Some(item) = inbox.try_take() else {
-                inbox.oldest = now;
-                return;
-            };
-            inbox.oldest = item.times().sent;
-            if !item.times().expired(now) {
-                inbox.put_back(item);
-                return;
-            }
-            drop(inbox);
-            self.expire(&item, now);
-        }
-    }
-
-    fn drain(&self) {
-        // The wish comes before the close: a pump that finds its queue closed asks for the wish.
-        self.wish.send_if_modified(|w| *w == Wish::Live && std::mem::replace(w, Wish::Drain) == Wish::Live);
-        self.state.send_if_modified(|s| {
-            let may = !matches!(s, State::Stopped { .. });
-            if may {
-                *s = State::Stopping;
-            }
-            may
-        });
-        lock(&self.inbox).rx.close();
-        self.waker.wake();
-    }
-
-    fn end(&self, why: StopReason) {
-        self.wish.send_replace(Wish::End);
-        self.finish(why);
-    }
-
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration) {
-        let (epoch, reclaimed) = self.raise_epoch();
-        let replies: Vec<_> = lock(&self.in_flight).drain().collect();
-        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
-            item.fail(&Failure::Aborted(AbortReason::Rehomed { ran_for }));
-        }
-        self.waker.wake();
-        self.restarts.fetch_add(1, Ordering::Relaxed);
-        if self.wish.borrow().eq(&Wish::Live) {
-            self.set_state(State::Restarting { attempt: 1, retry_after: Duration::ZERO });
-        }
-        host::launch(self, epoch, home, None);
     }
 }
 

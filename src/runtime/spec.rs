@@ -1,8 +1,10 @@
 //! How an actor is to be run: factory, restart policy, mailbox, deadlines. Plain data; `policy` computes with it, `host`
-//! acts on it. Easy to get wrong: the factory runs again for every restart, so it must not consume what it captured.
+//! acts on it; how to keep state is in `recover`, how groups are run in `group`. Easy to get wrong: the factory runs again for every restart, so it must not consume what it captured.
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context};
+
+use super::recover::Recovery;
 
 /// When an actor that ended comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,8 @@ impl Default for Backoff {
 pub enum OnExhausted {
     /// It stays down; everything else goes on.
     GiveUp,
-    /// The runtime is marked failed (`Runtime::failed`, `Health::failed`); the owner decides.
+    /// Its group fails with it, as if the group had used up its own restarts; outside of a group, the runtime is marked
+    /// failed (`Runtime::failed`, `Health::failed`) and the owner decides.
     Escalate,
     /// The builder's `on_fatal` is called, which ends the process unless it was replaced.
     StopProcess,
@@ -88,11 +91,19 @@ pub const DEFAULT_MAILBOX: usize = 1024;
 
 pub(crate) type Factory<A> = Arc<dyn Fn(&mut Context<A>) -> A + Send + Sync>;
 
+/// How instances are made.
+pub(crate) enum Maker<A: Actor<Context = Context<A>>> {
+    Fresh(Factory<A>),
+    Recovering(Recovery<A>),
+}
+
 /// A supervised actor's description, handed to `Runtime::supervise`.
 pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(crate) name: Arc<str>,
-    pub(crate) factory: Factory<A>,
+    pub(crate) maker: Maker<A>,
     pub(crate) policy: Policy,
+    /// It was given an intensity of its own, which a group respects.
+    pub(crate) own_intensity: bool,
     pub(crate) mailbox: Mailbox,
     pub(crate) limits: Limits,
 }
@@ -107,6 +118,18 @@ pub(crate) struct Policy {
     pub(crate) on_exhausted: OnExhausted,
 }
 
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            restart: Restart::Permanent,
+            backoff: Backoff::default(),
+            max_failures: 5,
+            window: Duration::from_secs(30),
+            on_exhausted: OnExhausted::GiveUp,
+        }
+    }
+}
+
 /// An actor's deadlines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -118,16 +141,15 @@ pub(crate) struct Limits {
 impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
     /// An actor called `name` (unique among the living), built by `factory` at every start and restart.
     pub fn new(name: impl Into<Arc<str>>, factory: impl Fn(&mut Context<A>) -> A + Send + Sync + 'static) -> Self {
+        Self::made_by(name.into(), Maker::Fresh(Arc::new(factory)))
+    }
+
+    pub(crate) fn made_by(name: Arc<str>, maker: Maker<A>) -> Self {
         Self {
-            name: name.into(),
-            factory: Arc::new(factory),
-            policy: Policy {
-                restart: Restart::Permanent,
-                backoff: Backoff::default(),
-                max_failures: 5,
-                window: Duration::from_secs(30),
-                on_exhausted: OnExhausted::GiveUp,
-            },
+            name,
+            maker,
+            policy: Policy::default(),
+            own_intensity: false,
             mailbox: Mailbox::bounded(DEFAULT_MAILBOX),
             limits: Limits {
                 start: Duration::from_secs(10),
@@ -149,8 +171,10 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         self
     }
 
-    /// At most `restarts` restarts within any `window`; failed starts count. 5 in 30 s by default.
+    /// At most `restarts` restarts within any `window`; failed starts count. 5 in 30 s by default. In a group the group's
+    /// intensity counts alone, unless this one is given: then it holds as well.
     pub fn intensity(mut self, restarts: usize, window: Duration) -> Self {
+        self.own_intensity = true;
         self.policy.max_failures = restarts;
         self.policy.window = window;
         self

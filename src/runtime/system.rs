@@ -1,112 +1,30 @@
-//! `Runtime`: starts and stops the threads, supervises, looks up, reports. Easy to get wrong: the actix System lives on
-//! a control thread that hosts no user actor, so that creating and stopping threads never waits for a handler.
-use std::{
-    io,
-    sync::{Arc, Mutex, atomic::Ordering},
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+//! `Runtime`: supervises, looks up, reports. Starting its threads is left to `builder`, stopping them to `shutdown`. Easy to
+//! get wrong: whoever awaits here may be any thread, with or without tokio, so timers come from `Core::sleep`.
+use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Context};
-use actix_rt::System;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::{
-    addr::{Addr, wait_stopped},
-    core::{Core, Entry, Plugs, lock},
-    error::{StartError, StopReason},
-    home::Home,
-    host, panics,
-    shared::{Hosted, Shared},
+    addr::Addr,
+    builder::Builder,
+    core::{Core, lock},
+    error::StartError,
+    event::Event,
+    group::{Group, GroupSpec},
+    health::{Health, RuntimeFailure},
+    shared::Shared,
+    shutdown::Threads,
     spec::ChildSpec,
-    state::{Event, Handled, Health, ShutdownReport},
-    watchdog::{OnStall, Settings, Watchdog},
+    start,
+    state::ShutdownReport,
 };
 
-/// The watchdog's period, the grain of default deadlines and stall times.
-const TICK: Duration = Duration::from_millis(25);
-
-/// Settings of a runtime, from `Runtime::builder`.
-pub struct Builder {
-    name: String,
-    watchdog: Settings,
-    plugs: Plugs,
-}
-
-impl Builder {
-    /// Prefix of its threads' names; "actors" by default.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// A handler that runs longer than `after` (2 s by default) is stuck.
-    pub fn stall_after(mut self, after: Duration) -> Self {
-        self.watchdog.after = after;
-        self
-    }
-
-    /// What to do about a stuck handler; `Report` by default.
-    pub fn on_stall(mut self, on_stall: OnStall) -> Self {
-        self.watchdog.on_stall = on_stall;
-        self
-    }
-
-    /// Threads that `OnStall::Rehome` may give up before it only reports; 4 by default.
-    pub fn max_leaked_threads(mut self, n: usize) -> Self {
-        self.watchdog.max_leaked = n;
-        self
-    }
-
-    /// Called on every lifecycle event, on the thread where it happens; must be quick and must not panic.
-    pub fn on_event(mut self, f: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.plugs.on_event = Some(Box::new(f));
-        self
-    }
-
-    /// Called on the actor's thread after one in `every` messages (counted per sending thread), for metrics; must be quick
-    /// and must not panic.
-    pub fn on_handled(mut self, every: u32, f: impl Fn(&Handled) + Send + Sync + 'static) -> Self {
-        self.plugs.on_handled = Some((every.max(1), Box::new(f)));
-        self
-    }
-
-    /// Called by `OnExhausted::StopProcess` and `OnStall::FailFast`; logs and aborts the process by default.
-    pub fn on_fatal(mut self, f: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.plugs.on_fatal = Box::new(f);
-        self
-    }
-
-    /// Starts the threads. Callable from any thread, inside or outside of tokio; blocks for some hundred microseconds.
-    pub fn start(self) -> io::Result<Runtime> {
-        panics::install();
-        let (tx, rx) = std::sync::mpsc::sync_channel(1);
-        let control = std::thread::Builder::new().name(format!("{}-control", self.name)).spawn(move || {
-            let runner = System::new();
-            // The receiver waits below for as long as this thread lives.
-            let _ = tx.send((System::current(), runner.runtime().tokio_runtime().handle().clone()));
-            if let Err(e) = runner.run() {
-                log::error!("the control thread of the actor runtime failed: {e}");
-            }
-        })?;
-        let (system, handle) = rx.recv().map_err(io::Error::other)?;
-        let home = Home::start(0, &system)?;
-        let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
-        let watchdog = Watchdog::start(&core, self.watchdog)?;
-        let threads = Threads { control, watchdog };
-        Ok(Runtime { inner: Arc::new(Inner { core, threads: Mutex::new(Some(threads)), report: Mutex::new(None) }) })
-    }
-}
-
-struct Threads {
-    control: JoinHandle<()>,
-    watchdog: Watchdog,
-}
-
-struct Inner {
-    core: Arc<Core>,
-    threads: Mutex<Option<Threads>>,
-    report: Mutex<Option<ShutdownReport>>,
+pub(crate) struct Inner {
+    pub(crate) core: Arc<Core>,
+    /// Taken by the first shutdown.
+    pub(crate) threads: Mutex<Option<Threads>>,
+    pub(crate) report: Mutex<Option<ShutdownReport>>,
 }
 
 /// The actor runtime's handle.
@@ -144,57 +62,23 @@ struct Inner {
 /// When the last clone is dropped without `shutdown`, all actors are ended and the threads told to stop.
 #[derive(Clone)]
 pub struct Runtime {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Runtime {
     /// A runtime with default settings, to be adjusted and started.
     pub fn builder() -> Builder {
-        Builder {
-            name: "actors".to_owned(),
-            watchdog: Settings { after: Duration::from_secs(2), on_stall: OnStall::Report, max_leaked: 4 },
-            plugs: Plugs {
-                on_event: None,
-                on_handled: None,
-                on_fatal: Box::new(|why| {
-                    log::error!("the actor runtime ends the process: {why}");
-                    std::process::abort();
-                }),
-            },
-        }
+        Builder::new()
     }
 
     /// Starts an actor and awaits its `started()`. A failed first start is not retried: it is the answer.
     pub async fn supervise<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Result<Addr<A>, StartError> {
-        let core = &self.inner.core;
-        let limit = spec.limits.start;
-        let shared = Arc::new(Shared::new(core.next_id(), core.clone(), spec));
-        let name = shared.name.clone();
-        let home = {
-            let mut registry = core.registry();
-            if core.closing.load(Ordering::Acquire) {
-                return Err(StartError::ShuttingDown(name));
-            }
-            if registry.by_name.contains_key(&name) {
-                return Err(StartError::NameTaken(name));
-            }
-            registry.by_name.insert(name.clone(), shared.id);
-            registry.living.push(Entry { hosted: shared.clone(), any: shared.clone() });
-            lock(&core.home).clone()
-        };
-        let (tx, rx) = oneshot::channel();
-        host::launch(shared.clone(), 0, &home, Some(tx));
-        tokio::select! {
-            started = rx => match started {
-                Ok(Ok(())) => Ok(Addr { shared }),
-                Ok(Err(e)) => Err(e),
-                Err(_) => Err(StartError::ShuttingDown(name)),
-            },
-            () = core.sleep(limit) => {
-                shared.end(StopReason::TimedOut);
-                Err(StartError::TimedOut { name, after: limit })
-            }
-        }
+        start::supervise(&self.inner.core, None, spec).await
+    }
+
+    /// Makes an empty group, whose members fail together as its strategy says.
+    pub fn group(&self, spec: GroupSpec) -> Result<Group, StartError> {
+        start::group(&self.inner.core, None, spec)
     }
 
     /// The living actor of this name and type. The address stays valid across its restarts.
@@ -216,6 +100,7 @@ impl Runtime {
             failed: core.failed.borrow().clone(),
             leaked_threads: lock(&core.retired).iter().filter(|h| !h.has_ended()).count(),
             actors: core.actors().iter().map(|h| h.health()).collect(),
+            groups: core.groups().iter().map(|g| g.health()).collect(),
         }
     }
 
@@ -224,85 +109,36 @@ impl Runtime {
         self.inner.core.events.subscribe()
     }
 
-    /// The name of the actor whose exhaustion was escalated (`OnExhausted::Escalate`, `StopProcess`), if any.
-    pub fn failed(&self) -> watch::Receiver<Option<Arc<str>>> {
+    /// What was escalated to the runtime (`OnExhausted::Escalate` with no group above, `StopProcess`), if anything was. The
+    /// runtime goes on with what is left; whoever owns the process awaits this and decides, as `main` may by exiting with an error.
+    ///
+    /// ```
+    /// # use actix::prelude::{Actor, Context, Handler, Message};
+    /// # use std::time::Duration;
+    /// # use tieout::runtime::{ChildSpec, OnExhausted, Runtime};
+    /// # struct Frail;
+    /// # impl Actor for Frail { type Context = Context<Self>; }
+    /// # #[derive(Message)]
+    /// # #[rtype(result = "()")]
+    /// # struct Break;
+    /// # impl Handler<Break> for Frail {
+    /// #     type Result = ();
+    /// #     fn handle(&mut self, _: Break, _: &mut Context<Self>) { panic!("broken") }
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let rt = Runtime::builder().start()?;
+    /// let spec = ChildSpec::new("frail", |_: &mut Context<Frail>| Frail);
+    /// let spec = spec.intensity(0, Duration::from_secs(1)).on_exhausted(OnExhausted::Escalate);
+    /// let frail = rt.supervise(spec).await?;
+    /// frail.tell(Break).await?;
+    /// let failure = rt.failed().wait_for(Option::is_some).await?.clone();
+    /// assert_eq!(&*failure.unwrap().name, "frail");
+    /// # rt.shutdown(Duration::from_secs(5)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn failed(&self) -> watch::Receiver<Option<RuntimeFailure>> {
         self.inner.core.failed.subscribe()
-    }
-
-    /// Stops every actor in reverse start order, each draining within its `stop_timeout` and all within `within`; then
-    /// joins the threads. Later calls return the first report.
-    pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
-        let deadline = Instant::now() + within;
-        let core = &self.inner.core;
-        let threads = {
-            let _registry = core.registry();
-            core.closing.store(true, Ordering::Release);
-            lock(&self.inner.threads).take()
-        };
-        let Some(threads) = threads else {
-            return lock(&self.inner.report).clone().unwrap_or_default();
-        };
-        let mut report = ShutdownReport::default();
-        for hosted in core.actors().into_iter().rev() {
-            hosted.drain();
-            let limit = hosted.stop_limit().min(deadline.saturating_duration_since(Instant::now()));
-            if wait_stopped(core, &*hosted, limit).await {
-                report.drained.push(hosted.name().clone());
-            } else {
-                hosted.end(StopReason::TimedOut);
-                report.timed_out.push(hosted.name().clone());
-            }
-        }
-        report.leaked_threads = threads.stop(core, deadline).await;
-        report.dead_letters = core.dead_letters.load(Ordering::Relaxed);
-        *lock(&self.inner.report) = Some(report.clone());
-        report
-    }
-}
-
-/// What is left of the deadline for the threads even when the actors used it up.
-const JOIN_GRACE: Duration = Duration::from_millis(250);
-
-impl Threads {
-    /// Stops and joins; the labels of threads that did not end in time.
-    async fn stop(self, core: &Core, deadline: Instant) -> Vec<String> {
-        let left = || deadline.saturating_duration_since(Instant::now()).max(JOIN_GRACE);
-        let mut leaked = Vec::new();
-        self.watchdog.stop();
-        // The watchdog may be in the middle of a re-homing: it must be gone before the threads are counted.
-        if core.within(left(), self.watchdog.ended().wait_for(|e| *e)).await.is_some() {
-            self.watchdog.join();
-        } else {
-            leaked.push(format!("{}-watchdog", core.name));
-        }
-        let mut homes = std::mem::take(&mut *lock(&core.retired));
-        homes.push(lock(&core.home).clone());
-        for home in &homes {
-            home.arbiter().stop();
-        }
-        for home in homes {
-            // An error of the channel means that the sender, and so the thread, is gone.
-            core.within(left(), home.ended().wait_for(|e| *e)).await;
-            if !home.join() {
-                leaked.push(home.label());
-            }
-        }
-        core.system.stop();
-        // Blocks for microseconds: the control thread runs nobody's code but actix's. Its panic would have been logged.
-        let _ = self.control.join();
-        leaked
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let Some(threads) = lock(&self.threads).take() else { return };
-        self.core.closing.store(true, Ordering::Release);
-        for hosted in self.core.actors().into_iter().rev() {
-            hosted.end(StopReason::ThreadLost);
-        }
-        threads.watchdog.stop();
-        lock(&self.core.home).arbiter().stop();
-        self.core.system.stop();
     }
 }

@@ -6,15 +6,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     core::{Core, lock},
+    event::Event,
     home::Home,
-    state::{Event, Stall},
+    state::Stall,
 };
 
 /// What the watchdog does about a stuck handler.
@@ -77,15 +78,34 @@ struct Suspect {
     pulse: (u64, u64),
     seen: Instant,
     reported: Option<Stall>,
+    /// It was not moved, with so many threads given up then: to be tried again when there are fewer.
+    stays: Option<usize>,
 }
 
 fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings) {
-    let mut suspect: Option<Suspect> = None;
-    let mut last = Instant::now();
-    let mut ticks = 0u32;
+    let mut rounds = Rounds::new(settings);
     while !stop.load(Ordering::Acquire) {
         thread::park_timeout(tick);
         let Some(core) = core.upgrade() else { return };
+        rounds.tick(&core);
+    }
+}
+
+/// What the watchdog remembers from tick to tick.
+pub(crate) struct Rounds {
+    settings: Settings,
+    suspect: Option<Suspect>,
+    last: Instant,
+    ticks: u32,
+}
+
+impl Rounds {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, suspect: None, last: Instant::now(), ticks: 0 }
+    }
+
+    /// One look at everything; due every `core.tick`.
+    pub(crate) fn tick(&mut self, core: &Arc<Core>) {
         let now = core.set_clock();
         for hosted in core.actors() {
             hosted.sweep(now);
@@ -93,14 +113,15 @@ fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings)
         let ended = std::mem::take(&mut core.registry().ended);
         let kept: Vec<_> = ended.into_iter().filter(|e| e.upgrade().inspect(|h| h.sweep(now)).is_some()).collect();
         core.registry().ended.extend(kept);
-        let late = last.elapsed() > tick * 4 + settings.after / 2;
-        last = Instant::now();
+        let late = self.last.elapsed() > core.tick * 4 + self.settings.after / 2;
+        self.last = Instant::now();
         if late {
-            suspect = None;
-            continue;
+            // A stall that was reported stays: only its end takes it back.
+            self.suspect.take_if(|s| s.reported.is_none());
+            return;
         }
-        ticks = ticks.wrapping_add(1);
-        look(&core, &mut suspect, settings, ticks.is_multiple_of(PING_EVERY));
+        self.ticks = self.ticks.wrapping_add(1);
+        look(core, &mut self.suspect, self.settings, self.ticks.is_multiple_of(PING_EVERY));
     }
 }
 
@@ -116,7 +137,7 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
         if let Some(stall) = suspect.take().and_then(|s| s.reported) {
             recovered(core, stall);
         }
-        *suspect = Some(Suspect { home: home.id, pulse, seen: Instant::now(), reported: None });
+        *suspect = Some(Suspect { home: home.id, pulse, seen: Instant::now(), reported: None, stays: None });
         return;
     }
     let Some(s) = suspect.as_mut() else { return };
@@ -126,6 +147,9 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
     let stall = name(core, pulse.0, s.seen.elapsed());
     *lock(&core.stall) = Some(stall.clone());
     if s.reported.replace(stall.clone()).is_some() {
+        if s.stays.is_some_and(|before| given_up(core) < before) && move_or_say(core, &home, &stall, settings, s) {
+            *suspect = None;
+        }
         return;
     }
     log::error!("a handler is stuck actor={} message={} for={:?}", stall.actor, stall.message, stall.for_);
@@ -137,11 +161,34 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
             stall.actor, stall.message, stall.for_
         )),
         OnStall::Rehome => {
-            if rehome(core, &home, &stall, settings.max_leaked) {
+            if move_or_say(core, &home, &stall, settings, s) {
                 *suspect = None;
             }
         }
     }
+}
+
+/// Threads that were given up and have not ended.
+fn given_up(core: &Core) -> usize {
+    let mut retired = lock(&core.retired);
+    retired.retain(|h| !h.join());
+    retired.len()
+}
+
+/// Re-homes; false, said in an event, when it can't be done now.
+fn move_or_say(core: &Arc<Core>, home: &Arc<Home>, stall: &Stall, settings: Settings, suspect: &mut Suspect) -> bool {
+    let leaked_threads = given_up(core);
+    let moved = if leaked_threads >= settings.max_leaked {
+        log::error!("not re-homing: {leaked_threads} threads are stuck already limit={}", settings.max_leaked);
+        false
+    } else {
+        rehome(core, home, stall)
+    };
+    if !moved {
+        suspect.stays = Some(leaked_threads);
+        core.emit(&Event::NotRehomed { stall: stall.clone(), leaked_threads });
+    }
+    moved
 }
 
 /// Says whose turn it is and marks that actor.
@@ -163,18 +210,9 @@ fn recovered(core: &Core, stall: Stall) {
     core.emit(&Event::Recovered(stall));
 }
 
-/// Moves everybody off the stuck thread; false when too many threads were given up already or none can be had.
-fn rehome(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall, max_leaked: usize) -> bool {
-    let leaked = {
-        let mut retired = lock(&core.retired);
-        retired.retain(|h| !h.join());
-        retired.len()
-    };
-    if leaked >= max_leaked {
-        log::error!("not re-homing: {leaked} threads are stuck already limit={max_leaked}");
-        return false;
-    }
-    let fresh = match Home::start(core.next_id(), &core.system) {
+/// Moves everybody off the stuck thread; false when no fresh one can be had.
+fn rehome(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall) -> bool {
+    let fresh = match stuck.successor(core.next_id(), &core.system) {
         Ok(fresh) => fresh,
         Err(e) => {
             log::error!("not re-homing: no fresh thread: {e}");

@@ -253,7 +253,21 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "restarts",
         labels: &["actor", "reason"],
-        what: "restarts of actors: `panicked`, or `ended` in another way",
+        what: "restarts of actors: `panicked`, `stopped_itself`, `start_failed`, with their `group`, or `rehomed`",
+    },
+    Metric {
+        name: "tieout_actor_escalations_total",
+        kind: Kind::Counter,
+        unit: "escalations",
+        labels: &["child", "to"],
+        what: "restarts used up: handed to a group, or to the `runtime`, and the process ends",
+    },
+    Metric {
+        name: "tieout_actor_rehomes_total",
+        kind: Kind::Counter,
+        unit: "moves",
+        labels: &["result"],
+        what: "actors to be taken to a new thread from a stuck one: `moved` or `stayed`",
     },
     Metric {
         name: "tieout_actor_dead_letters_total",

@@ -119,6 +119,14 @@ pub fn block() -> (Block, mpsc::Sender<()>, mpsc::Receiver<()>) {
     (Block(wait, Some(entered)), gate, hear)
 }
 
+/// Occupies the actor; it goes on when the returned sender is used or dropped.
+pub async fn hold(addr: &Addr<Act>) -> mpsc::Sender<()> {
+    let (gate, open, entered) = block();
+    addr.tell(gate).await.unwrap();
+    tokio::task::spawn_blocking(move || entered.recv_timeout(LIMIT).unwrap()).await.unwrap();
+    open
+}
+
 /// Stops the actor from inside.
 #[derive(Message)]
 #[rtype(result = "()")]

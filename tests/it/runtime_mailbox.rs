@@ -12,16 +12,8 @@ use std::{
 use tieout::runtime::{Addr, AskError, ChildSpec, Event, Mailbox, Overflow, SendError};
 
 use crate::runtime_actor::{
-    Act, Add, Do, LIMIT, Log, Twice, ViaActFuture, ViaAtomic, ViaFuture, block, event, one, spec, stop,
+    Act, Add, Do, LIMIT, Log, Twice, ViaActFuture, ViaAtomic, ViaFuture, block, event, hold, one, spec, stop,
 };
-
-/// Occupies the actor; it goes on when the returned sender is used or dropped.
-async fn hold(addr: &Addr<Act>) -> mpsc::Sender<()> {
-    let (gate, open, entered) = block();
-    addr.tell(gate).await.unwrap();
-    tokio::task::spawn_blocking(move || entered.recv_timeout(LIMIT).unwrap()).await.unwrap();
-    open
-}
 
 /// Lets the actor go on and finish its queue.
 async fn release(addr: &Addr<Act>, open: mpsc::Sender<()>) {

@@ -57,7 +57,7 @@ async fn a_told_message_that_panics_is_reported_as_an_event() {
         unreachable!()
     };
     assert_eq!(info.text, "boom at 0");
-    event(&mut events, "the new start", |e| matches!(e, Event::Started { restarts: 1, .. })).await;
+    event(&mut events, "the new start", |e| matches!(e, Event::Restarted { restarts: 1, .. })).await;
     assert_eq!(addr.ask(Add(1)).await.unwrap(), 1);
     stop(rt).await;
 }
@@ -105,7 +105,9 @@ async fn failed_starts_count_and_exhaustion_ends_in_a_named_state() {
     assert!(why.contains("only the first start works"), "{why}");
     let mut failed = rt.failed();
     failed.wait_for(Option::is_some).await.unwrap();
-    assert_eq!(rt.health().failed.as_deref(), Some("flaky"));
+    let failed = rt.health().failed.unwrap();
+    assert_eq!(&*failed.name, "flaky");
+    assert!(failed.cause.contains("only the first start works"), "{failed:?}");
     stop(rt).await;
 }
 

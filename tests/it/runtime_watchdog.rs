@@ -1,11 +1,12 @@
 //! A handler that blocks is named, and by policy the process ends or everybody moves to a fresh thread. In raw actix it stops
 //! every actor of its thread, and nobody is told.
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
-use tieout::runtime::{AbortReason, AskError, Event, OnRestart, OnStall, Runtime, State, StopReason};
+use tieout::runtime::{Addr, AskError, Event, OnRestart, OnStall, Runtime, State};
+use tokio::sync::broadcast;
 
 use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, ViaFuture, block, event, spec, state};
 
@@ -75,77 +76,47 @@ async fn fail_fast_calls_the_owner_with_the_name() {
     assert!(rt.shutdown(LIMIT).await.clean());
 }
 
-/// Blocks on its gate, then tries to have an effect on others.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct BlockThenTell(
-    std::sync::mpsc::Receiver<()>,
-    tieout::runtime::Addr<Act>,
-    std::sync::mpsc::Sender<String>,
-    tokio::sync::oneshot::Sender<()>,
-);
-impl actix::Handler<BlockThenTell> for Act {
-    type Result = ();
-    fn handle(&mut self, m: BlockThenTell, _: &mut actix::Context<Self>) {
-        m.3.send(()).unwrap();
-        let _ = m.0.recv_timeout(LIMIT);
-        let late = match m.1.try_tell(Add(1_000_000)) {
-            Ok(()) => "accepted".to_owned(),
-            Err(e) => format!("{e}"),
-        };
-        m.2.send(late).unwrap();
-    }
+/// Two stuck handlers of one actor, the first on a thread that was given up, which is all that may be.
+struct Twice {
+    rt: Runtime,
+    addr: Addr<Act>,
+    events: broadcast::Receiver<Event>,
+    open: [mpsc::Sender<()>; 2],
 }
 
-#[tokio::test]
-async fn rehoming_answers_the_queue_on_a_fresh_thread_and_refuses_the_zombies_late_effects() {
-    let log = Log::default();
-    let rt = Runtime::builder().stall_after(STUCK_AFTER).on_stall(OnStall::Rehome).start().unwrap();
-    let addr = rt.supervise(spec("act", &log)).await.unwrap();
-    let neighbour = rt.supervise(spec("neighbour", &log)).await.unwrap();
-    assert_eq!(addr.ask(Add(5)).await.unwrap(), 5);
-    let (open, gate) = std::sync::mpsc::channel();
-    let (late_tx, late) = std::sync::mpsc::channel();
-    let (entered_tx, entered) = tokio::sync::oneshot::channel();
-    let stuck = tokio::spawn({
-        let (addr, neighbour) = (addr.clone(), neighbour.clone());
-        async move { addr.ask(BlockThenTell(gate, neighbour, late_tx, entered_tx)).await }
-    });
-    entered.await.unwrap();
-    let mut events = rt.events();
-    let (queued, beside) = tokio::join!(addr.ask(Add(1)), neighbour.ask(Add(2)));
-    assert_eq!(queued.unwrap(), 1, "the queued ask is answered by the new instance");
-    assert_eq!(beside.unwrap(), 2, "the neighbour moved too");
-    let moved = event(&mut events, "the move", |e| matches!(e, Event::Rehomed { .. })).await;
-    assert!(matches!(moved, Event::Rehomed { actors: 2, .. }), "{moved:?}");
-    let got = stuck.await.unwrap().unwrap_err();
-    let AskError::Aborted(AbortReason::Rehomed { ran_for }) = got else { panic!("{got:?}") };
-    assert!(ran_for >= STUCK_AFTER);
-    assert_eq!(rt.health().leaked_threads, 1);
-    open.send(()).unwrap();
-    let late = tokio::task::spawn_blocking(move || late.recv_timeout(LIMIT).unwrap()).await.unwrap();
-    assert!(late.contains(&StopReason::Fenced.to_string()), "{late}");
-    assert_eq!(neighbour.ask(Add(0)).await.unwrap(), 2, "the zombie's message did not arrive");
-    assert_eq!(addr.ask(Add(1)).await.unwrap(), 2, "the zombie did not close its successor's queue");
-    let report = rt.shutdown(LIMIT).await;
-    assert!(report.clean(), "the woken zombie's thread is joined: {report:?}");
-}
-
-#[tokio::test]
-async fn threads_given_up_are_bounded_and_reported_at_shutdown() {
+async fn stuck_twice() -> Twice {
     let rt =
         Runtime::builder().stall_after(STUCK_AFTER).on_stall(OnStall::Rehome).max_leaked_threads(1).start().unwrap();
     let addr = rt.supervise(spec("act", &Log::default())).await.unwrap();
     let mut events = rt.events();
-    let (first, open_first, _e1) = block();
+    let (first, open_first, _entered) = block();
     addr.tell(first).await.unwrap();
     event(&mut events, "the move", |e| matches!(e, Event::Rehomed { .. })).await;
-    let (second, open_second, _e2) = block();
+    let (second, open_second, _entered) = block();
     addr.tell(second).await.unwrap();
-    event(&mut events, "the second stall", |e| matches!(e, Event::Stalled(_))).await;
+    let stays = event(&mut events, "that it stays", |e| matches!(e, Event::NotRehomed { .. })).await;
+    let Event::NotRehomed { stall, leaked_threads: 1 } = stays else { panic!("{stays:?}") };
+    assert_eq!((&*stall.actor, rt.health().leaked_threads), ("act", 1), "the bound holds");
+    Twice { rt, addr, events, open: [open_first, open_second] }
+}
+
+#[tokio::test]
+async fn threads_given_up_are_bounded_and_reported_at_shutdown() {
+    let Twice { rt, addr, open, .. } = stuck_twice().await;
     state(&addr, "the second stall", |s| matches!(s, State::Stalled { .. })).await;
     let report = rt.shutdown(Duration::from_millis(300)).await;
     assert_eq!(report.timed_out.len(), 1, "{report:?}");
     assert_eq!(report.leaked_threads.len(), 2, "both threads are still in their handlers: {report:?}");
-    drop((open_first, open_second));
+    drop(open);
+}
+
+#[tokio::test]
+async fn what_could_not_be_moved_moves_when_a_thread_given_up_before_has_ended() {
+    let Twice { rt, addr, mut events, open: [first, second] } = stuck_twice().await;
+    drop(first);
+    event(&mut events, "the late move", |e| matches!(e, Event::Rehomed { .. })).await;
+    assert_eq!(addr.ask(Add(1)).await.unwrap(), 1, "by an instance of its own");
+    assert_eq!(rt.health().stalled, None);
+    drop(second);
+    assert!(rt.shutdown(LIMIT).await.clean());
 }

@@ -8,7 +8,7 @@ use super::{
     limits::Shared,
     messages::{
         Announce, Attach, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, PanicNow, Progress, Publish,
-        ReleaseEntity, RenewTold, Revoke, RoomView, Serve, Told, View, Waiter,
+        ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
     },
     presence::Memory,
     queue::Queue,
@@ -271,5 +271,12 @@ impl Handler<PanicNow> for Hub {
     type Result = ();
     fn handle(&mut self, _: PanicNow, _: &mut Context<Self>) {
         panic!("asked to panic by a test hook");
+    }
+}
+
+impl Handler<StallNow> for Hub {
+    type Result = ();
+    fn handle(&mut self, m: StallNow, _: &mut Context<Self>) {
+        std::thread::sleep(m.0);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 use actix::Message;
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// A connection and where its answers go.
@@ -252,6 +252,11 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct PanicNow;
+
+/// Make the hub block its thread for this long, for tests of what happens then. Only sent when test hooks are enabled.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct StallNow(pub Duration);
 
 /// What a read of the store found.
 #[derive(Clone, Debug)]

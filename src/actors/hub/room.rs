@@ -16,7 +16,7 @@ use crate::protocol::{
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -110,6 +110,8 @@ pub struct Room {
     pub claims: View,
     /// Who left before the claims were known, and gives back what it turns out to have.
     pub leavers: Vec<(ConnId, Arc<str>)>,
+    /// What was claimed or released before the claims were known: newer than what is read to begin with.
+    pub settled: HashSet<String>,
     snapshot: Option<Arc<Snapshot>>,
     /// Since when nobody is in.
     pub empty_since: Option<Instant>,
@@ -133,6 +135,7 @@ impl Room {
             jobs: HashMap::new(),
             claims: View::default(),
             leavers: Vec::new(),
+            settled: HashSet::new(),
             snapshot: None,
             empty_since: None,
         }

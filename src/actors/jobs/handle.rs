@@ -8,7 +8,7 @@ use crate::actors::realtime::Realtime;
 use crate::db::Store;
 use crate::protocol::ids::JobId;
 use crate::reconcile::ReadLimits;
-use crate::runtime::{Addr, ChildSpec, Mailbox, Overflow, Runtime, StartError};
+use crate::runtime::{Addr, ChildSpec, Mailbox, OnExhausted, Overflow, Runtime, StartError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +117,9 @@ impl Jobs {
         });
         let own = shared.clone();
         let spec = ChildSpec::new("job-dispatcher", move |_| Dispatcher::new(own.clone()))
-            .mailbox(Mailbox::bounded(MAX_NUDGES).overflow(Overflow::DropNewest));
+            .mailbox(Mailbox::bounded(MAX_NUDGES).overflow(Overflow::DropNewest))
+            // Without it jobs stay queued for ever: better a process that ends, says why and is started again.
+            .on_exhausted(OnExhausted::Escalate);
         let dispatcher = runtime.supervise(spec).await?;
         Ok(Self { shared, dispatcher })
     }

@@ -108,7 +108,7 @@ fn actors(health: &Health) -> Value {
         "state": state,
         "thread_alive": health.thread_alive,
         "stalled": stalled,
-        "failed": health.failed.as_deref(),
+        "failed": health.failed.as_ref().map(|f| json!({ "name": &*f.name, "cause": &*f.cause })),
         "leaked_threads": health.leaked_threads,
         "actors": actors,
     })

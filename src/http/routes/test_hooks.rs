@@ -1,4 +1,5 @@
-//! `POST /api/test/panic`: lets a test break a part of the server from outside. Off unless the hooks are enabled.
+//! `POST /api/test/panic`, `POST /api/test/stall`: let a test break a part of the server from outside. Leaves the breaking to the
+//! parts. Easy to get wrong: off unless the hooks are enabled, so the routes are not even there.
 use crate::{
     http::{
         error::{ApiError, ApiResult},
@@ -10,6 +11,7 @@ use crate::{
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
+use std::time::Duration;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,5 +31,25 @@ pub(in crate::http) async fn panic(
         "handler" => panic!("a test asked this handler to panic"),
         other => return Err(ApiError::not_found(format!("no hook makes {other:?} panic"))),
     }
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The longest stall that can be asked for.
+const MAX_STALL_MS: u64 = 10_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Stall {
+    for_ms: u64,
+}
+
+/// Blocks the hub's handler, and with it the actor thread.
+pub(in crate::http) async fn stall(
+    State(app): State<AppState>,
+    caller: Principal,
+    JsonBody(stall): JsonBody<Stall>,
+) -> ApiResult<StatusCode> {
+    authorise(&caller, Action::Manage, Resource::Server)?;
+    app.realtime.inject_stall(Duration::from_millis(stall.for_ms.min(MAX_STALL_MS))).await?;
     Ok(StatusCode::ACCEPTED)
 }

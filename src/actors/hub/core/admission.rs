@@ -54,8 +54,9 @@ impl Core {
             return;
         };
         room.restart_at(ep, off);
-        for row in claims {
-            room.claims.put(&row, &self.given.incarnation, self.given.limits.claim_ttl, now);
+        let settled = std::mem::take(&mut room.settled);
+        for row in claims.iter().filter(|row| !settled.contains(&row.entity_id)) {
+            room.claims.put(row, &self.given.incarnation, self.given.limits.claim_ttl, now);
         }
         room.stale();
         let leavers = std::mem::take(&mut room.leavers);

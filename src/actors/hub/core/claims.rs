@@ -91,6 +91,10 @@ impl Core {
             return self.settle(ask.waiter, Err(ClaimRefused::Unavailable("the hub has restarted")));
         }
         let key = (ask.project, ask.entity_id.clone());
+        let opening = self.rooms.get_mut(&ask.project).filter(|room| !room.live);
+        if let (Some(room), ClaimOutcome::Taken(_) | ClaimOutcome::Released(_)) = (opening, &outcome) {
+            room.settled.insert(ask.entity_id.clone());
+        }
         let result = match outcome {
             ClaimOutcome::Taken(Taken::Granted(row)) => {
                 self.seen(ask.project, &row, now);
@@ -261,4 +265,76 @@ fn news(ask: &ClaimAsk, row: Option<&Row>) -> Arc<ClaimNews> {
         expires_at_ms: row.map(|row| row.expires_at_ms),
         fence: row.map(|row| row.token),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    const CONN: ConnId = ConnId(7);
+
+    fn row(holder: &str) -> Row {
+        let (entity_id, user_id) = ("m1".to_owned(), "ana".to_owned());
+        Row { entity_id, user_id, holder: holder.to_owned(), token: 1, expires_at_ms: 60_000 }
+    }
+
+    /// A hub with ana in a room that is still being read.
+    fn opening(start: Instant) -> (Core, ProjectId, Asker) {
+        let limits = Limits { claim_ttl: Duration::from_secs(60), ..Limits::default() };
+        let (memory, heard) = (Arc::new(Mutex::default()), Arc::new(|_: &str, _| None));
+        let mut core = Core::new(2, 1, Given { limits, memory, incarnation: "here".into(), heard }, start);
+        let project = ProjectId::generate();
+        let members = vec![(CONN, "ana".into())];
+        let rooms = vec![crate::actors::hub::jobs::Attached { room: project, cursor: None, members }];
+        core.attach(Attach { generation: 2, shard: 0, rooms }, Now { instant: start, unix_ms: 0 });
+        let asker = Asker { conn: CONN, shard: 0, user: "ana".into(), re: Some(1), pending: Pending::default() };
+        (core, project, asker)
+    }
+
+    fn asked(core: &mut Core) -> Option<ClaimAsk> {
+        core.outputs().find_map(|output| match output {
+            Output::Claim(ask) => Some(*ask),
+            _ => None,
+        })
+    }
+
+    fn open(core: &mut Core, project: ProjectId, claims: Vec<Row>, now: Now) {
+        let history = History::Opened { ep: "e".into(), off: 0, claims };
+        core.told(Told { generation: 2, project, purpose: Purpose::Open, history }, now);
+    }
+
+    #[test]
+    fn what_was_released_while_a_room_was_read_is_not_claimed_again_by_what_was_read() {
+        let start = Instant::now();
+        let now = Now { instant: start, unix_ms: 0 };
+        let (mut core, project, asker) = opening(start);
+        let release = ClaimByFrame { asker, project, entity_id: "m1".into(), release: true };
+        core.claim_by_frame(release, now);
+        let ask = asked(&mut core).expect("the store is asked");
+        core.claim_told(ClaimTold { generation: 2, ask, outcome: ClaimOutcome::Released(true) }, now);
+        // Read before the release was written.
+        open(&mut core, project, vec![row("here:7")], now);
+        assert_eq!(core.rooms[&project].claims.list(), []);
+    }
+
+    #[test]
+    fn a_holder_that_asks_again_costs_no_write_until_half_of_its_lease_has_passed() {
+        let start = Instant::now();
+        let at = |secs: u64| Now { instant: start + Duration::from_secs(secs), unix_ms: secs as i64 * 1000 };
+        let (mut core, project, asker) = opening(start);
+        open(&mut core, project, vec![row("here:7")], at(0));
+        core.outputs();
+        for (secs, written) in [(0, false), (29, false), (31, true)] {
+            let claim = ClaimByFrame { asker: asker.clone(), project, entity_id: "m1".into(), release: false };
+            core.claim_by_frame(claim, at(secs));
+            let outputs: Vec<_> = core.outputs().collect();
+            let asked = outputs.iter().any(|output| matches!(output, Output::Claim(_)));
+            let told = outputs.iter().any(|output| {
+                let Output::Shard(0, ShardJob::Reply { reply: Reply::Claim(news), .. }) = output else { return false };
+                news.expires_at_ms == Some(60_000) && news.fence == Some(1)
+            });
+            assert_eq!((asked, told), (written, !written), "after {secs} s");
+        }
+    }
 }

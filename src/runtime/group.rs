@@ -1,0 +1,172 @@
+//! Groups of actors that fail together: what a caller says and holds. Who is stopped and started is decided in `group_node`
+//! and done in `group_restart`. Easy to get wrong: in a group the group's intensity counts; an actor's own holds only if it was given.
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, Context};
+use tokio::sync::watch;
+
+use super::{
+    addr::Addr,
+    error::{StartError, StopReason},
+    group_node::Node,
+    shutdown::{self, StopReport},
+    spec::{Backoff, ChildSpec, OnExhausted, Policy},
+    start,
+};
+
+/// Who is restarted when a member of a group fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// That member alone.
+    OneForOne,
+    /// All members.
+    OneForAll,
+    /// That member and those that were started after it.
+    RestForOne,
+}
+
+/// Where a group is in its life, as seen through `Group::watch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupState {
+    /// Its members run, or are restarted one by one.
+    Running,
+    /// Members are being stopped, or wait, or are being started, together.
+    Restarting {
+        /// Failures in a row.
+        attempt: u32,
+        /// The pause before they are started.
+        retry_after: Duration,
+    },
+    /// It is down until the group above it starts it again.
+    Waiting,
+    /// It takes no new members and stops those it has.
+    Stopping,
+    /// It is gone, and its members with it.
+    Stopped {
+        /// Why.
+        why: StopReason,
+    },
+}
+
+/// A group's description, handed to `Runtime::group` or `Group::group`.
+#[derive(Debug, Clone)]
+pub struct GroupSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) strategy: Strategy,
+    pub(crate) policy: Policy,
+}
+
+impl GroupSpec {
+    /// A group called `name` (unique among the living groups).
+    pub fn new(name: impl Into<Arc<str>>, strategy: Strategy) -> Self {
+        Self {
+            name: name.into(),
+            strategy,
+            policy: Policy { on_exhausted: OnExhausted::Escalate, ..Policy::default() },
+        }
+    }
+
+    /// At most `restarts` restarts within any `window`, whichever members fail; failed starts count. 5 in 30 s by default.
+    /// A restart by the group above starts the count afresh.
+    pub fn intensity(mut self, restarts: usize, window: Duration) -> Self {
+        self.policy.max_failures = restarts;
+        self.policy.window = window;
+        self
+    }
+
+    /// The pause before members are started together. An actor that is restarted alone pauses as its own spec says.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.policy.backoff = backoff;
+        self
+    }
+
+    /// What happens past the intensity; `Escalate` by default: the group above restarts this group as its strategy says, and
+    /// with none above the runtime is marked failed. `GiveUp` ends the members and leaves everything else alone.
+    pub fn on_exhausted(mut self, on_exhausted: OnExhausted) -> Self {
+        self.policy.on_exhausted = on_exhausted;
+        self
+    }
+}
+
+/// Handle to a group of supervised actors and groups. Dropping it stops nothing.
+///
+/// ```
+/// use actix::prelude::{Actor, Context, Handler, Message};
+/// use tieout::runtime::{ChildSpec, GroupSpec, Runtime, Strategy};
+///
+/// struct Store(u64);
+/// impl Actor for Store {
+///     type Context = Context<Self>;
+/// }
+/// #[derive(Message)]
+/// #[rtype(result = "u64")]
+/// struct Add(u64);
+/// impl Handler<Add> for Store {
+///     type Result = u64;
+///     fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) -> u64 {
+///         assert!(n != 13, "unlucky");
+///         self.0 += n;
+///         self.0
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let rt = Runtime::builder().start()?;
+/// let pair = rt.group(GroupSpec::new("pair", Strategy::OneForAll))?;
+/// let one = pair.supervise(ChildSpec::new("one", |_: &mut Context<Store>| Store(0))).await?;
+/// let two = pair.supervise(ChildSpec::new("two", |_: &mut Context<Store>| Store(0))).await?;
+/// assert_eq!(one.ask(Add(5)).await?, 5);
+/// let mut again = pair.restarts();
+/// assert!(two.ask(Add(13)).await.is_err());
+/// again.wait_for(|n| *n == 1).await?;
+/// assert_eq!(one.ask(Add(5)).await?, 5, "its sibling failed, so it started afresh too");
+/// assert!(pair.stop(std::time::Duration::from_secs(5)).await.clean());
+/// # rt.shutdown(std::time::Duration::from_secs(5)).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Group {
+    pub(crate) node: Arc<Node>,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Group({})", self.node.name)
+    }
+}
+
+impl Group {
+    /// The group's name.
+    pub fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    /// Starts an actor as the group's last member and awaits its `started()`. A failed first start is not retried and does
+    /// not touch the group: it is the answer. While the group is being restarted this waits, within the `start_timeout`.
+    pub async fn supervise<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Result<Addr<A>, StartError> {
+        start::supervise(&self.node.core()?, Some(&self.node), spec).await
+    }
+
+    /// Makes an empty group as the group's last member.
+    pub fn group(&self, spec: GroupSpec) -> Result<Group, StartError> {
+        start::group(&self.node.core()?, Some(&self.node), spec)
+    }
+
+    /// The group's state, now and on every change.
+    pub fn watch(&self) -> watch::Receiver<GroupState> {
+        self.node.state.subscribe()
+    }
+
+    /// How often members were restarted together, now and on every change.
+    pub fn restarts(&self) -> watch::Receiver<u64> {
+        self.node.restarts.subscribe()
+    }
+
+    /// Stops the members in reverse start order, each draining within its `stop_timeout` and all within `within`. None comes
+    /// back. It goes on to its end when the returned future is dropped.
+    pub async fn stop(&self, within: Duration) -> StopReport {
+        shutdown::stop_group(&self.node, within).await
+    }
+}

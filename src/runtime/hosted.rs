@@ -1,0 +1,200 @@
+//! An actor of any type, as registry, watchdog and shutdown see it: looked at, swept, drained, ended, moved. What handles
+//! and host do is in `shared`. Easy to get wrong: these are called by threads that must not wait for a handler, so none of them may
+//! take a lock that user code runs under.
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix::{Actor, Context};
+use tokio::sync::watch;
+
+use super::{
+    close::Queue as _,
+    core::lock,
+    envelope::Failure,
+    error::{AbortReason, StopReason},
+    event::{Event, RestartReason},
+    health::ActorHealth,
+    home::Home,
+    host,
+    recover::Recovery,
+    shared::{Life, Shared, Wish},
+    spec::Restart,
+    state::State,
+};
+
+/// What an actor is doing while its snapshot is taken.
+pub(crate) const SNAPSHOT: &str = "(snapshot)";
+
+/// An actor of any type, as registry, watchdog and shutdown see it.
+pub(crate) trait Hosted: Send + Sync {
+    fn id(&self) -> u64;
+    fn name(&self) -> &Arc<str>;
+    fn health(&self) -> ActorHealth;
+    fn start_limit(&self) -> Duration;
+    fn stop_limit(&self) -> Duration;
+    fn restart(&self) -> Restart;
+    fn watch(&self) -> watch::Receiver<State>;
+    fn life(&self) -> watch::Receiver<Life>;
+    /// Ends the present instance in order, keeps the queue, and waits for `release`.
+    fn hold(&self, attempt: u32, retry_after: Duration, cause: &Arc<str>);
+    /// It failed, for `cause`, and waits for `release`; unless the instance of `epoch` was fenced.
+    fn park(&self, epoch: u64, cause: &Arc<str>);
+    /// Makes an instance again.
+    fn release(&self);
+    /// The type of the message being handled.
+    fn running(&self) -> Option<&'static str>;
+    fn stalled(&self, since: Option<Duration>);
+    /// Fails what is past its deadline.
+    fn sweep(&self, now: u64);
+    /// Takes no more messages, finishes those it has, stops.
+    fn drain(&self);
+    /// Ends now.
+    fn end(&self, why: StopReason);
+    /// Rebuilds it on `home`, with the same queue; the present instance is fenced.
+    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration);
+}
+
+impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn health(&self) -> ActorHealth {
+        ActorHealth {
+            name: self.name.clone(),
+            state: self.state.borrow().clone(),
+            mailbox_depth: self.depth(),
+            replies_in_flight: self.replies_in_flight(),
+            restarts: self.restarts.load(Ordering::Relaxed),
+            group: self.parent.as_ref().map(|group| group.name.clone()),
+            snapshot_age: self.recovery().and_then(Recovery::age),
+        }
+    }
+
+    fn start_limit(&self) -> Duration {
+        self.limits.start
+    }
+
+    fn stop_limit(&self) -> Duration {
+        self.limits.stop
+    }
+
+    fn restart(&self) -> Restart {
+        self.policy.restart
+    }
+
+    fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    fn life(&self) -> watch::Receiver<Life> {
+        self.life.subscribe()
+    }
+
+    fn hold(&self, attempt: u32, retry_after: Duration, cause: &Arc<str>) {
+        let first = *self.wish.borrow() == Wish::Live && matches!(*self.life.borrow(), Life::Up | Life::Starting);
+        if first {
+            // Before the order, on which replies are dropped.
+            self.note_loss(AbortReason::GroupRestarted(cause.clone()));
+        }
+        self.order(|wish| if wish == Wish::Live { Wish::Hold } else { wish });
+        if !self.held() {
+            return; // on its way out
+        }
+        if first {
+            self.restarts.fetch_add(1, Ordering::Relaxed);
+            let reason = RestartReason::Group;
+            self.core.emit(&Event::Restarting { actor: self.name.clone(), reason, attempt, retry_after });
+        }
+        self.set_restarting(attempt, retry_after);
+    }
+
+    fn park(&self, epoch: u64, cause: &Arc<str>) {
+        self.order(|wish| if wish == Wish::Live { Wish::Hold } else { wish });
+        self.set_life(epoch, Life::Failed(cause.clone()));
+    }
+
+    fn release(&self) {
+        self.life.send_if_modified(|life| {
+            let may = *life != Life::Gone;
+            if may {
+                *life = Life::Starting;
+            }
+            may
+        });
+        self.order(|wish| if wish == Wish::Hold { Wish::Live } else { wish });
+    }
+
+    fn running(&self) -> Option<&'static str> {
+        if self.recovery().is_some_and(Recovery::taking) {
+            return Some(SNAPSHOT);
+        }
+        let inbox = lock(&self.inbox);
+        inbox.urgent.as_ref().or(inbox.hand.look().0).map(|item| item.message())
+    }
+
+    fn stalled(&self, since: Option<Duration>) {
+        match since {
+            None => self.unstall(),
+            Some(since) => {
+                self.state.send_if_modified(|s| {
+                    let may = matches!(s, State::Running | State::Stalled { .. } | State::Starting);
+                    if may {
+                        *s = State::Stalled { since };
+                    }
+                    may
+                });
+            }
+        }
+    }
+
+    fn sweep(&self, now: u64) {
+        self.sweep_all(now);
+    }
+
+    fn drain(&self) {
+        // The wish comes before the close: a pump that finds its queue closed asks for the wish.
+        self.order(|wish| if wish == Wish::End { wish } else { Wish::Drain });
+        self.state.send_if_modified(|s| {
+            let may = !matches!(s, State::Stopped { .. });
+            if may {
+                *s = State::Stopping;
+            }
+            may
+        });
+        lock(&self.inbox).close();
+        self.waker.wake();
+    }
+
+    fn end(&self, why: StopReason) {
+        // In this order: a host that hears of the wish first would name another reason.
+        self.finish(why);
+        self.order(|_| Wish::End);
+    }
+
+    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration) {
+        if !self.launched.load(Ordering::Acquire) {
+            return; // its group has not let it in yet; it will be launched on the present home
+        }
+        let (epoch, reclaimed) = self.raise_epoch();
+        let replies: Vec<_> = lock(&self.in_flight).drain().collect();
+        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
+            item.fail(&Failure::Aborted(AbortReason::Rehomed { ran_for }));
+        }
+        self.waker.wake();
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.set_life(epoch, Life::Down);
+        if self.wish.borrow().eq(&Wish::Live) {
+            let (attempt, retry_after, reason) = (1, Duration::ZERO, RestartReason::Rehomed);
+            self.set_state(State::Restarting { attempt, retry_after });
+            self.core.emit(&Event::Restarting { actor: self.name.clone(), reason, attempt, retry_after });
+        }
+        host::launch(self, epoch, home);
+    }
+}
