@@ -7,7 +7,7 @@ use crate::{
         hub,
         janitor::{self, Janitor},
         jobs::{self, Jobs, JobsError},
-        metrics,
+        meter::Meter,
         realtime::{self, Realtime},
     },
     config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
@@ -46,6 +46,9 @@ pub enum StartError {
     /// A key of signed tokens can't be used.
     #[error(transparent)]
     Key(#[from] BadKey),
+    /// The live part can't be started.
+    #[error("cannot start the live part: {0}")]
+    Realtime(#[from] realtime::RealtimeError),
     /// The store's options make no sense.
     #[error("cannot start the store: {0}")]
     Store(#[from] db::StartError),
@@ -93,8 +96,9 @@ impl App {
         let signed = Jwt::new(&jwt_options(&config)?)?;
         let auth = Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0).signed(signed);
         let store = Store::start(store_options(&config))?;
-        let runtime =
-            Runtime::builder().name("tieout").on_event(metrics::count).start().map_err(StartError::Runtime)?;
+        let (builder, meter) = Meter::attach(Runtime::builder().name("tieout"));
+        let runtime = builder.start().map_err(StartError::Runtime)?;
+        Meter::start(&runtime).await?;
         let realtime =
             Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config)).await?;
         let data_dir = &config.data_dir;
@@ -110,6 +114,7 @@ impl App {
             runtime,
             realtime,
             jobs,
+            meter,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
             started: Instant::now(),
@@ -228,9 +233,28 @@ fn realtime_options(config: &Config) -> realtime::Options {
         no_progress: config.slow_no_progress.0,
         full_for: config.slow_full_for.0,
         claim_ttl: config.claim_ttl.0,
-        ..hub::Limits::default()
+        claims_per_project: config.claims_per_project as usize,
+        connections_per_user: config.connections_per_user as usize,
+        pending_requests: config.pending_requests,
+        outbound_bytes: config.outbound_bytes.0 as usize,
+        ring_frames: config.ring_frames as usize,
+        ring_bytes: config.ring_bytes.0 as usize,
+        ring_age: config.ring_age.0,
+        room_kept: config.room_kept.0,
+        progress_every: config.progress_every.0,
+        presence: hub::PresenceLimits {
+            every: config.presence_every.0,
+            every_large: config.presence_every_large.0,
+            large: config.presence_large as usize,
+            listed: config.presence_listed as usize,
+            sample: config.presence_sample as usize,
+            linger: config.presence_leave.0,
+        },
+        drain_window: config.drain_window.0,
+        drain_per_second: config.drain_per_second,
+        gather: config.gather.0,
     };
-    realtime::Options { workers: config.workers.0, limits }
+    realtime::Options { threads: config.socket_threads.0, limits }
 }
 
 fn job_limits(config: &Config) -> jobs::Limits {

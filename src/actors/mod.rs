@@ -1,6 +1,6 @@
-//! The product's own actors: the hub, the job dispatcher and its runners, the janitor.
+//! The product's own actors: the hub, the job dispatcher and its runners, the janitor, the meter.
 pub mod hub;
 pub mod janitor;
 pub mod jobs;
-pub mod metrics;
+pub mod meter;
 pub mod realtime;

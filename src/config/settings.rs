@@ -71,7 +71,9 @@ settings! {
         /// Folder of the database, the uploads and the generated token; made when absent.
         data_dir: PathBuf = "./tieout-data", "DIR", |path: &PathBuf| not_empty(path);
         /// Threads that serve requests; `auto` is one per processor.
-        workers: Workers = "auto", "N", |w: &Workers| within(w.0 as u64, 1, 1024);
+        workers: Threads<1> = "auto", "N", |t: &Threads<1>| within(t.0 as u64, 1, 1024);
+        /// Threads that read and write live connections; `auto` is one for two processors.
+        socket_threads: Threads<2> = "auto", "N", |t: &Threads<2>| within(t.0 as u64, 1, 1024);
         /// When live updates start: `on` with the process, `lazy` with the first client, `off` never.
         realtime: RealtimeMode = "on", "MODE", any;
         /// The least severe log line to write: off, error, warn, info, debug or trace.
@@ -126,6 +128,10 @@ settings! {
     "Limits of live connections" {
         /// Open WebSockets and event streams; past it 503.
         max_sockets: u64 = "20000", "N", |n: &u64| within(*n, 1, 10_000_000);
+        /// Live connections of one user, the owner apart; past it 503, after `Auth` 4409.
+        connections_per_user: u64 = "20", "N", |n: &u64| within(*n, 1, 1_000_000);
+        /// Requests of one connection that are not answered yet; past it `LIMIT_EXCEEDED`.
+        pending_requests: u32 = "256", "N", |n: &u32| within(u64::from(*n), 1, 1_000_000);
         /// Projects that one connection may follow; past it `LIMIT_EXCEEDED`.
         rooms_per_connection: u64 = "128", "N", |n: &u64| within(*n, 1, 65_536);
         /// Messages a second that one connection may send; past it `RATE_LIMITED`; 0 is no limit.
@@ -162,22 +168,57 @@ settings! {
         pong_within: Seconds = "10s", "TIME", |t: &Seconds| time(t, 100, HOUR);
         /// How long a claim lasts unless it is renewed.
         claim_ttl: Seconds = "60s", "TIME", |t: &Seconds| time(t, 100, 24 * HOUR);
+        /// Claims in force in one project; past it 429, over a live connection `LIMIT_EXCEEDED`.
+        claims_per_project: u64 = "10000", "N", |n: &u64| within(*n, 1, 10_000_000);
+    }
+    "Limits of rooms" {
+        /// Bytes of one event as it is sent; a longer one has the URL of its entity in place of its data.
+        outbound_bytes: ByteSize = "256KiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 64 << 20);
+        /// Recent events that a room keeps for those who come back; older ones are read from the store.
+        ring_frames: u64 = "300", "N", |n: &u64| within(*n, 0, 1_000_000);
+        /// Bytes of recent events that a room keeps.
+        ring_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 0, 1 << 30);
+        /// How long a room keeps an event.
+        ring_age: Seconds = "5m", "TIME", |t: &Seconds| time(t, 0, 24 * HOUR);
+        /// How long a room that everybody has left is kept.
+        room_kept: Seconds = "60s", "TIME", |t: &Seconds| time(t, 0, 24 * HOUR);
+        /// Least time between two progress messages of one job.
+        progress_every: Seconds = "250ms", "TIME", |t: &Seconds| time(t, 0, HOUR);
+        /// Once frames for rooms come faster than this, what comes for live connections is gathered for as long; 0 is never.
+        gather: Seconds = "2ms", "TIME", |t: &Seconds| time(t, 0, 50);
+        /// Time between two presence messages of a room.
+        presence_every: Seconds = "250ms", "TIME", |t: &Seconds| time(t, 10, HOUR);
+        /// The same in a room with more than `presence_large` connections.
+        presence_every_large: Seconds = "1s", "TIME", |t: &Seconds| time(t, 10, HOUR);
+        /// Connections past which presence is told as seldom as `presence_every_large` says.
+        presence_large: u64 = "100", "N", |n: &u64| within(*n, 0, 10_000_000);
+        /// Connections past which presence is counts and a sample.
+        presence_listed: u64 = "1000", "N", |n: &u64| within(*n, 0, 10_000_000);
+        /// Names in such a sample.
+        presence_sample: u64 = "50", "N", |n: &u64| within(*n, 0, 10_000);
+        /// How long who has left is still shown; who is back by then was never away.
+        presence_leave: Seconds = "5s", "TIME", |t: &Seconds| time(t, 0, HOUR);
+        /// Longest time over which a stop closes live connections; less when `shutdown_timeout` leaves less.
+        drain_window: Seconds = "25s", "TIME", |t: &Seconds| time(t, 0, HOUR);
+        /// Live connections that a stop closes a second, as far as `drain_window` allows.
+        drain_per_second: u32 = "500", "N", |n: &u32| within(u64::from(*n), 1, 1_000_000);
     }
 }
 
 /// One hour in milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// A number of worker threads.
+/// A number of threads; `auto` is one for every `SHARE` processors, at least one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Workers(pub usize);
+pub struct Threads<const SHARE: usize>(pub usize);
 
-impl std::str::FromStr for Workers {
+impl<const SHARE: usize> std::str::FromStr for Threads<SHARE> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "auto" {
-            return Ok(Self(std::thread::available_parallelism().map_or(1, usize::from)));
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            return Ok(Self((processors / SHARE).max(1)));
         }
         text.parse().map(Self).map_err(|_| "expected a whole number, or auto".into())
     }

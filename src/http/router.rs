@@ -6,8 +6,8 @@ use super::{
     console,
     error::ApiError,
     routes::{
-        claims, events, export, health, jobs, metrics, projects, publish, realtime, results, rules, sources,
-        test_hooks, ws,
+        claims, disconnect, events, export, health, jobs, metrics, projects, publish, realtime, results, rules,
+        sources, test_hooks, ws,
     },
     state::AppState,
 };
@@ -30,6 +30,7 @@ pub(super) fn routes(state: AppState) -> Router {
         .route("/api/realtime/ticket", post(realtime::ticket))
         .route("/api/realtime/publish", post(publish::publish))
         .route("/api/realtime/send", post(realtime::send))
+        .route("/api/realtime/disconnect", post(disconnect::disconnect))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/projects", get(projects::list).post(projects::create))
         .route("/api/v1/projects/{id}", get(projects::get).patch(projects::rename).delete(projects::delete))

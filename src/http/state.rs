@@ -4,7 +4,7 @@
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
 use super::{auth::Auth, options::Options, sse::Streams, tickets::Tickets};
 use crate::{
-    actors::{jobs::Jobs, realtime::Realtime},
+    actors::{jobs::Jobs, meter::Meter, realtime::Realtime},
     db::Store,
     runtime::Runtime,
 };
@@ -25,6 +25,8 @@ pub struct AppState {
     pub realtime: Realtime,
     /// Runs jobs: nudge, cancel, progress.
     pub jobs: Jobs,
+    /// Counts what the runtime says.
+    pub meter: Arc<Meter>,
     /// The rules of the door.
     pub auth: Arc<Auth>,
     /// Tickets that were given out and not used yet.

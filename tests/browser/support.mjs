@@ -75,12 +75,18 @@ export async function startServer({ host = "127.0.0.1", args = [], token = null 
     await ended;
     clearTimeout(timer);
   };
+  const kill = async () => {
+    const ended = new Promise((done) => child.once("exit", done));
+    child.kill("SIGKILL");
+    await ended;
+  };
   await start();
   return {
     url,
     get log() { return log; },
     start,
     stop,
+    kill,
     async api(path, options = {}) {
       const response = await fetch(url + path, { ...options, headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...options.headers } });
       if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);

@@ -66,6 +66,21 @@ impl TestApp {
         self.app.address()
     }
 
+    /// The realtime layer, for what it can only be asked inside the process.
+    pub fn realtime(&self) -> &tieout::actors::realtime::Realtime {
+        &self.app.state().realtime
+    }
+
+    /// The store, to see whether it is there.
+    pub fn store(&self) -> &tieout::db::Store {
+        &self.app.state().store
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.home.path().join("data")
+    }
+
     /// Live connections.
     pub fn connections(&self) -> usize {
         self.app.state().realtime.connections()

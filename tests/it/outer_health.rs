@@ -43,7 +43,7 @@ async fn metrics_count_what_happened() {
         let line = line.unwrap_or_else(|| panic!("no metric {name} in\n{}", metrics.text));
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
-    assert!(value("tieout_rt_publish_total") >= 1.0);
+    assert!(value(r#"tieout_rt_publish_total{kind="durable"}"#) >= 1.0);
     assert!(value("tieout_rt_deliveries_total") >= 1.0);
     assert!(value("tieout_http_connections") >= 1.0);
     assert_eq!((value("tieout_rt_connections"), value("tieout_rt_subscriptions")), (1.0, 1.0));

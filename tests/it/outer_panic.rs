@@ -48,6 +48,44 @@ async fn a_panicking_hub_costs_no_socket_and_no_event() {
 }
 
 #[tokio::test]
+async fn a_panicking_shard_costs_its_own_connections_and_they_come_back_to_it() {
+    let server = Server::start(Options::default().hooks().arg("--socket-threads").arg("2")).await;
+    let api = server.api();
+    let project = api.project("shards").await;
+    let mut clients: Vec<Collector> = Vec::new();
+    let mut epoch = String::new();
+    for _ in 0..8 {
+        let mut socket = server.socket().await;
+        epoch = text(&socket.join(&project, None).await, "ep");
+        clients.push(socket.collect());
+    }
+    upload(&api, &project, 1).await;
+    for client in &mut clients {
+        client.reached(1, LONG).await.unwrap_or_else(|seen| panic!("{seen}"));
+    }
+    panic_in(&api, "shard").await;
+    upload(&api, &project, 2).await;
+    let mut lost = Vec::new();
+    for mut client in clients {
+        // Every second connection is the other shard's.
+        match client.reached(2, SHORT).await {
+            Ok(()) => assert!(client.open()),
+            Err(_) => lost.push(client.finish(LONG).await.0),
+        }
+    }
+    assert_eq!(lost.len(), 4, "the shard's connections and no others");
+    for (n, seen) in lost.iter().enumerate() {
+        let off = seen.iter().filter_map(|message| message["off"].as_u64()).max().expect("the first upload");
+        // Both shards in turn take the new ones.
+        let mut again = server.socket().await;
+        let joined = again.join(&project, Some((&epoch, off))).await;
+        assert_eq!(joined["recovered"], true, "client {n}: {joined}");
+        again.wait(SHORT, "what it missed", |m| m["off"] == off + 1).await;
+    }
+    assert_eq!(api.get("/api/ready").await.expect(200)["status"], "ready");
+}
+
+#[tokio::test]
 async fn a_job_survives_a_panic_of_the_hub_that_shows_it() {
     let server = Server::start(Options::default().hooks()).await;
     let sample = Sample::new(10_000, 21);

@@ -1,90 +1,11 @@
 //! The event stream: the same frames as over a WebSocket, recovery by `Last-Event-ID`, talking back over plain HTTP.
 use crate::{
     http_support::{PATIENCE, TestApp, eventually},
+    sse_support::Events,
     support::Socket,
 };
-use futures_util::{StreamExt, stream::BoxStream};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-
-/// One server-sent event.
-#[derive(Debug, Default, Clone)]
-struct Event {
-    id: Option<String>,
-    retry: Option<u64>,
-    kind: Option<String>,
-    data: Value,
-}
-
-/// A client that reads a stream as a browser does.
-struct Events {
-    body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
-    buffer: String,
-    last_id: String,
-}
-
-impl Events {
-    async fn open(app: &TestApp, query: &str, last_id: Option<&str>) -> Self {
-        let mut request = reqwest::Client::new().get(app.url(&format!("/events?{query}")));
-        if let Some(last) = last_id {
-            request = request.header("last-event-id", last);
-        }
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
-        Self { body: answer.bytes_stream().boxed(), buffer: String::new(), last_id: String::new() }
-    }
-
-    /// The next event that has data; none when the stream has ended.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            while let Some(end) = self.buffer.find("\n\n") {
-                let block: String = self.buffer.drain(..end + 2).collect();
-                let mut event = Event::default();
-                let mut data = Vec::new();
-                for line in block.lines() {
-                    match line.split_once(": ") {
-                        Some(("id", id)) => event.id = Some(id.to_owned()),
-                        Some(("retry", ms)) => event.retry = Some(ms.parse().unwrap()),
-                        Some(("event", kind)) => event.kind = Some(kind.to_owned()),
-                        Some(("data", line)) => data.push(line),
-                        _ => assert!(line.is_empty() || line.starts_with(':'), "{line:?}"),
-                    }
-                }
-                if let Some(id) = &event.id {
-                    self.last_id.clone_from(id);
-                }
-                if !data.is_empty() {
-                    event.data = serde_json::from_str(&data.join("\n")).unwrap();
-                    return Some(event);
-                }
-            }
-            let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("waited in vain for an event");
-            match chunk {
-                Some(Ok(chunk)) => self.buffer.push_str(std::str::from_utf8(&chunk).unwrap()),
-                _ => return None,
-            }
-        }
-    }
-
-    async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Event {
-        loop {
-            let event = self.next().await.expect("the stream goes on");
-            if wanted(&event.data) {
-                return event;
-            }
-        }
-    }
-
-    /// The offsets of durable events up to and with `last`.
-    async fn offsets_until(&mut self, last: u64) -> Vec<u64> {
-        let mut seen = Vec::new();
-        while seen.last() != Some(&last) {
-            seen.push(self.wait(|data| data["off"].is_u64()).await.data["off"].as_u64().unwrap());
-        }
-        seen
-    }
-}
 
 async fn rename(app: &TestApp, project: &str, name: &str) {
     let request = app.client.patch(app.url(&format!("/api/v1/projects/{project}"))).json(&json!({ "name": name }));

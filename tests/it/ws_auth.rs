@@ -1,8 +1,9 @@
 //! Who is who on a live connection: roles, the end of a proof and its renewal, tickets.
 use crate::http_support::TestApp;
-use crate::support::{SHORT, Socket};
+use crate::support::{Options, SHORT, Server, Socket};
 use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -15,20 +16,35 @@ pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::
     (TestApp::start(&all).await, secret)
 }
 
+/// A real server that takes signed tokens.
+pub async fn server_with(options: Options) -> (Server, tempfile::NamedTempFile) {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), [SECRET, b"\n"].concat()).unwrap();
+    let options = options.arg("--jwt-secret-file").arg(secret.path().to_str().unwrap());
+    (Server::start(options).await, secret)
+}
+
+/// A socket to `address` that has said who it is, and the server's word on that.
+pub async fn authenticated_at(address: SocketAddr, token: &str) -> (Socket, Value) {
+    let mut socket = Socket::open(address).await;
+    let reply = socket.ask("Auth", json!({ "token": token })).await;
+    assert!(reply["AuthSuccess"].is_object(), "{reply}");
+    (socket, reply["AuthSuccess"].clone())
+}
+
 /// A token of this user that lapses after so many seconds.
 pub fn token(user: &str, role: &str, seconds: i64) -> String {
     let claims = json!({ "sub": user, "role": role, "exp": get_current_timestamp() as i64 + seconds });
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
-async fn authenticated(app: &TestApp, token: &str) -> (Socket, Value) {
-    let mut socket = Socket::open(app.address()).await;
-    let reply = socket.ask("Auth", json!({ "token": token })).await;
-    assert!(reply["AuthSuccess"].is_object(), "{reply}");
-    (socket, reply["AuthSuccess"].clone())
+/// A socket that has said who it is.
+pub async fn authenticated(app: &TestApp, token: &str) -> (Socket, Value) {
+    authenticated_at(app.address(), token).await
 }
 
-async fn project(app: &TestApp) -> String {
+/// A project that an owner has made.
+pub async fn project(app: &TestApp) -> String {
     let request = app.client.post(app.url("/api/v1/projects")).bearer_auth(token("olga", "owner", 600));
     let made = app.send(request.json(&json!({ "name": "p" }))).await;
     assert_eq!(made.status, 201, "{}", made.text);

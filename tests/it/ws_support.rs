@@ -53,7 +53,7 @@ impl WsServer {
     pub async fn with(known: bool, limits: Limits) -> Self {
         let store = TestStore::new().await;
         let runtime = Runtime::builder().name("ws-test").start().expect("the runtime starts");
-        let options = Options { workers: 3, limits };
+        let options = Options { threads: 3, limits };
         let realtime = Realtime::start(Mode::On, &runtime, store.store.clone(), options).await.expect("the hub starts");
         let tracker = TaskTracker::new();
         let verify = |token: &str| match token {

@@ -94,6 +94,17 @@ pub struct Held {
 }
 
 impl Held {
+    /// The store's row, as far as it is known here.
+    pub fn row(&self, entity: &str) -> claims::Claim {
+        claims::Claim {
+            entity_id: entity.to_owned(),
+            user_id: self.user.to_string(),
+            holder: self.tag.clone(),
+            token: self.fence,
+            expires_at_ms: self.expires_at_ms,
+        }
+    }
+
     fn due(&self) -> Instant {
         self.renew_at.map_or(self.expires, |at| at.min(self.expires))
     }
@@ -162,6 +173,18 @@ impl View {
     pub fn of_conn(&self, conn: ConnId) -> Vec<String> {
         let held = self.claims.iter().filter(|(_, held)| held.conn == Some(conn));
         held.map(|(entity, _)| entity.clone()).collect()
+    }
+
+    /// Whether `user` holds anything.
+    pub fn has(&self, user: &str) -> bool {
+        self.claims.values().any(|held| &*held.user == user)
+    }
+
+    /// What `user` holds, and as whom, by anything but one of its living connections.
+    pub fn left_over(&self, user: &str, lives: impl Fn(ConnId) -> bool) -> Vec<(String, String)> {
+        let left = |held: &Held| &*held.user == user && !held.conn.is_some_and(&lives);
+        let held = self.claims.iter().filter(|(_, held)| left(held));
+        held.map(|(entity, held)| (entity.clone(), held.tag.clone())).collect()
     }
 
     /// Take out what has lapsed, and say what to renew: the claims of connections heard within half a lease. Those that

@@ -3,7 +3,7 @@
 //! It does no I/O and reads no clock: jobs for shards and questions to the store come out, results and time go in. Easy
 //! to get wrong: to a shard that is behind after a restart nothing of the room may be sent before what it lacks, and to
 //! a connection nothing before its `ProjectJoined`. The decisions of each kind have a file of their own: `requests`,
-//! `admission`, `recovery`, `claims`, `presence`, `progress`.
+//! `admission`, `revocation`, `recovery`, `claims`, `presence`, `progress`.
 mod admission;
 mod announce;
 mod claims;
@@ -13,6 +13,7 @@ mod presence;
 mod progress;
 mod recovery;
 mod requests;
+mod revocation;
 
 use super::{
     claims::{Claim, ClaimRefused, Heard, Now},
@@ -22,6 +23,7 @@ use super::{
         Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, Counts, Disconnect, History, Join, Leave,
         Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomView, Say, Told, Waiter,
     },
+    meters::Meters,
     outbox::{Kind, RoomFrame},
     peer::Pending,
     presence::{Memory, Presence},
@@ -116,13 +118,14 @@ pub struct Core {
     given: Given,
     attached: Vec<bool>,
     stash: Vec<Vec<Request>>,
-    revoked: Vec<(ProjectId, Arc<str>)>,
+    revoked: Vec<Revoke>,
     rooms: HashMap<ProjectId, Room>,
     /// Claims about which the store is being asked.
     asked: HashMap<(ProjectId, String), Asked>,
     asked_count: usize,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     lag_at: Option<Instant>,
+    meters: Meters,
     out: Vec<Output>,
 }
 
@@ -140,6 +143,7 @@ impl Core {
             asked_count: 0,
             timers: BinaryHeap::new(),
             lag_at: None,
+            meters: Meters::default(),
             out: Vec::new(),
         };
         core.remember(now);

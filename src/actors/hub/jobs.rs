@@ -82,6 +82,8 @@ pub enum ShardJob {
         /// Its number.
         generation: u64,
     },
+    /// Panic, for tests of what happens then. Only sent when test hooks are enabled.
+    PanicNow,
     /// Close all connections at random moments within the window.
     Drain {
         /// The window.

@@ -2,7 +2,7 @@
 //!
 //! Easy to get wrong: the budget counts bytes that wait, across all connections; whoever drops a connection gives its
 //! bytes back ([`super::outbox::Outbox::clear`]).
-use super::{presence::Pace, users::Users};
+use super::{meters::Meters, presence::PresenceLimits, users::Users};
 use std::{
     sync::{
         Arc,
@@ -69,13 +69,13 @@ pub struct Limits {
     /// Least time between two progress frames of a job (`progress_every`).
     pub progress_every: Duration,
     /// How presence is collected and shown.
-    pub presence: Pace,
+    pub presence: PresenceLimits,
     /// Longest time over which a drain closes connections (`drain_window`).
     pub drain_window: Duration,
     /// Connections that a drain closes per second (`drain_per_second`).
     pub drain_per_second: u32,
-    /// How long frames for rooms wait for company once they come faster than this; none do while rooms are quiet, and
-    /// answers never. Whole milliseconds; zero: never.
+    /// Once frames for rooms come faster than this, what comes for live connections is gathered for as long (`gather`);
+    /// zero: never.
     pub gather: Duration,
 }
 
@@ -108,7 +108,7 @@ impl Default for Limits {
             ring_age: Duration::from_secs(300),
             room_kept: Duration::from_secs(60),
             progress_every: Duration::from_millis(250),
-            presence: Pace::default(),
+            presence: PresenceLimits::default(),
             drain_window: Duration::from_secs(25),
             drain_per_second: 500,
             gather: Duration::from_millis(2),
@@ -164,6 +164,8 @@ pub struct Shared {
     pub users: Arc<Users>,
     /// No new connections; the ones there are being closed.
     pub draining: AtomicBool,
+    /// Counters.
+    pub meters: Meters,
     /// Number of the next connection.
     next_conn: AtomicU64,
 }
@@ -180,6 +182,7 @@ impl Shared {
             ended: Notify::new(),
             users: Arc::default(),
             draining: AtomicBool::new(false),
+            meters: Meters::default(),
             next_conn: AtomicU64::new(1),
         }
     }

@@ -200,12 +200,12 @@ pub struct ReleaseEntity {
     pub user: Arc<str>,
 }
 
-/// Take a user out of a room at once: it may no longer be there. The answer is how many connections that were.
+/// Take a user out at once: it may no longer be there. The answer is how many members that were.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "usize")]
 pub struct Revoke {
-    /// Where.
-    pub project: ProjectId,
+    /// Of which room; none is all of them.
+    pub project: Option<ProjectId>,
     /// Whom.
     pub user: Arc<str>,
 }

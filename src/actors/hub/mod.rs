@@ -2,7 +2,7 @@
 //!
 //! In reading order: what is asked (`messages`), the decisions (`core` over `room` and `claims`, pure), the actor shell
 //! (`actor`), what shards are handed (`jobs` through `queue`) and how they write it (`workers`, `shard`, `pace`, `peer`, `outbox`),
-//! what ends in time (`expiry`), limits. It leaves parsing
+//! what ends in time (`expiry`), limits, counters (`meters`). It leaves parsing
 //! and authentication to `http::ws`. Easy to get wrong: the actor's turn must not depend on a room's size.
 pub mod actor;
 pub mod claims;
@@ -11,6 +11,7 @@ pub mod expiry;
 pub mod jobs;
 pub mod limits;
 pub mod messages;
+pub mod meters;
 pub mod outbox;
 pub mod pace;
 pub mod peer;
@@ -25,3 +26,4 @@ pub use actor::Hub;
 pub use claims::{Claim, ClaimRefused};
 pub use limits::{Limits, Shared};
 pub use peer::Peer;
+pub use presence::PresenceLimits;

@@ -116,6 +116,7 @@ struct Backlog {
     ordered: VecDeque<Ordered>,
     keyed: Vec<(ProjectId, u128, Bytes)>,
     bytes: usize,
+    since: Instant,
     progress_at: Instant,
     full_since: Option<Instant>,
 }
@@ -242,7 +243,11 @@ impl Outbox {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             backlog.consume(written, shared);
+            let since = backlog.since;
             self.settle();
+            if self.backlog.is_none() {
+                shared.meters.flush.record(since.elapsed());
+            }
         }
         Ok(())
     }
@@ -307,18 +312,18 @@ impl Outbox {
             old.2 = frame.bytes.clone();
             backlog.uncount(freed, shared);
             backlog.count(size, shared);
-            metrics::counter!("tieout_rt_slow_total", "action" => "conflate").increment(1);
+            shared.meters.conflated.increment(1);
             return;
         }
         let full = backlog.is_full(limits, shared, size);
         if frame.kind != Kind::Durable && (full || backlog.fill(limits, shared) > 0.75) {
-            metrics::counter!("tieout_rt_slow_total", "action" => "drop_ephemeral").increment(1);
+            shared.meters.dropped.increment(1);
             return;
         }
         if full {
             backlog.full_since.get_or_insert_with(Instant::now);
             let victim = backlog.largest_room().unwrap_or(room);
-            metrics::counter!("tieout_rt_slow_total", "action" => "resync").increment(1);
+            shared.meters.resynced.increment(1);
             backlog.drop_rooms(shared, |r| r == victim);
             let notice = resync(victim, "slow");
             backlog.count(notice.len(), shared);
@@ -339,6 +344,7 @@ impl Outbox {
 
     fn backlog(&mut self) -> &mut Backlog {
         self.backlog.get_or_insert_with(|| {
+            let now = Instant::now();
             Box::new(Backlog {
                 head: Bytes::new(),
                 control: VecDeque::new(),
@@ -346,7 +352,8 @@ impl Outbox {
                 ordered: VecDeque::new(),
                 keyed: Vec::new(),
                 bytes: 0,
-                progress_at: Instant::now(),
+                since: now,
+                progress_at: now,
                 full_since: None,
             })
         })

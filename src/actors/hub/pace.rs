@@ -19,10 +19,11 @@ impl Pace {
         Self { window, last: None, close: false }
     }
 
-    /// Whether a turn must wait for the next tick.
-    pub fn must_wait(&self, now: Instant) -> bool {
-        // Ticks come late, never early, but a late turn may be followed by a punctual tick.
-        self.close && self.last.is_some_and(|last| now.duration_since(last) < self.window * 3 / 4)
+    /// How long a turn is to wait for company, if it is.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        let last = self.last.filter(|_| self.close)?;
+        // Naps end late, never early: what is left of nearly nothing is not worth one.
+        Some(self.window.saturating_sub(now.duration_since(last))).filter(|left| *left > self.window / 4)
     }
 
     /// Whether turns follow each other closely.
@@ -49,7 +50,7 @@ mod tests {
         let mut pace = Pace::new(2 * MS);
         for at in 0..20 {
             let now = start + at * 5 * MS;
-            assert!(!pace.must_wait(now), "at {at}");
+            assert!(pace.wait(now).is_none(), "at {at}");
             pace.turn(now);
         }
     }
@@ -59,16 +60,16 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(2 * MS);
         pace.turn(start);
-        assert!(!pace.must_wait(start), "the second does not wait");
+        assert!(pace.wait(start).is_none(), "the second does not wait");
         pace.turn(start + MS / 2);
-        assert!(pace.must_wait(start + MS));
+        assert!(pace.wait(start + MS).is_some());
         let tick = start + 2 * MS;
-        assert!(!pace.must_wait(tick));
+        assert!(pace.wait(tick).is_none());
         pace.turn(tick);
-        assert!(pace.must_wait(tick));
+        assert!(pace.wait(tick).is_some());
         let later = start + 40 * MS;
         pace.turn(later);
-        assert!(!pace.must_wait(later), "after a pause all is as in the beginning");
+        assert!(pace.wait(later).is_none(), "after a pause all is as in the beginning");
     }
 
     #[test]
@@ -77,7 +78,7 @@ mod tests {
         let mut pace = Pace::new(Duration::ZERO);
         for _ in 0..3 {
             pace.turn(start);
-            assert!(!pace.must_wait(start));
+            assert!(pace.wait(start).is_none());
         }
     }
 }

@@ -362,7 +362,7 @@ impl Peer {
 
     /// Close for not reading; 4508.
     pub fn close_slow(&self) {
-        metrics::counter!("tieout_rt_slow_total", "action" => "close").increment(1);
+        self.shared.meters.cut_off.increment(1);
         let retry_ms = rand::random_range(500..5_000);
         self.close(CloseCode::Slow, Some(retry_ms));
     }

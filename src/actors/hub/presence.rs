@@ -127,6 +127,11 @@ impl Presence {
         self.visible
     }
 
+    /// Whether `user` is seen.
+    pub fn has(&self, user: &str) -> bool {
+        self.seats.contains_key(user)
+    }
+
     /// Users seen.
     pub fn users(&self) -> usize {
         self.seats.len()
@@ -191,10 +196,10 @@ impl Presence {
 
 /// How long presence is collected and shown.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct PresenceLimits {
     /// Time between two batches (`presence_every`).
     pub every: Duration,
-    /// The same in a room of more than [`Pace::large`] connections (`presence_every_large`).
+    /// The same in a room of more than [`PresenceLimits::large`] connections (`presence_every_large`).
     pub every_large: Duration,
     /// Connections past which a room is large (`presence_large`).
     pub large: usize,
@@ -206,7 +211,7 @@ pub struct Pace {
     pub linger: Duration,
 }
 
-impl Default for Pace {
+impl Default for PresenceLimits {
     fn default() -> Self {
         Self {
             every: Duration::from_millis(250),

@@ -1,7 +1,7 @@
 //! A shard's queue, both ways: jobs from the hub, requests from its connections to the hub.
 //!
-//! Requests stay here until the hub takes them, so that one nudge brings many and a panic loses none. What may wait
-//! for company (frames for rooms, things said) does not wake a shard that naps until its next tick; the rest does.
+//! Requests stay here until the hub takes them, so that one nudge brings many and a panic loses none. A shard that
+//! naps is not woken: it looks when its nap is over.
 //! Easy to get wrong: a full queue may drop an ephemeral frame, but a durable one must leave a mark
 //! ([`ShardJob::Break`]) in its place, or members would miss an event without knowing.
 use super::{
@@ -40,7 +40,7 @@ struct Queued {
     nudged: bool,
     /// Among the requests are some that may not wait for company.
     prompt: bool,
-    /// The shard sleeps until its tick, unless something urgent comes.
+    /// The shard sleeps and will look by itself.
     napping: bool,
 }
 
@@ -67,12 +67,14 @@ pub struct Queue {
 impl Queue {
     /// From a connection's own task: it came or went.
     pub fn push(&self, job: ShardJob) {
-        {
+        let napping = {
             let mut queued = self.lock();
             queued.jobs.push_back(job);
-            queued.napping = false;
+            queued.napping
+        };
+        if !napping {
+            self.filled.notify_one();
         }
-        self.filled.notify_one();
     }
 
     /// From the hub of this generation; refused when a newer one has spoken. True when the shard is to be woken, now or
@@ -96,15 +98,13 @@ impl Queue {
             ShardJob::Frame { .. } => {
                 queued.frames += 1;
                 queued.jobs.push_back(job);
-                return !queued.napping;
             }
             job => {
                 queued.answers += 1;
                 queued.jobs.push_back(job);
             }
         }
-        queued.napping = false;
-        true
+        !queued.napping
     }
 
     /// Wake the shard.
@@ -122,10 +122,9 @@ impl Queue {
             let prompt = !matches!(request, Request::Say(_));
             queued.requests.push_back(request);
             queued.prompt |= prompt;
-            if queued.nudged || (queued.napping && !prompt) {
+            if queued.nudged || queued.napping {
                 return true;
             }
-            queued.napping = false;
         }
         self.filled.notify_one();
         true
@@ -178,14 +177,9 @@ impl Queue {
         }
     }
 
-    /// The shard sleeps until its tick: only what is urgent wakes it.
+    /// The shard sleeps; [`Queue::waiting`] ends it.
     pub fn nap(&self) {
         self.lock().napping = true;
-    }
-
-    /// Whether it does.
-    pub fn is_napping(&self) -> bool {
-        self.lock().napping
     }
 
     /// All jobs.

@@ -36,8 +36,6 @@ const MEMBERS_PER_SLICE: usize = 128;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Time between sweeps while closing connections down.
 const DRAIN_SWEEP_EVERY: Duration = Duration::from_millis(100);
-/// A turn up to this long is not worth waking a thread of its own for.
-const SHORT_TURN: Duration = Duration::from_micros(250);
 /// How long a connection whose close frame is queued may take to go.
 const CLOSE_GRACE_MS: u32 = 2_000;
 
@@ -71,7 +69,6 @@ pub struct Shard {
     /// How often the hub is nudged, and how often frames are written.
     asking: Pace,
     writing: Pace,
-    long_turns: bool,
     deliveries: metrics::Counter,
     fanout: metrics::Histogram,
 }
@@ -89,27 +86,25 @@ impl Shard {
             draining: false,
             asking: pace(),
             writing: pace(),
-            long_turns: false,
             deliveries: metrics::counter!("tieout_rt_deliveries_total"),
             fanout: metrics::histogram!("tieout_rt_fanout_seconds"),
             shared,
         }
     }
 
-    /// Pass on what waits, both ways, unless it is to wait for company until the next tick; true when it is.
-    pub(super) async fn turn(&mut self) -> bool {
+    /// Pass on what waits, both ways. What is to wait for company stays; the answer is how long.
+    pub(super) async fn turn(&mut self) -> Option<Duration> {
         loop {
             if self.asking.is_busy() || self.writing.is_busy() {
-                // What other tasks of this worker are about to ask for comes along.
+                // What the sockets are about to ask comes along.
                 tokio::task::yield_now().await;
             }
             let waiting = self.queue.waiting();
             let now = Instant::now();
-            let mut later = false;
+            let mut later = None;
             if waiting.requests {
-                if !waiting.prompt && self.asking.must_wait(now) {
-                    later = true;
-                } else {
+                later = self.asking.wait(now).filter(|_| !waiting.prompt);
+                if later.is_none() {
                     self.asking.turn(now);
                     self.nudge();
                 }
@@ -117,18 +112,14 @@ impl Shard {
             if !waiting.jobs {
                 return later;
             }
-            if !waiting.urgent && self.writing.must_wait(now) {
-                return true;
+            if !waiting.urgent
+                && let Some(left) = self.writing.wait(now)
+            {
+                return Some(later.map_or(left, |later| later.min(left)));
             }
             self.writing.turn(now);
             self.drain().await;
-            self.long_turns = now.elapsed() > SHORT_TURN;
         }
-    }
-
-    /// Whether its turns are long enough to be worth another thread.
-    pub(super) fn has_long_turns(&self) -> bool {
-        self.long_turns
     }
 
     pub(super) fn queue(&self) -> &Arc<Queue> {
@@ -139,6 +130,18 @@ impl Shard {
     pub(super) fn sweep_again(&self) -> Option<Duration> {
         let every = if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
         (!self.lines.is_empty()).then_some(every)
+    }
+
+    /// After a panic, when nothing it knows can be relied on: every connection ends, and the hub is told.
+    pub(super) async fn abandon(&mut self) {
+        self.kill_all();
+        self.rooms.clear();
+        for (conn, line) in std::mem::take(&mut self.lines) {
+            if !line.rooms.is_empty() {
+                self.tell(Disconnect { conn, rooms: line.rooms.to_vec() }).await;
+            }
+        }
+        self.queue.forget_nudge();
     }
 
     /// The end: every connection is.
@@ -233,6 +236,7 @@ impl Shard {
             }
             ShardJob::NewHub { generation } => self.attach(generation).await,
             ShardJob::Drain { window } => self.begin_drain(window),
+            ShardJob::PanicNow => panic!("asked to panic"),
         }
     }
 

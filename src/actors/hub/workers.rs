@@ -1,67 +1,88 @@
-//! The tasks that run the shards: one for each, and a pacer that takes the short turns of all in one go.
+//! The threads of the shards: each runs one shard and the sockets of its connections, and nothing else.
 //!
-//! Short turns are not worth a thread each: once they wait for ticks, the pacer's one task makes them, shard by shard,
-//! and hands back a shard whose turns have become long. Easy to get wrong: a napping shard relies on the pacer, so
-//! whoever lets it nap must have woken the pacer.
+//! A socket's frames are read and written by one thread, so a message wakes no other one and what many sockets ask in
+//! one look at them goes to the hub together. Easy to get wrong: a future spawned here must not block, or every
+//! connection of the shard waits; what registers with a runtime (a socket, a timer) must be made in it.
 use super::shard::Shard;
-use std::{sync::Arc, time::Duration};
+use futures_util::FutureExt;
+use std::{io, panic::AssertUnwindSafe, pin::pin, thread};
 use tokio::{
-    sync::{Mutex, Notify},
+    runtime::{Builder, Handle},
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// What the tasks share.
-struct Team {
-    shards: Vec<Mutex<Shard>>,
-    window: Duration,
-    /// Some shard naps.
-    napping: Notify,
-    stop: CancellationToken,
-}
+/// The threads. Dropping this does not end them: the token does.
+#[derive(Debug)]
+pub struct Workers(Vec<Handle>);
 
-/// Run `shards` until `stop`, with ticks every `window`.
-pub fn start(shards: Vec<Shard>, window: Duration, tasks: &TaskTracker, stop: &CancellationToken) {
-    let shards: Vec<_> = shards.into_iter().map(Mutex::new).collect();
-    let many = shards.len();
-    let team = Arc::new(Team { shards, window, napping: Notify::new(), stop: stop.clone() });
-    for index in 0..many {
-        tasks.spawn(serve(team.clone(), index));
+impl Workers {
+    /// A thread for each of `shards`, until `stop`; each counts in `tasks` until it has ended.
+    ///
+    /// # Errors
+    /// The system's, when there can be no further thread.
+    pub fn start(shards: Vec<Shard>, tasks: &TaskTracker, stop: &CancellationToken) -> io::Result<Self> {
+        // A child: threads already started end when a later one can't be.
+        let stop = stop.child_token();
+        let undo = stop.clone().drop_guard();
+        let mut handles = Vec::new();
+        for (index, shard) in shards.into_iter().enumerate() {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            handles.push(runtime.handle().clone());
+            let (stop, counted) = (stop.clone(), tasks.token());
+            thread::Builder::new().name(format!("tieout-ws-{index}")).spawn(move || {
+                runtime.block_on(run(shard, stop));
+                drop(runtime);
+                drop(counted);
+            })?;
+        }
+        undo.disarm();
+        Ok(Self(handles))
     }
-    tasks.spawn(pace(team));
+
+    /// Run `task` on the thread of `shard`. Dropped when that has ended.
+    pub fn spawn(&self, shard: usize, task: impl Future<Output = ()> + Send + 'static) {
+        self.0[shard].spawn(task);
+    }
 }
 
-/// One shard's own task: what is urgent, what is long, and the sweeps.
-async fn serve(team: Arc<Team>, index: usize) {
-    let queue = team.shards[index].lock().await.queue().clone();
-    let far = Duration::from_secs(3600);
-    let (sweep, tick) = (sleep_until(Instant::now() + far), sleep_until(Instant::now() + far));
-    tokio::pin!(sweep, tick);
-    let (mut sweeping, mut ticking) = (false, false);
+/// The shard, until `stop`. A panic of its own costs its connections, which come back, and nothing else.
+async fn run(mut shard: Shard, stop: CancellationToken) {
+    while AssertUnwindSafe(serve(&mut shard, &stop)).catch_unwind().await.is_err() {
+        metrics::counter!("tieout_rt_shard_panics_total").increment(1);
+        log::error!("a shard of the hub panicked; its connections are closed");
+        shard.abandon().await;
+    }
+    shard.kill_all();
+}
+
+async fn serve(shard: &mut Shard, stop: &CancellationToken) {
+    let queue = shard.queue().clone();
+    let mut sweep = pin!(sleep_until(Instant::now()));
+    let (mut sweeping, mut napped) = (false, false);
     loop {
         let mut sweep_now = false;
         tokio::select! {
             biased;
-            () = team.stop.cancelled() => break,
+            () = stop.cancelled() => return,
             () = &mut sweep, if sweeping => sweep_now = true,
             () = queue.filled() => {}
-            () = &mut tick, if ticking => {}
+            // The sockets first: what came for them in the meantime goes along.
+            () = yield_now(), if napped => {}
         }
-        let mut shard = team.shards[index].lock().await;
         if sweep_now {
             shard.sweep().await;
         }
-        ticking = false;
-        if shard.turn().await {
-            if shard.has_long_turns() {
-                ticking = true;
-                tick.as_mut().reset(Instant::now() + team.window);
+        napped = match shard.turn().await {
+            None => false,
+            Some(left) => {
                 queue.nap();
-            } else {
-                queue.nap();
-                team.napping.notify_one();
+                // The whole thread: to be woken for each message costs more than the message.
+                thread::sleep(left);
+                true
             }
-        }
+        };
         match shard.sweep_again() {
             Some(every) if sweep_now || !sweeping => {
                 sweeping = true;
@@ -69,41 +90,6 @@ async fn serve(team: Arc<Team>, index: usize) {
             }
             Some(_) => {}
             None => sweeping = false,
-        }
-    }
-    team.shards[index].lock().await.kill_all();
-}
-
-/// The ticks.
-async fn pace(team: Arc<Team>) {
-    let tick = sleep_until(Instant::now());
-    tokio::pin!(tick);
-    loop {
-        tokio::select! {
-            () = team.stop.cancelled() => return,
-            () = team.napping.notified() => {}
-        }
-        let mut any = true;
-        while any {
-            tick.as_mut().reset(Instant::now() + team.window);
-            tokio::select! {
-                () = team.stop.cancelled() => return,
-                () = &mut tick => {}
-            }
-            any = false;
-            for shard in &team.shards {
-                // One that is taken makes its turn right now.
-                let Ok(mut shard) = shard.try_lock() else { continue };
-                if !shard.queue().is_napping() {
-                    continue;
-                }
-                if shard.has_long_turns() {
-                    shard.queue().wake();
-                } else if shard.turn().await {
-                    shard.queue().nap();
-                    any = true;
-                }
-            }
         }
     }
 }

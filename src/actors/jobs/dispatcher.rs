@@ -123,11 +123,6 @@ async fn renew(shared: &Shared, alive: &[Arc<Flight>]) -> Result<(), StoreError>
 /// The dispatcher's name in the runtime.
 pub(super) const DISPATCHER: &str = "job-dispatcher";
 
-/// Whether an actor of this name runs one job.
-pub fn is_runner(actor: &str) -> bool {
-    actor.starts_with("job-") && actor != DISPATCHER
-}
-
 /// Puts a claimed job on the board and starts its runner.
 async fn launch(shared: &Arc<Shared>, job: Job) {
     let flight = Arc::new(Flight::new(job.id, job.attempt));

@@ -12,5 +12,4 @@ mod runner;
 mod stage;
 
 pub use board::JobProgress;
-pub use dispatcher::is_runner;
 pub use handle::{Jobs, JobsError, Limits};

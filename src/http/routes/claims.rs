@@ -97,7 +97,7 @@ impl From<RealtimeError> for ApiError {
             RealtimeError::Off => Self::new(StatusCode::SERVICE_UNAVAILABLE, "realtime_off", text),
             RealtimeError::Draining => Self::draining(),
             RealtimeError::Limit(name) => Self::limit(StatusCode::SERVICE_UNAVAILABLE, name, text),
-            RealtimeError::Start(_) => Self::unavailable(text),
+            RealtimeError::Start(_) | RealtimeError::Threads(_) => Self::unavailable(text),
             RealtimeError::Unanswered { retryable: true, .. } => Self::unavailable(text),
             RealtimeError::Unanswered { retryable: false, .. } => Self::internal(text),
         }

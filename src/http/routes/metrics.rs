@@ -13,6 +13,7 @@ pub(in crate::http) async fn metrics(
     principal: Principal,
 ) -> ApiResult<impl IntoResponse> {
     authorise(&principal, Action::Read, Resource::Server)?;
+    app.meter.look(&app.runtime);
     ::metrics::gauge!("tieout_rt_connections").set(app.realtime.connections() as f64);
     // A hub that is off, not started yet or restarting has no rooms to count; the gauges keep their last value.
     if app.realtime.health().mode == Mode::On

@@ -1,5 +1,6 @@
 //! The handlers, one file per noun. Each takes a `Principal` and asks `authorise`; the health checks take none.
 pub(super) mod claims;
+pub(super) mod disconnect;
 pub(super) mod events;
 pub(super) mod export;
 pub(super) mod health;

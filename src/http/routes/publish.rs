@@ -1,4 +1,4 @@
-//! `POST /api/realtime/publish` and `…/disconnect`: the server API, for back ends that speak to the rooms.
+//! `POST /api/realtime/publish`: the server API, for back ends that speak to the rooms.
 //!
 //! Leaves storing to `db::publications` and delivery to the hub. Easy to get wrong: a caller that heard no answer asks
 //! again; with an `Idempotency-Key` it gets the first answer and the room hears it once.

@@ -27,6 +27,7 @@ pub(in crate::http) async fn panic(
     authorise(&caller, Action::Manage, Resource::Server)?;
     match victim.actor.as_str() {
         "hub" => app.realtime.inject_panic().await?,
+        "shard" => app.realtime.inject_shard_panic(),
         "handler" => panic!("a test asked this handler to panic"),
         other => return Err(ApiError::not_found(format!("no hook makes {other:?} panic"))),
     }

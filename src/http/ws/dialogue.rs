@@ -227,7 +227,7 @@ impl Dialogue {
                     body.data = None;
                     server::encode(Head { re: id, by, ..Head::default() }, &ServerMessage::Collaboration(body))
                 });
-                metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
+                self.peer.shared().meters.said.increment(1);
                 let frame = RoomFrame { bytes, kind: Kind::Ephemeral };
                 self.ask(Request::Say(Say { asker, project, frame, ack }));
             }
@@ -267,7 +267,7 @@ impl Dialogue {
     }
 
     fn too_fast(&mut self, retry_after_ms: u64) {
-        metrics::counter!("tieout_rt_rate_limited_total").increment(1);
+        self.peer.shared().meters.rate_limited.increment(1);
         self.refused += 1;
         if self.refused >= MAX_REFUSED {
             return self.peer.close(CloseCode::RateLimited, Some(retry_after_ms.max(1_000)));

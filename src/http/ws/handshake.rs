@@ -6,7 +6,7 @@ use super::{dialogue::Dialogue, socket::Socket};
 use crate::{
     actors::{
         hub::users::Seat,
-        realtime::{Realtime, RealtimeError},
+        realtime::{Place, Realtime, RealtimeError},
     },
     protocol::principal::{BadToken, Grant},
 };
@@ -63,7 +63,9 @@ impl From<RealtimeError> for Refused {
             RealtimeError::Off => ("realtime_off", None, None),
             RealtimeError::Draining => ("draining", None, Some(2)),
             RealtimeError::Limit(name) => ("limit_exceeded", Some(*name), Some(5)),
-            RealtimeError::Start(_) | RealtimeError::Unanswered { .. } => ("realtime_unavailable", None, Some(1)),
+            RealtimeError::Start(_) | RealtimeError::Threads(_) | RealtimeError::Unanswered { .. } => {
+                ("realtime_unavailable", None, Some(1))
+            }
         };
         let detail = error.to_string();
         let retry_after = retry.map(Duration::from_secs);
@@ -90,7 +92,7 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, known, !subprotocol, &door).await,
+                Some((stream, first)) => hand_over(stream, first, known, !subprotocol, door),
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -107,9 +109,28 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, known: Option<(Grant, Seat)>, bare: bool, door: &Door) {
+fn hand_over(stream: TcpStream, first: Bytes, known: Option<(Grant, Seat)>, bare: bool, door: Door) {
+    let place = door.realtime.place();
+    let stream = match stream.into_std() {
+        Ok(stream) => stream,
+        Err(error) => return log::error!("an upgraded connection was lost: {error}"),
+    };
+    // On its shard's thread, where it is read and written from now on.
+    let (realtime, tracker) = (door.realtime.clone(), door.tracker.clone());
+    realtime.run(
+        place,
+        tracker.track_future(async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => serve(stream, place, first, known, bare, &door).await,
+                Err(error) => log::error!("an upgraded connection was lost: {error}"),
+            }
+        }),
+    );
+}
+
+async fn serve(stream: TcpStream, place: Place, first: Bytes, known: Option<(Grant, Seat)>, bare: bool, door: &Door) {
     let (reading, writing) = stream.into_split();
-    let peer = door.realtime.connect(writing, known, bare);
+    let peer = door.realtime.connect(place, writing, known, bare);
     let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
     let session = Socket::new(peer.clone(), reading, &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.

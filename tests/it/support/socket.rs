@@ -64,6 +64,15 @@ impl Socket {
         sent.unwrap_or_else(|e| panic!("a frame is sent: {e}"));
     }
 
+    /// Sends text frames in one write.
+    pub async fn send_together(&mut self, texts: impl IntoIterator<Item = String>) {
+        for text in texts {
+            let fed = self.stream.feed(Message::text(text)).await;
+            fed.unwrap_or_else(|e| panic!("a frame is sent: {e}"));
+        }
+        self.stream.flush().await.unwrap_or_else(|e| panic!("frames are sent: {e}"));
+    }
+
     /// Sends `{"id":…, kind: body}` and waits for its one reply.
     pub async fn ask(&mut self, kind: &str, body: Value) -> Value {
         let id = self.next_id;

@@ -4,6 +4,13 @@
 //! connection that read a snapshot newer than what was published here must wait until the room has caught up.
 use super::*;
 
+/// Where what a joiner has missed was looked for.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    Ring,
+    Store,
+}
+
 impl Core {
     /// Keep a request until its shard has reported; who is a member is not known before.
     pub(super) fn keep(&mut self, early: Request) {
@@ -118,18 +125,21 @@ impl Core {
                 None => None,
             },
         };
-        self.enter(join, missed, "ring", now);
+        self.enter(join, missed, Source::Ring, now);
     }
 
     /// In, with what was missed; `source` says where that was looked for.
-    pub(super) fn enter(&mut self, join: Join, missed: Option<Vec<RoomFrame>>, source: &'static str, now: Now) {
+    pub(super) fn enter(&mut self, join: Join, missed: Option<Vec<RoomFrame>>, source: Source, now: Now) {
         let Join { asker, project, since } = join;
-        let (source, result) = match (&missed, &since) {
-            (_, None) => ("none", "fresh"),
-            (Some(_), _) => (source, "recovered"),
-            (None, _) => (source, "snapshot"),
+        let meters = &self.meters;
+        let counter = match (source, &missed, &since) {
+            (_, _, None) => &meters.fresh,
+            (Source::Ring, Some(_), _) => &meters.from_ring,
+            (Source::Store, Some(_), _) => &meters.from_store,
+            (Source::Ring, None, _) => &meters.ring_failed,
+            (Source::Store, None, _) => &meters.store_failed,
         };
-        metrics::counter!("tieout_rt_recover_total", "source" => source, "result" => result).increment(1);
+        counter.increment(1);
         let memory = self.given.memory.clone();
         let sample = self.given.limits.presence.sample;
         let room = self.open(project);
@@ -184,7 +194,7 @@ impl Core {
             }
             _ => None,
         };
-        self.enter(join, missed, "store", now);
+        self.enter(join, missed, Source::Store, now);
     }
 
     /// A member more; false when it was one already.

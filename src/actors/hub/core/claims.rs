@@ -46,11 +46,12 @@ impl Core {
         }
     }
 
-    /// Hand the next change of one claim to the store; those that the view can refuse are refused on the way.
+    /// Hand the next change of one claim to the store; those that the view can answer are
+    /// answered on the way.
     fn start(&mut self, key: (ProjectId, String), mut waiting: VecDeque<ClaimAsk>, now: Now) {
         while let Some(ask) = waiting.pop_front() {
-            match self.certain_refusal(&ask, now) {
-                Some(refused) => self.settle(ask.waiter, Err(refused)),
+            match self.certain(&ask, now) {
+                Some(settled) => self.settle(ask.waiter, settled),
                 None => {
                     self.asked_count += waiting.len();
                     let taker = ask.release.is_none().then(|| ask.holder.clone());
@@ -61,16 +62,25 @@ impl Core {
         }
     }
 
-    /// Refuses what another connection of this process, or another user, holds. A connection that is gone keeps what
-    /// it has until the lease ends; whether the row of a process that is gone gives way is for the store to say.
-    fn certain_refusal(&self, ask: &ClaimAsk, now: Now) -> Option<ClaimRefused> {
+    /// What needs no store. Refused is what another connection of this process, or another user, holds; a connection
+    /// that is gone keeps what it has until the lease ends, and whether the row of a process that is gone gives way is
+    /// for the store to say. The holder itself is told of its lease: the store makes it longer only once half of it has
+    /// passed, so that asking again and again costs no writes.
+    fn certain(&self, ask: &ClaimAsk, now: Now) -> Option<Settled> {
         let room = self.rooms.get(&ask.project).filter(|room| room.live && ask.release.is_none())?;
         let held = room.claims.get(&ask.entity_id, now.instant)?;
-        if held.tag == ask.holder || (held.user == ask.user && held.conn.is_none()) {
+        if held.tag == ask.holder {
+            let fresh = held.expires.duration_since(now.instant) > self.given.limits.claim_ttl / 2;
+            return fresh.then(|| {
+                let row = held.row(&ask.entity_id);
+                Ok((news(ask, Some(&row)), Some(claim(&row, false))))
+            });
+        }
+        if held.user == ask.user && held.conn.is_none() {
             return None;
         }
         let holder = held.user.to_string();
-        Some(ClaimRefused::AlreadyClaimed { holder, expires_at_ms: held.expires_at_ms })
+        Some(Err(ClaimRefused::AlreadyClaimed { holder, expires_at_ms: held.expires_at_ms }))
     }
 
     /// The store has decided.
@@ -141,6 +151,15 @@ impl Core {
         for entity_id in entities {
             let (holder, user) = (tag.clone(), user.clone());
             let release = Some(true);
+            self.ask(ClaimAsk { project, entity_id, user, holder, release, waiter: Waiter::Nobody }, now);
+        }
+    }
+
+    /// What a user holds in a room by a connection that is gone, or by a call, is free.
+    pub(super) fn release_left_over(&mut self, project: ProjectId, user: &Arc<str>, now: Now) {
+        let Some(room) = self.rooms.get(&project) else { return };
+        for (entity_id, holder) in room.claims.left_over(user, |conn| room.members.contains_key(&conn)) {
+            let (user, release) = (user.clone(), Some(true));
             self.ask(ClaimAsk { project, entity_id, user, holder, release, waiter: Waiter::Nobody }, now);
         }
     }

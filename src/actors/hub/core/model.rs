@@ -39,7 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (line.clone(), room.clone()).prop_map(|(line, room)| Step::Leave { line, room }),
         1 => line.clone().prop_map(|line| Step::Vanish { line }),
         1 => (line.clone(), room.clone()).prop_map(|(line, room)| Step::Say { line, room }),
-        1 => (0..LINES / 2, room.clone()).prop_map(|(user, room)| Step::Revoke { user, room }),
+        // The room past the last is all of them.
+        1 => (0..LINES / 2, 0..=ROOMS).prop_map(|(user, room)| Step::Revoke { user, room }),
         5 => (line, room.clone(), 0..ENTITIES, prop::bool::weighted(0.2))
             .prop_map(|(line, room, entity, release)| Step::Claim { line, room, entity, release }),
         8 => (room.clone(), prop::bool::weighted(0.7)).prop_map(|(room, publish)| Step::Commit { room, publish }),

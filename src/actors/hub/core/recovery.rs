@@ -47,7 +47,7 @@ impl Core {
         if self.lag_at.is_none_or(|at| now.instant.duration_since(at) >= LAG_EVERY) {
             self.lag_at = Some(now.instant);
             let lag = u64::try_from(now.unix_ms - event.ts_ms).unwrap_or(0);
-            metrics::histogram!("tieout_rt_delivery_lag_seconds").record(Duration::from_millis(lag));
+            self.meters.lag.record(Duration::from_millis(lag));
         }
         let frame = Outgoing::Ready(room::durable(&event.bytes));
         room.append(event, &self.given.limits, now.instant);
@@ -81,7 +81,7 @@ impl Core {
             room.hole_watched = false;
             return;
         }
-        metrics::counter!("tieout_rt_gap_total").increment(1);
+        self.meters.gaps.increment(1);
         self.out.push(Output::ReadSince(project, room.cursor(), Purpose::Hole));
     }
 

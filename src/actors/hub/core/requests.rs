@@ -29,8 +29,8 @@ impl Core {
             self.time_presence(attached.room, now);
             self.catch_up(attached.room, shard);
         }
-        for (project, user) in self.revoked.clone() {
-            self.expel(project, &user, now);
+        for revoke in self.revoked.clone() {
+            self.expel(&revoke, now);
         }
         if self.attached.iter().all(|attached| *attached) {
             self.revoked.clear();
@@ -88,40 +88,6 @@ impl Core {
         for project in &disconnect.rooms {
             self.gone(*project, disconnect.conn, now);
         }
-    }
-
-    /// A user may no longer be in a room: out at once, whatever was queued for it is discarded, and what it had claimed
-    /// is free. Returns the connections that were in.
-    pub fn revoke(&mut self, revoke: &Revoke, now: Now) -> usize {
-        let Revoke { project, user } = revoke;
-        if self.attached.iter().any(|attached| !attached) && self.revoked.len() < MAX_EARLY {
-            // Shards that have not reported yet may have more of them.
-            self.revoked.push((*project, user.clone()));
-        }
-        self.expel(*project, user, now)
-    }
-
-    fn expel(&mut self, project: ProjectId, user: &Arc<str>, now: Now) -> usize {
-        let Some(room) = self.rooms.get_mut(&project) else { return 0 };
-        let conns: Vec<(ConnId, usize)> =
-            room.members.iter().filter(|(_, m)| m.user == *user).map(|(conn, m)| (*conn, m.shard)).collect();
-        let (refused, waiting) =
-            std::mem::take(&mut room.waiting).into_iter().partition(|join| join.asker.user == *user);
-        room.waiting = waiting;
-        let refused: Vec<Join> = refused;
-        for join in &refused {
-            self.refuse(&join.asker, ErrorCode::Forbidden, "you may no longer enter that project's room");
-        }
-        for (conn, shard) in &conns {
-            self.gone(project, *conn, now);
-            self.release_all(project, *conn, user, now);
-            let pending = Pending::default();
-            let left = ShardJob::Left { conn: *conn, room: project, re: None, reason: "revoked", pending };
-            self.out.push(Output::Shard(*shard, left));
-        }
-        self.presence(project, |presence| presence.expel(user));
-        self.time_presence(project, now);
-        conns.len()
     }
 
     /// A member says something.

@@ -322,10 +322,13 @@ impl World {
             }
             Step::Revoke { user, room } => {
                 let user: Arc<str> = format!("u{user}").into();
-                self.core.revoke(&Revoke { project: self.projects[room], user: user.clone() }, self.now);
+                let project = (room < ROOMS).then(|| self.projects[room]);
+                self.core.revoke(&Revoke { project, user: user.clone() }, self.now);
                 self.carry_out();
                 let reported = self.shards.iter().filter(|shard| shard.reports.is_none());
-                let left = reported.filter_map(|shard| shard.rooms.get(&self.projects[room]));
+                let here = |id: &&ProjectId| project.is_none_or(|of| of == **id);
+                let left =
+                    reported.flat_map(|shard| self.projects.iter().filter(here).filter_map(|id| shard.rooms.get(id)));
                 assert!(left.flat_map(|(clients, _)| clients.keys()).all(|conn| user_of(*conn) != user), "out at once");
             }
             Step::Claim { line, room, entity, release } => {

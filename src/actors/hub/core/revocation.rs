@@ -1,0 +1,58 @@
+//! Taking a user out, of one room or of all: at once, with what it has claimed and whatever was queued for it.
+//!
+//! Taking its right away is the caller's, and comes first. Easy to get wrong: shards that have not reported to this
+//! incarnation may have more of the user's connections, so what was revoked is remembered until all have.
+use super::*;
+
+impl Core {
+    /// A user may no longer be in a room, or anywhere: out at once, whatever was queued for it is discarded, and what it
+    /// had claimed is free. Returns how many members it was.
+    pub fn revoke(&mut self, revoke: &Revoke, now: Now) -> usize {
+        if self.attached.iter().any(|attached| !attached) && self.revoked.len() < MAX_EARLY {
+            self.revoked.push(revoke.clone());
+        }
+        self.expel(revoke, now)
+    }
+
+    pub(super) fn expel(&mut self, revoke: &Revoke, now: Now) -> usize {
+        let user = &revoke.user;
+        match revoke.project {
+            Some(project) => self.expel_from(project, user, now),
+            None => self.rooms_of(user).into_iter().map(|project| self.expel_from(project, user, now)).sum(),
+        }
+    }
+
+    /// The rooms that have something of a user: a connection, a request to join, a claim.
+    fn rooms_of(&self, user: &Arc<str>) -> Vec<ProjectId> {
+        let presence = self.remembered();
+        let theirs = |(project, room): (&ProjectId, &Room)| {
+            let seen = presence.get(project).is_some_and(|presence| presence.has(user));
+            let waits = room.waiting.iter().any(|join| join.asker.user == *user);
+            (seen || waits || room.claims.has(user)).then_some(*project)
+        };
+        self.rooms.iter().filter_map(theirs).collect()
+    }
+
+    fn expel_from(&mut self, project: ProjectId, user: &Arc<str>, now: Now) -> usize {
+        let Some(room) = self.rooms.get_mut(&project) else { return 0 };
+        let conns: Vec<(ConnId, usize)> =
+            room.members.iter().filter(|(_, m)| m.user == *user).map(|(conn, m)| (*conn, m.shard)).collect();
+        let (refused, waiting): (Vec<Join>, Vec<Join>) =
+            std::mem::take(&mut room.waiting).into_iter().partition(|join| join.asker.user == *user);
+        room.waiting = waiting;
+        for join in &refused {
+            self.refuse(&join.asker, ErrorCode::Forbidden, "you may no longer enter that project's room");
+        }
+        self.release_left_over(project, user, now);
+        for (conn, shard) in &conns {
+            self.gone(project, *conn, now);
+            self.release_all(project, *conn, user, now);
+            let pending = Pending::default();
+            let left = ShardJob::Left { conn: *conn, room: project, re: None, reason: "revoked", pending };
+            self.out.push(Output::Shard(*shard, left));
+        }
+        self.presence(project, |presence| presence.expel(user));
+        self.time_presence(project, now);
+        conns.len()
+    }
+}

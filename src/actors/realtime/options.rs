@@ -1,0 +1,53 @@
+//! Whether there is a realtime layer, and with which limits.
+//!
+//! Leaves the limits' values to whoever starts it. Easy to get wrong: `Mode::Lazy` is healthy without a hub.
+use crate::actors::hub::Limits;
+
+/// Whether there is a realtime layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// The hub starts with the process.
+    #[default]
+    On,
+    /// The first connection starts it.
+    Lazy,
+    /// `/ws` answers 503; everything else works.
+    Off,
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" => Ok(Self::On),
+            "lazy" => Ok(Self::Lazy),
+            "off" => Ok(Self::Off),
+            other => Err(format!("realtime must be on, lazy or off, not {other:?}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::On => "on",
+            Self::Lazy => "lazy",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// Settings of the realtime layer.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that read and write live connections, each its share.
+    pub threads: usize,
+    /// Limits of connections and rooms.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { threads: 1, limits: Limits::default() }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is told to rooms: committed events, words of the server, progress of jobs. Never waits, never fails its caller.
+//!
+//! Everything is encoded here, on the caller's thread. Easy to get wrong: an event that the hub can't take now is not lost
+//! but noted, and read from the store later.
+use super::{Realtime, encode};
+use crate::{
+    actors::hub::{
+        messages::{Announce, Progress, Publish},
+        meters::Meters,
+        outbox::{Kind, RoomFrame},
+        room::Event,
+    },
+    db::DurableEvent,
+    protocol::{
+        ServerMessage, Trace,
+        ids::JobId,
+        server::{self, Collaboration, Head, JobProgressUpdate},
+    },
+};
+use serde::Deserialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+impl Realtime {
+    fn meters(&self) -> &Meters {
+        &self.0.base.shared.meters
+    }
+
+    /// Hand a committed event to the project's room. Never waits and never fails: when the hub can't take it now, it
+    /// reads it from the store later. Encodes here, on the caller's thread.
+    pub fn publish(&self, event: DurableEvent) {
+        self.meters().published.increment(1);
+        let Some(hub) = self.running() else { return };
+        let bytes = encode::encode(&event, self.limits().outbound_bytes);
+        let ends = ended_job(&event.body);
+        let encoded = Event { off: event.off, ts_ms: event.ts_ms, bytes };
+        let publish = Publish { project: event.project_id, ep: event.ep.into(), event: encoded, ends };
+        if let Err(error) = hub.try_tell(publish) {
+            log::warn!("project={} off={} left to the store: {}", event.project_id, event.off, error.code());
+            self.meters().deferred.increment(1);
+            self.0.base.note_missed(event.project_id);
+        }
+    }
+
+    /// Says something to whoever is in the room now; nobody else ever hears of it.
+    pub fn announce(&self, said: Collaboration<'_>, tr: Option<Trace>) {
+        self.meters().said.increment(1);
+        let Some(hub) = self.running() else { return };
+        let (project, head) = (said.project_id, Head { tr, ..Head::default() });
+        let bytes = server::encode(head, &ServerMessage::Collaboration(said));
+        let announce = Announce { project, frame: RoomFrame { bytes, kind: Kind::Ephemeral } };
+        if let Err(error) = hub.try_tell(announce) {
+            log::warn!("project={project} an ephemeral publication was dropped: {}", error.code());
+        }
+    }
+
+    /// Hand a job's progress to the project's room: at most four a second per job are sent, the newest is kept for
+    /// those who join. A terminal update is durable and comes from the store through [`Realtime::publish`] instead.
+    pub fn job_progress(&self, update: JobProgressUpdate) {
+        let Some(hub) = self.running() else { return };
+        let head = Head { ts: Some(unix_ms()), ..Head::default() };
+        let bytes = server::encode(head, &ServerMessage::JobProgressUpdate(&update));
+        let json = match serde_json::value::to_raw_value(&update) {
+            Ok(json) => json.into(),
+            Err(error) => return log::error!("job={} progress not encoded: {error}", update.job_id),
+        };
+        let progress = Progress { project: update.project_id, job: update.job_id, bytes, json };
+        if hub.try_tell(progress).is_err() {
+            self.meters().progress_dropped.increment(1);
+        }
+    }
+}
+
+fn unix_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// The job that a durable event ends: terminal progress is the only durable progress.
+fn ended_job(body: &str) -> Option<JobId> {
+    #[derive(Deserialize)]
+    struct Job {
+        job_id: JobId,
+    }
+    let json = body.strip_prefix(r#""JobProgressUpdate":"#)?;
+    serde_json::from_str::<Job>(json).ok().map(|job| job.job_id)
+}

@@ -1,0 +1,45 @@
+//! `POST /api/realtime/disconnect`: a user is sent away, from one room or altogether.
+//!
+//! Leaves the right itself (a token not renewed, a membership ended) to whoever gave it. Easy to get wrong: nothing here
+//! keeps a user out who still has a valid token, so the right is taken away first.
+use crate::{
+    http::{
+        error::{ApiError, ApiResult},
+        extract::JsonBody,
+        state::AppState,
+    },
+    protocol::{
+        client::MAX_NAME_BYTES,
+        ids::ProjectId,
+        principal::{Action, Principal, Resource, authorise},
+    },
+};
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Who, and from where; without a project from everywhere.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Disconnect {
+    user_id: String,
+    #[serde(default)]
+    project_id: Option<ProjectId>,
+}
+
+pub(in crate::http) async fn disconnect(
+    State(app): State<AppState>,
+    caller: Principal,
+    JsonBody(Disconnect { user_id, project_id }): JsonBody<Disconnect>,
+) -> ApiResult<Json<Value>> {
+    authorise(&caller, Action::Manage, project_id.map_or(Resource::Server, Resource::Project))?;
+    if user_id.is_empty() || user_id.len() > MAX_NAME_BYTES {
+        return Err(ApiError::invalid(format!("user_id: must have 1 to {MAX_NAME_BYTES} bytes")));
+    }
+    let connections = match project_id {
+        Some(project) => app.realtime.revoke(project, &user_id).await?,
+        None => app.realtime.disconnect_user(&user_id).await?,
+    };
+    log::info!("a user was sent away by={} user={user_id:?} connections={connections}", caller.user_id);
+    Ok(Json(json!({ "connections": connections })))
+}
