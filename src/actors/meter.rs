@@ -102,12 +102,12 @@ impl Meter {
                 }
             }
             Event::Restarting { actor, reason, .. } => {
-                let (actor, reason) = (family(actor).to_owned(), reason.code());
-                counter!("tieout_actor_restarts_total", "actor" => actor, "reason" => reason).increment(1);
+                let actor = family(actor).to_owned();
+                counter!("tieout_actor_restarts_total", "actor" => actor, "reason" => reason.code()).increment(1);
             }
             Event::Escalated { child, to, .. } => {
-                let (child, to) = (family(child).to_owned(), to.as_deref().unwrap_or("runtime").to_owned());
-                counter!("tieout_actor_escalations_total", "child" => child, "to" => to).increment(1);
+                let (actor, to) = (family(child).to_owned(), to.as_deref().unwrap_or("runtime").to_owned());
+                counter!("tieout_actor_escalations_total", "actor" => actor, "to" => to).increment(1);
             }
             Event::Rehomed { .. } => counter!("tieout_actor_rehomes_total", "result" => "moved").increment(1),
             Event::NotRehomed { .. } => counter!("tieout_actor_rehomes_total", "result" => "stayed").increment(1),

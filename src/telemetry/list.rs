@@ -253,21 +253,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "restarts",
         labels: &["actor", "reason"],
-        what: "restarts of actors: `panicked`, `stopped_itself`, `start_failed`, with their `group`, or `rehomed`",
-    },
-    Metric {
-        name: "tieout_actor_escalations_total",
-        kind: Kind::Counter,
-        unit: "escalations",
-        labels: &["child", "to"],
-        what: "restarts used up: handed to a group, or to the `runtime`, and the process ends",
-    },
-    Metric {
-        name: "tieout_actor_rehomes_total",
-        kind: Kind::Counter,
-        unit: "moves",
-        labels: &["result"],
-        what: "actors to be taken to a new thread from a stuck one: `moved` or `stayed`",
+        what: "restarts of actors: `panicked`, `stopped_itself`, `start_failed`, `group`, `rehomed`",
     },
     Metric {
         name: "tieout_actor_dead_letters_total",
@@ -282,6 +268,20 @@ pub const METRICS: &[Metric] = &[
         unit: "stalls",
         labels: &["actor", "message"],
         what: "handlers that the watchdog found stuck",
+    },
+    Metric {
+        name: "tieout_actor_rehomes_total",
+        kind: Kind::Counter,
+        unit: "moves",
+        labels: &["result"],
+        what: "actors moved off a stuck thread: `moved`, or `stayed` for want of another",
+    },
+    Metric {
+        name: "tieout_actor_escalations_total",
+        kind: Kind::Counter,
+        unit: "escalations",
+        labels: &["actor", "to"],
+        what: "restarts used up: `to` a group, or to the `runtime`, which ends the process",
     },
     Metric {
         name: "tieout_actor_stalled_seconds",

@@ -3,7 +3,14 @@
 //! real limit of two seconds here, so the stall must outlast it.
 use serde_json::json;
 
-use crate::support::{LONG, Options, Server, eventually};
+use crate::support::{Api, LONG, Options, Server, eventually};
+
+/// What the gauge says.
+async fn stuck_for(api: &Api) -> f64 {
+    let metrics = api.get("/metrics").await.text;
+    let line = metrics.lines().find(|l| l.starts_with("tieout_actor_stalled_seconds ")).expect("a gauge of stalls");
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
 
 /// Longer than the watchdog's two seconds, with time to look.
 const STUCK_MS: u64 = 5_000;
@@ -23,11 +30,14 @@ async fn a_stuck_handler_is_named_in_the_log_the_metrics_and_readiness_until_it_
     assert_eq!(stalled["actor"], "hub", "{stalled}");
     assert!(stalled["message"].as_str().unwrap().ends_with("::StallNow"), "{stalled}");
     assert!(stalled["for_ms"].as_u64().unwrap() >= 2_000, "{stalled}");
+    let stuck = stuck_for(&api).await;
+    assert!(stuck >= 2.0, "the gauge says for how long: {stuck}");
     server.ready().await;
+    assert!(stuck_for(&api).await == 0.0, "the gauge is back at nothing");
     let metrics = api.get("/metrics").await.text;
     let counted = metrics.lines().find(|l| l.starts_with("tieout_actor_stalls_total{")).expect("the stall is counted");
     assert!(
-        counted.contains("actor=\"hub\"") && counted.contains("\"StallNow\"") && counted.ends_with(" 1"),
+        counted.contains("actor=\"hub\"") && counted.contains("message=\"StallNow\"") && counted.ends_with(" 1"),
         "{counted}"
     );
     let log = server.log();

@@ -1,4 +1,5 @@
-//! The examples say what they say: each is run as a user would, and held to its output line by line. `cargo test` builds them.
+//! The examples say what they say: each is run as a user would, and held to its output line by line. `cargo test` builds them. And the
+//! tests that docs/RUNTIME.md names for its promises are there.
 use std::{path::PathBuf, process::Command};
 
 /// Built by cargo beside this very binary: `<profile>/deps/it-…` and `<profile>/examples/<name>`.
@@ -76,4 +77,38 @@ fn every_test_that_the_runtimes_page_names_is_there() {
             .is_some_and(|(before, _)| before.trim_end().ends_with(']') || before.trim_end().ends_with("async"));
         assert!(there, "docs/RUNTIME.md names {file}::{test}, which is no test");
     }
+}
+
+/// `module::name` of every test in this folder.
+fn tests() -> Vec<String> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut names = Vec::new();
+    for file in files.filter(|path| path.extension().is_some_and(|e| e == "rs")) {
+        let module = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut marked = false;
+        for line in text.lines() {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                marked = true;
+            } else if let (true, Some((_, name))) = (marked, line.split_once("fn ")) {
+                names.push(format!("{module}::{}", name.split('(').next().unwrap()));
+                marked = false;
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_test_that_the_contract_names_exists() {
+    let contract = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/RUNTIME.md")).unwrap();
+    let tests = tests();
+    let named: Vec<_> = contract
+        .split('`')
+        .filter(|word| ["runtime_", "outer_"].iter().any(|p| word.starts_with(p)) && word.contains("::"))
+        .collect();
+    assert!(named.len() > 60, "the page names its tests: {}", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !tests.iter().any(|test| test == *name)).collect();
+    assert!(missing.is_empty(), "docs/RUNTIME.md names tests that are not there: {missing:#?}");
 }

@@ -70,6 +70,12 @@ impl Handler<Spoil> for Kept {
     }
 }
 
+/// A second of work elsewhere, for nothing.
+async fn late() {
+    let nothing = tokio::time::timeout(EVERY, std::future::pending::<()>()).await;
+    assert!(nothing.is_err());
+}
+
 /// Adds in a second, as the actor's own future.
 #[derive(Message)]
 #[rtype(result = "u64")]
@@ -77,7 +83,7 @@ struct Later;
 impl Handler<Later> for Kept {
     type Result = ResponseActFuture<Self, u64>;
     fn handle(&mut self, _: Later, _: &mut Context<Self>) -> Self::Result {
-        Box::pin(tokio::time::sleep(EVERY).into_actor(self).map(|(), act, _| {
+        Box::pin(late().into_actor(self).map(|(), act, _| {
             act.n += 1_000;
             act.n
         }))
@@ -93,7 +99,7 @@ impl Handler<Detached> for Kept {
     fn handle(&mut self, _: Detached, _: &mut Context<Self>) -> Self::Result {
         let n = self.n;
         Box::pin(async move {
-            tokio::time::sleep(EVERY).await;
+            late().await;
             n
         })
     }

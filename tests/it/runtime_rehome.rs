@@ -12,7 +12,7 @@ use std::{
 use actix::prelude::*;
 use futures_util::FutureExt;
 use tieout::runtime::{
-    AbortReason, Addr, AskError, ChildSpec, Event, OnStall, Runtime, StartError, StopError, StopReason,
+    AbortReason, Addr, AskError, Backoff, ChildSpec, Event, OnStall, Runtime, StartError, State, StopError, StopReason,
 };
 
 use crate::{
@@ -146,22 +146,22 @@ impl Handler<Starts> for SlowStart {
 async fn an_instance_that_comes_out_of_its_start_too_late_never_runs() {
     let rt = runtime();
     let starts = Arc::default();
-    let addr = rt
-        .supervise(
-            ChildSpec::new("slow", move |_| SlowStart { starts: Arc::clone(&starts) })
-                .backoff(crate::runtime_actor::quick()),
-        )
-        .await
-        .unwrap();
+    // Longer than what is left of the zombie's stall, so that it comes back to an actor that is down.
+    let pause = STUCK_FOR + Duration::from_millis(500);
+    let backoff = Backoff { first: pause, max: pause, jitter: 0.0, ..Backoff::default() };
+    let spec = ChildSpec::new("slow", move |_| SlowStart { starts: Arc::clone(&starts) }).backoff(backoff);
+    let addr = rt.supervise(spec).await.unwrap();
     let mut events = rt.events();
     assert!(addr.ask(Fail).await.is_err());
     let stuck = event(&mut events, "the stall", |e| matches!(e, Event::Stalled(_))).await;
     let Event::Stalled(stall) = stuck else { unreachable!() };
     assert!(stall.message.contains("started()"), "{stall:?}");
     assert_eq!(addr.ask(Starts).await.unwrap(), 3, "the one after it answers");
+    assert!(addr.ask(Fail).await.is_err());
     zombie_gone(&rt).await;
     let restarted = std::iter::from_fn(|| events.try_recv().ok()).filter(|e| matches!(e, Event::Restarted { .. }));
     assert_eq!(restarted.count(), 1, "the zombie did not say that it runs");
+    assert!(matches!(*addr.watch().borrow(), State::Restarting { .. }));
     stop(rt).await;
 }
 

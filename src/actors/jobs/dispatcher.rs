@@ -120,6 +120,9 @@ async fn renew(shared: &Shared, alive: &[Arc<Flight>]) -> Result<(), StoreError>
     Ok(())
 }
 
+/// The dispatcher's name in the runtime.
+pub(super) const DISPATCHER: &str = "job-dispatcher";
+
 /// Puts a claimed job on the board and starts its runner.
 async fn launch(shared: &Arc<Shared>, job: Job) {
     let flight = Arc::new(Flight::new(job.id, job.attempt));

@@ -3,7 +3,7 @@
 //! It leaves rows to `db::jobs`: whoever changes one nudges here afterwards. The one thing easy to get wrong:
 //! stopping must come before the store is stopped, since runners put their jobs back into the queue.
 use super::board::{Board, Halt, JobProgress};
-use super::dispatcher::{Dispatcher, Look};
+use super::dispatcher::{DISPATCHER, Dispatcher, Look};
 use crate::actors::realtime::Realtime;
 use crate::db::Store;
 use crate::protocol::ids::JobId;
@@ -116,7 +116,7 @@ impl Jobs {
             looking: Semaphore::new(1),
         });
         let own = shared.clone();
-        let spec = ChildSpec::new("job-dispatcher", move |_| Dispatcher::new(own.clone()))
+        let spec = ChildSpec::new(DISPATCHER, move |_| Dispatcher::new(own.clone()))
             .mailbox(Mailbox::bounded(MAX_NUDGES).overflow(Overflow::DropNewest))
             // Without it jobs stay queued for ever: better a process that ends, says why and is started again.
             .on_exhausted(OnExhausted::Escalate);
