@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 async fn claim(socket: &mut Socket, project: &str, entity: &str) -> Value {
@@ -119,5 +119,48 @@ async fn while_the_store_is_away_claims_in_force_last_and_new_ones_are_unavailab
     granted(&claim(&mut bob, &project, "m2").await);
     ana.close().await;
     bob.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_lasts_while_its_connection_is_heard_and_lapses_soon_after() {
+    let settings = [("claim_ttl", "3s"), ("ping_every", "100ms"), ("pong_within", "1s"), ("max_message_rate", "0")];
+    let app = TestApp::start(&settings).await;
+    let project = app.project().await;
+    let (mut ana, mut bob) = (Socket::open(app.address()).await, Socket::open(app.address()).await);
+    ana.join(&project, None).await;
+    bob.join(&project, None).await;
+    granted(&claim(&mut ana, &project, "m1").await);
+    // She says nothing more; her client answers pings, and that is enough.
+    let ana = ana.collect();
+    let claimed_at = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    while claimed_at.elapsed() < Duration::from_secs(7) {
+        looks.tick().await;
+        let refused = claim(&mut bob, &project, "m1").await;
+        assert_eq!(refused["Error"]["code"], "ALREADY_CLAIMED", "after {:?}: {refused}", claimed_at.elapsed());
+    }
+    let released = |m: &Value| m["Collaboration"]["action"] == "released";
+    assert!(!bob.seen.iter().any(released), "{:?}", bob.seen);
+    assert!(ana.open(), "a client that answers pings is not closed");
+    ana.stop().await;
+    bob.wait(SHORT, "the lease of a connection that is gone to end", released).await;
+    bob.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_gives_back_over_http_what_it_claimed_on_a_connection() {
+    let app = TestApp::start(&[]).await;
+    let project = app.project().await;
+    let mut socket = Socket::open(app.address()).await;
+    socket.join(&project, None).await;
+    granted(&claim(&mut socket, &project, "m1").await);
+    let path = format!("/api/v1/projects/{project}/claims/m1");
+    let released = app.send(app.client.delete(app.url(&path))).await;
+    assert_eq!(released.status, 204, "{}", released.text);
+    socket.wait(SHORT, "the room to be told", |m| m["Collaboration"]["action"] == "released").await;
+    assert_eq!(app.send(app.client.delete(app.url(&path))).await.status, 404, "it is nobody's now");
+    socket.close().await;
     app.stop().await;
 }

@@ -9,6 +9,8 @@ mod announce;
 mod claims;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod moments;
 mod presence;
 mod progress;
 mod recovery;

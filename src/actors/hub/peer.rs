@@ -295,9 +295,10 @@ impl Peer {
         self.outbox().is_closed()
     }
 
-    /// Milliseconds since something arrived.
+    /// Milliseconds from when something arrived last until `tick`; 0 when that was after it.
     pub fn silent_ms(&self, tick: u32) -> u32 {
-        tick.wrapping_sub(self.heard_at.load(Ordering::Relaxed))
+        let silent = tick.wrapping_sub(self.heard_at.load(Ordering::Relaxed));
+        if silent > u32::MAX / 2 { 0 } else { silent }
     }
 
     /// Something arrived.

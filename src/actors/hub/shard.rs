@@ -422,7 +422,8 @@ impl Line {
         let silent = self.peer.silent_ms(tick);
         if let Some(pinged) = self.pinged_at {
             let unanswered = tick.wrapping_sub(pinged);
-            if silent < unanswered {
+            // The clock counts milliseconds: an answer may come within the one of its ping.
+            if silent <= unanswered {
                 self.pinged_at = None;
             } else if unanswered >= limits.pong_within.as_millis() as u32 {
                 self.peer.close(CloseCode::NoPong, Some(rand::random_range(500..5_000)));

@@ -1,0 +1,126 @@
+//! Single moments of the core that the model's random walks meet too seldom, or can't judge.
+use super::*;
+use std::sync::Mutex;
+
+struct Stage {
+    core: Core,
+    memory: Memory,
+    start: Instant,
+    project: ProjectId,
+}
+
+const LINGER: Duration = Duration::from_secs(5);
+
+fn given(memory: &Memory) -> Given {
+    let (limits, incarnation) = (Limits::default(), "here".into());
+    assert_eq!(limits.presence.linger, LINGER, "the times below are made for it");
+    Given { limits, memory: memory.clone(), incarnation, heard: Arc::new(|_, _| None) }
+}
+
+impl Stage {
+    /// One shard, and nobody in.
+    fn new() -> Self {
+        let (memory, start): (Memory, _) = (Arc::new(Mutex::default()), Instant::now());
+        let mut core = Core::new(1, 1, given(&memory), start);
+        let now = Now { instant: start, unix_ms: 0 };
+        core.attach(Attach { generation: 1, shard: 0, rooms: Vec::new() }, now);
+        Self { core, memory, start, project: ProjectId::generate() }
+    }
+
+    fn at(&self, ms: u64) -> Now {
+        Now { instant: self.start + Duration::from_millis(ms), unix_ms: ms as i64 }
+    }
+
+    fn join(&mut self, conn: u64, user: &str, ms: u64) {
+        let pending = Pending::default();
+        let asker = Asker { conn: ConnId(conn), shard: 0, user: user.into(), re: Some(1), pending };
+        let (project, now) = (self.project, self.at(ms));
+        self.core.join(Join { asker, project, since: None }, now);
+    }
+
+    /// The store says where the room is.
+    fn opened(&mut self, ms: u64) {
+        let (project, generation, now) = (self.project, self.core.generation(), self.at(ms));
+        let history = History::Opened { ep: "e".into(), off: 0, claims: Vec::new() };
+        self.core.told(Told { generation, project, purpose: Purpose::Open, history }, now);
+    }
+
+    fn disconnect(&mut self, conn: u64, ms: u64) {
+        let (rooms, now) = (vec![self.project], self.at(ms));
+        self.core.disconnect(&Disconnect { conn: ConnId(conn), rooms }, now);
+    }
+
+    /// Time passes, to `ms`; what was said of presence on the way, as joins and leaves.
+    fn pass(&mut self, from: u64, ms: u64) -> Vec<(Vec<String>, Vec<String>)> {
+        let mut said = Vec::new();
+        for ms in (from..=ms).step_by(50) {
+            self.core.tick(self.at(ms));
+            said.extend(self.core.outputs().filter_map(|output| match output {
+                Output::Shard(_, ShardJob::Frame { frame: Outgoing::Presence(diff), .. }) => {
+                    Some((diff.joins.clone(), diff.leaves.clone()))
+                }
+                _ => None,
+            }));
+        }
+        said
+    }
+}
+
+#[test]
+fn a_restart_of_the_hub_shows_nobody_as_leaving_who_comes_back_in_time() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.opened(0);
+    stage.join(2, "bob", 0);
+    assert_eq!(stage.pass(0, 500), [(vec!["ana".into(), "bob".into()], vec![])]);
+    // The next incarnation; its shard reports a second later, and bob's connection has gone meanwhile.
+    stage.core = Core::new(2, 1, given(&stage.memory), stage.at(1_000).instant);
+    assert_eq!(stage.pass(1_000, 2_000), []);
+    let members = vec![(ConnId(1), "ana".into())];
+    let cursor = Some(Cursor { ep: "e".into(), off: 0 });
+    let rooms = vec![crate::actors::hub::jobs::Attached { room: stage.project, cursor, members }];
+    stage.core.attach(Attach { generation: 2, shard: 0, rooms }, stage.at(2_000));
+    stage.opened(2_000);
+    assert_eq!(stage.pass(2_000, 5_900), [], "nothing before the time for coming back is over");
+    assert_eq!(stage.pass(5_950, 7_000), [(vec![], vec!["bob".into()])]);
+}
+
+#[test]
+fn a_room_that_is_forgotten_leaves_nothing_behind() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.opened(0);
+    stage.pass(0, 500);
+    stage.disconnect(1, 500);
+    stage.pass(500, 59_000);
+    assert_eq!((stage.core.counts().rooms, stage.memory.lock().unwrap().len()), (1, 1), "kept for a minute");
+    stage.pass(59_000, 62_000);
+    assert_eq!((stage.core.counts().rooms, stage.memory.lock().unwrap().len()), (0, 0));
+}
+
+#[test]
+fn who_is_gone_before_the_room_has_opened_is_not_let_in() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.join(2, "bob", 0);
+    stage.disconnect(1, 10);
+    stage.opened(20);
+    assert_eq!(stage.core.counts().subscriptions, 1);
+    assert_eq!(stage.pass(20, 500), [(vec!["bob".into()], vec![])]);
+}
+
+#[test]
+fn a_publication_that_comes_twice_is_sent_once_and_asks_the_store_nothing() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.opened(0);
+    stage.pass(0, 500);
+    for _ in 0..2 {
+        let event = Event { off: 1, ts_ms: 0, bytes: "x".into() };
+        let publish = Publish { project: stage.project, ep: "e".into(), event, ends: None };
+        stage.core.publish(publish, stage.at(500));
+    }
+    stage.core.tick(stage.at(700));
+    let outputs: Vec<_> = stage.core.outputs().collect();
+    assert!(matches!(outputs[..], [Output::Shard(0, ShardJob::Frame { .. })]), "{outputs:?}");
+}
