@@ -92,7 +92,7 @@ impl Core {
         }
         let key = (ask.project, ask.entity_id.clone());
         let opening = self.rooms.get_mut(&ask.project).filter(|room| !room.live);
-        if let (Some(room), ClaimOutcome::Taken(_) | ClaimOutcome::Released(_)) = (opening, &outcome) {
+        if let (Some(room), ClaimOutcome::Taken(_) | ClaimOutcome::Released(true)) = (opening, &outcome) {
             room.settled.insert(ask.entity_id.clone());
         }
         let result = match outcome {
