@@ -372,7 +372,8 @@ async fn a_member_that_blocks_while_it_is_stopped_is_rehomed_and_the_restart_goe
     let b = group.supervise(leaf("b", &log)).await.unwrap();
     let (open, gate) = mpsc::channel();
     *fate.block_in_stopped.lock().unwrap() = Some(gate);
-    assert!(b.ask(Fail).await.is_err());
+    // By stopping, not by a panic: printing a backtrace can take longer than this watchdog allows, and then b is moved, not restarted.
+    b.ask(Finish).await.unwrap();
     restarted(&group, 1).await;
     assert_eq!((a.ask(Add(1)).await.unwrap(), b.ask(Add(1)).await.unwrap()), (1, 1));
     assert_eq!(rt.health().leaked_threads, 1);
