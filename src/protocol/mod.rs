@@ -2,6 +2,7 @@
 //!
 //! Left to others: reading and writing sockets (`http::ws`), order and membership (`actors::hub`). Easy to get
 //! wrong: a server frame is encoded once and shared by every member, so nothing in it may depend on the reader.
+pub mod asyncapi;
 pub mod client;
 pub mod close;
 pub mod envelope;
@@ -9,6 +10,7 @@ pub mod error;
 pub mod frame;
 pub mod ids;
 pub mod principal;
+pub mod schema;
 pub mod server;
 
 pub use client::{ClientFrame, ClientMessage, parse};

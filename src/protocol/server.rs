@@ -8,6 +8,7 @@ use super::{
     ids::{ConnId, JobId, ProjectId},
 };
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io::Write;
@@ -31,7 +32,7 @@ impl Head {
 }
 
 /// What the server says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub enum ServerMessage<'a> {
     /// The token is good.
     AuthSuccess(AuthSuccess<'a>),
@@ -63,7 +64,7 @@ pub enum ServerMessage<'a> {
 }
 
 /// Body of `AuthSuccess`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AuthSuccess<'a> {
     /// The user the token stands for.
     pub user_id: &'a str,
@@ -74,7 +75,7 @@ pub struct AuthSuccess<'a> {
 }
 
 /// Body of `ProjectJoined`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ProjectJoined<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -89,13 +90,14 @@ pub struct ProjectJoined<'a> {
     /// Who is there.
     pub presence: &'a Presence,
     /// Latest progress of each running job.
+    #[schemars(with = "Vec<JobProgressUpdate>")]
     pub jobs: Vec<&'a RawValue>,
     /// Who works on what.
     pub claims: &'a [ClaimView],
 }
 
 /// Who is in a room.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Presence {
     /// Grows by one with each `PresenceDiff`.
     pub rev: u64,
@@ -106,7 +108,7 @@ pub struct Presence {
 }
 
 /// A claim as the room sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct ClaimView {
     /// What is claimed.
     pub entity_id: String,
@@ -117,7 +119,7 @@ pub struct ClaimView {
 }
 
 /// Body of `ProjectLeft`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ProjectLeft<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -126,7 +128,7 @@ pub struct ProjectLeft<'a> {
 }
 
 /// Body of `DataUpdate`. Stored as text in the event's row by whoever commits the change: [`DataUpdate::body`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DataUpdate<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -142,7 +144,7 @@ pub struct DataUpdate<'a> {
 }
 
 /// Body of `Collaboration` as the room sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Collaboration<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -162,7 +164,7 @@ pub struct Collaboration<'a> {
 }
 
 /// Body of `Notification`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Notification<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -173,7 +175,7 @@ pub struct Notification<'a> {
 }
 
 /// Body of `JobProgressUpdate`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobProgressUpdate {
     /// The project.
     pub project_id: ProjectId,
@@ -198,7 +200,7 @@ pub struct JobProgressUpdate {
 }
 
 /// Body of `PresenceDiff`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PresenceDiff {
     /// The project.
     pub project_id: ProjectId,
@@ -213,7 +215,7 @@ pub struct PresenceDiff {
 }
 
 /// Body of `ResyncRequired`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ResyncRequired<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -222,7 +224,7 @@ pub struct ResyncRequired<'a> {
 }
 
 /// Body of `Error`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ErrorBody<'a> {
     /// What went wrong.
     pub code: ErrorCode,

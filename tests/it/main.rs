@@ -23,6 +23,8 @@ mod runtime_panics;
 mod runtime_shutdown;
 mod runtime_starts_anywhere;
 mod runtime_watchdog;
+mod spec_golden;
+mod spec_support;
 mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;
