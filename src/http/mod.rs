@@ -5,10 +5,12 @@
 mod auth;
 mod commit;
 mod console;
+mod contract;
 pub(crate) mod error;
 mod export;
 mod extract;
 mod listener;
+mod openapi;
 mod options;
 mod pipeline;
 mod position;

@@ -24,6 +24,7 @@ mod runtime_shutdown;
 mod runtime_starts_anywhere;
 mod runtime_watchdog;
 mod spec_golden;
+mod spec_openapi;
 mod spec_support;
 mod store_jobs;
 mod store_lifecycle;
