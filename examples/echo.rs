@@ -77,8 +77,9 @@ async fn upgrade(
     tokio::spawn(async move {
         let Ok(upgraded) = upgrading.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
-        let peer = Peer::new(conn, 0, parts.io.into_inner(), shared);
-        Socket::new(peer.clone(), &parts.read_buf, Echo(peer)).await;
+        let (reading, writing) = parts.io.into_inner().into_split();
+        let peer = Peer::new(conn, 0, writing, shared);
+        Socket::new(peer.clone(), reading, &parts.read_buf, Echo(peer)).await;
     });
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

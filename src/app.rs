@@ -9,9 +9,9 @@ use crate::{
         jobs::{self, Jobs, JobsError},
         realtime::{self, Realtime},
     },
-    config::{Config, RealtimeMode, Token, TokenError},
+    config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
     db::{self, Store},
-    http::{AppState, Auth, Bound, Limits, Options, Server},
+    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Server, Streams, Tickets},
     reconcile::ReadLimits,
     runtime::{self, Runtime},
     telemetry,
@@ -42,6 +42,9 @@ pub enum StartError {
     /// The token file can't be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A key of signed tokens can't be used.
+    #[error(transparent)]
+    Key(#[from] BadKey),
     /// The store's options make no sense.
     #[error("cannot start the store: {0}")]
     Store(#[from] db::StartError),
@@ -86,6 +89,8 @@ impl App {
             Bound::new(config.listen).map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = bound.address();
         let token = Token::find(&config)?;
+        let signed = Jwt::new(&jwt_options(&config)?)?;
+        let auth = Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0).signed(signed);
         let store = Store::start(store_options(&config))?;
         let runtime = Runtime::builder().name("tieout").start().map_err(StartError::Runtime)?;
         let realtime =
@@ -94,7 +99,9 @@ impl App {
         let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
         let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;
         let state = AppState {
-            auth: Arc::new(Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0)),
+            auth: Arc::new(auth),
+            tickets: Arc::new(Tickets::new(config.ticket_ttl.0, config.max_tickets as usize)),
+            streams: Arc::new(Streams::default()),
             transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
             config: Arc::new(http_options(&config)),
             store,
@@ -175,11 +182,40 @@ fn mode(mode: RealtimeMode) -> realtime::Mode {
     }
 }
 
+fn jwt_options(config: &Config) -> Result<JwtOptions, TokenError> {
+    let SigningKeys { secret, public_key } = SigningKeys::read(config)?;
+    Ok(JwtOptions {
+        secret,
+        public_key,
+        issuer: config.jwt_issuer.0.clone(),
+        audience: config.jwt_audience.0.clone(),
+        leeway: config.jwt_leeway.0,
+    })
+}
+
 fn realtime_options(config: &Config) -> realtime::Options {
+    let burst = match config.max_message_burst {
+        0 => config.max_message_rate.saturating_mul(2),
+        burst => burst,
+    };
     let limits = hub::Limits {
         sockets: config.max_sockets as usize,
+        rooms_per_connection: config.rooms_per_connection as usize,
         inbound_rate: config.max_message_rate,
-        inbound_burst: config.max_message_rate.saturating_mul(2),
+        inbound_burst: burst,
+        inbound_bytes: config.inbound_bytes.0 as usize,
+        unauthenticated_bytes: config.unauthenticated_bytes.0 as usize,
+        queue_bytes: config.queue_bytes.0 as usize,
+        queue_frames: config.queue_frames as usize,
+        queue_budget: config.queue_budget.0 as usize,
+        auth_within: config.auth_within.0,
+        auth_warning: config.auth_warning.0,
+        auth_grace: config.auth_grace.0,
+        ping_every: config.ping_every.0,
+        pong_within: config.pong_within.0,
+        no_progress: config.slow_no_progress.0,
+        full_for: config.slow_full_for.0,
+        claim_ttl: config.claim_ttl.0,
         ..hub::Limits::default()
     };
     realtime::Options { workers: config.workers.0, limits }

@@ -1,9 +1,9 @@
 //! The janitor: an actor that has what nobody can see any more removed, a little at a time.
 //!
-//! Old events, staged rows of dead attempts, rows of deleted projects, sources and jobs, files without a source. It
+//! Old events and idempotency keys, staged rows of dead attempts, rows of deleted projects, sources and jobs, files without a source. It
 //! leaves SQL to `db::sweep`. The one thing easy to get wrong: an upload in progress has no row yet; only files older
 //! than `grace` may be taken for orphans.
-use crate::db::{Store, StoreError, events, sources, sweep};
+use crate::db::{Store, StoreError, events, publications, sources, sweep};
 use crate::protocol::ids::SourceId;
 use crate::runtime::{Addr, AskError, ChildSpec, Mailbox, Overflow, Runtime, StartError};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
@@ -23,6 +23,8 @@ pub struct Options {
     pub events_per_project: u64,
     /// Events older than this go. Default 7 days.
     pub event_age: Duration,
+    /// How long the answer to an `Idempotency-Key` is kept. Default 24 h.
+    pub key_age: Duration,
     /// How long a deleted project's history stays readable, and how old a file without a source must be. Default 1 h.
     pub grace: Duration,
     /// Rows of one transaction: other writers wait for at most one batch. Default 1,000.
@@ -35,6 +37,7 @@ impl Default for Options {
             interval: Duration::from_secs(30),
             events_per_project: 100_000,
             event_age: Duration::from_secs(7 * 24 * 3600),
+            key_age: Duration::from_secs(24 * 3600),
             grace: Duration::from_secs(3600),
             batch: 1_000,
         }
@@ -189,7 +192,7 @@ impl Handler<Sweep> for Sweeper {
 impl Work {
     async fn sweep(&self) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
-        let Options { batch, grace, events_per_project, event_age, .. } = self.options;
+        let Options { batch, grace, events_per_project, event_age, key_age, .. } = self.options;
         while !self.closing.is_cancelled() {
             let went = sweep::batch(&self.store, batch, grace).await?;
             swept.rows += went;
@@ -200,6 +203,13 @@ impl Work {
         while !self.closing.is_cancelled() {
             let went = events::trim(&self.store, events_per_project, before(event_age), batch).await?;
             swept.events += went;
+            if went == 0 {
+                break;
+            }
+        }
+        while !self.closing.is_cancelled() {
+            let went = publications::trim(&self.store, before(key_age), batch).await?;
+            swept.rows += went;
             if went == 0 {
                 break;
             }

@@ -3,23 +3,30 @@
 //! Starts the hub and its shards, at once or when the first connection comes; callers never see which. Easy to get
 //! wrong: [`Realtime::publish`] must not fail its caller, whose change is committed: what can't be handed over now is
 //! read from the store by the hub later.
+mod encode;
 pub mod history;
 
 use crate::{
     actors::hub::{
         Claim, ClaimRefused, Hub, Limits, Peer, Shared,
         actor::Base,
-        claims::Holder,
         jobs::ShardJob,
-        messages::{ClaimEntity, Count, Counts, PanicNow, Progress, Publish, ReleaseEntity, RoomView, View},
+        messages::{
+            Announce, ClaimEntity, Count, Counts, PanicNow, Progress, Publish, ReleaseEntity, Revoke, RoomView, View,
+        },
+        outbox::{Kind, RoomFrame},
+        queue::Queue,
+        room::Event,
         shard::Shard,
+        users::Seat,
+        workers,
     },
     db::{DurableEvent, Store},
     protocol::{
-        ServerMessage,
+        CloseCode, ServerMessage, Trace,
         ids::{ConnId, JobId, ProjectId},
-        principal::Principal,
-        server::{self, Head, JobProgressUpdate},
+        principal::{Grant, Principal},
+        server::{self, Collaboration, Head, JobProgressUpdate},
     },
     runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Restart, Runtime, StartError, State},
 };
@@ -29,15 +36,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpStream, sync::OnceCell};
+use tokio::{net::tcp::OwnedWriteHalf, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Messages the hub's mailbox holds; past it a publish is left to the store and a request is refused as unavailable.
 pub const HUB_MAILBOX: usize = 65_536;
-/// Connections closed per second while draining, at most.
-const DRAIN_PER_SECOND: usize = 500;
-/// Longest time over which connections are closed.
-const DRAIN_WINDOW: Duration = Duration::from_secs(25);
 
 /// Whether there is a realtime layer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -197,10 +200,10 @@ impl Realtime {
             .mailbox(Mailbox::bounded(HUB_MAILBOX));
         let hub = self.0.runtime.supervise(spec).await?;
         let hub = self.0.base.addr.get_or_init(|| hub).clone();
-        for (index, queue) in self.0.base.queues.iter().enumerate() {
-            let shard = Shard::new(index, queue.clone(), self.0.base.shared.clone(), hub.clone());
-            self.0.tasks.spawn(shard.run(self.0.stop.clone()));
-        }
+        let shared = &self.0.base.shared;
+        let shards = self.0.base.queues.iter().enumerate();
+        let shards = shards.map(|(index, queue)| Shard::new(index, queue.clone(), shared.clone(), hub.clone()));
+        workers::start(shards.collect(), shared.limits.gather, &self.0.tasks, &self.0.stop);
         Ok(Started { hub })
     }
 
@@ -231,13 +234,26 @@ impl Realtime {
     pub fn publish(&self, event: DurableEvent) {
         metrics::counter!("tieout_rt_publish_total", "kind" => "durable").increment(1);
         let Some(hub) = self.running() else { return };
-        let bytes = server::durable((&event.ep, event.off), event.ts_ms, &event.body);
+        let bytes = encode::encode(&event, self.limits().outbound_bytes);
         let ends = ended_job(&event.body);
-        let publish = Publish { project: event.project_id, ep: event.ep.into(), off: event.off, bytes, ends };
+        let encoded = Event { off: event.off, ts_ms: event.ts_ms, bytes };
+        let publish = Publish { project: event.project_id, ep: event.ep.into(), event: encoded, ends };
         if let Err(error) = hub.try_tell(publish) {
             log::warn!("project={} off={} left to the store: {}", event.project_id, event.off, error.code());
             metrics::counter!("tieout_rt_publish_deferred_total").increment(1);
             self.0.base.note_missed(event.project_id);
+        }
+    }
+
+    /// Says something to whoever is in the room now; nobody else ever hears of it.
+    pub fn announce(&self, said: Collaboration<'_>, tr: Option<Trace>) {
+        metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
+        let Some(hub) = self.running() else { return };
+        let (project, head) = (said.project_id, Head { tr, ..Head::default() });
+        let bytes = server::encode(head, &ServerMessage::Collaboration(said));
+        let announce = Announce { project, frame: RoomFrame { bytes, kind: Kind::Ephemeral } };
+        if let Err(error) = hub.try_tell(announce) {
+            log::warn!("project={project} an ephemeral publication was dropped: {}", error.code());
         }
     }
 
@@ -262,8 +278,7 @@ impl Realtime {
     /// # Errors
     /// [`ClaimRefused::AlreadyClaimed`] names the holder.
     pub async fn claim(&self, project: ProjectId, entity_id: &str, user: &str) -> Result<Claim, ClaimError> {
-        let holder = Holder { user: user.into(), conn: None };
-        let ask = ClaimEntity { project, entity_id: entity_id.to_string(), holder };
+        let ask = ClaimEntity { project, entity_id: entity_id.to_string(), user: user.into() };
         let answer = self.hub().await?.ask(ask).await.map_err(unanswered)?;
         Ok(answer?)
     }
@@ -276,6 +291,33 @@ impl Realtime {
         let ask = ReleaseEntity { project, entity_id: entity_id.to_string(), user: user.into() };
         let answer = self.hub().await?.ask(ask).await.map_err(unanswered)?;
         Ok(answer?)
+    }
+
+    /// `user` may no longer be in the project's room: its connections there get `ProjectLeft` at once, what was queued for
+    /// them is discarded, and its claims are free. Returns how many connections that were.
+    ///
+    /// # Errors
+    /// When the hub does not answer. The caller has taken the right away before, or the user would be back.
+    pub async fn revoke(&self, project: ProjectId, user: &str) -> Result<usize, RealtimeError> {
+        self.hub().await?.ask(Revoke { project, user: user.into() }).await.map_err(unanswered)
+    }
+
+    /// Close every connection of `user` (4403). Returns how many there were.
+    pub fn disconnect_user(&self, user: &str) -> usize {
+        let peers = self.0.base.shared.users.peers(user);
+        peers.iter().for_each(|peer| peer.close(CloseCode::Forbidden, None));
+        peers.len()
+    }
+
+    /// A place for one more connection of `principal`, to be given to [`Realtime::connect`]. It is free again when it
+    /// is dropped, or with its connection.
+    ///
+    /// # Errors
+    /// [`RealtimeError::Limit`] `connections_per_user`.
+    pub fn seat(&self, principal: &Principal) -> Result<Seat, RealtimeError> {
+        let shared = &self.0.base.shared;
+        let most = shared.limits.connections_per_user;
+        shared.users.seat(principal, most).ok_or(RealtimeError::Limit("connections_per_user"))
     }
 
     /// What is live in a project's room; none when nobody is in it and nobody was of late.
@@ -315,8 +357,8 @@ impl Realtime {
     ///
     /// # Errors
     /// [`RealtimeError`] says why not.
-    pub async fn admit(&self) -> Result<Addr<Hub>, RealtimeError> {
-        let hub = self.hub().await?.clone();
+    pub async fn admit(&self) -> Result<(), RealtimeError> {
+        self.hub().await?;
         let shared = &self.0.base.shared;
         if shared.draining.load(Ordering::Relaxed) {
             return Err(RealtimeError::Draining);
@@ -324,34 +366,48 @@ impl Realtime {
         if self.connections() >= shared.limits.sockets {
             return Err(RealtimeError::Limit("sockets"));
         }
-        Ok(hub)
+        Ok(())
     }
 
-    /// Take over an upgraded socket. Whoever calls this must call [`Realtime::disconnect`] in the end.
-    pub fn connect(&self, stream: TcpStream, principal: Option<Principal>) -> Arc<Peer> {
-        self.welcome(principal, |conn, shard, shared| Peer::new(conn, shard, stream, shared))
+    /// Take over the writing end of an upgraded socket, with its user and the seat that was taken for it, or neither
+    /// until it authenticates; `bare` when it did not ask for the subprotocol. Whoever calls this must call
+    /// [`Realtime::disconnect`] in the end.
+    pub fn connect(&self, half: OwnedWriteHalf, known: Option<(Grant, Seat)>, bare: bool) -> Arc<Peer> {
+        self.welcome(known, |conn, shard, shared| {
+            let peer = Peer::new(conn, shard, half, shared);
+            if bare {
+                peer.speak_bare();
+            }
+            peer
+        })
     }
 
     /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
     /// [`Realtime::disconnect`] in the end.
-    pub fn connect_queued(&self, principal: Principal) -> Arc<Peer> {
-        self.welcome(Some(principal), Peer::queued)
+    pub fn connect_queued(&self, grant: Grant, seat: Seat) -> Arc<Peer> {
+        self.welcome(Some((grant, seat)), Peer::queued)
     }
 
     fn welcome(
         &self,
-        principal: Option<Principal>,
+        known: Option<(Grant, Seat)>,
         make: impl FnOnce(ConnId, usize, Arc<Shared>) -> Arc<Peer>,
     ) -> Arc<Peer> {
         let base = &self.0.base;
         let number = base.shared.next_conn();
         let shard = (number % base.queues.len() as u64) as usize;
         let peer = make(ConnId(number), shard, base.shared.clone());
-        if let Some(principal) = principal {
-            peer.authenticate(principal);
+        if let Some((grant, seat)) = known {
+            peer.authenticate(&grant);
+            peer.sit(seat);
         }
         base.queues[shard].push(ShardJob::Add(peer.clone()));
         peer
+    }
+
+    /// Where the connection's requests to the hub go.
+    pub fn requests(&self, peer: &Peer) -> Arc<Queue> {
+        self.0.base.queues[peer.shard].clone()
     }
 
     /// The connection has ended.
@@ -364,19 +420,25 @@ impl Realtime {
     pub async fn drain(&self, within: Duration) -> usize {
         let shared = &self.0.base.shared;
         shared.draining.store(true, Ordering::Relaxed);
-        let many = Duration::from_secs_f64(self.connections() as f64 / DRAIN_PER_SECOND as f64);
+        let per_second = f64::from(shared.limits.drain_per_second.max(1));
+        let many = Duration::from_secs_f64(self.connections() as f64 / per_second);
         // What is left of `within` after the window is for the close frames and their answers.
-        let window = many.min(DRAIN_WINDOW).min(within.mul_f64(0.6));
+        let window = many.min(shared.limits.drain_window).min(within.mul_f64(0.6));
         for queue in &self.0.base.queues {
             queue.push(ShardJob::Drain { window });
         }
         let deadline = tokio::time::Instant::now() + within;
-        while self.connections() > 0 && tokio::time::Instant::now() < deadline {
-            metrics::gauge!("tieout_rt_drain_remaining").set(self.connections() as f64);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let left = self.connections();
-        metrics::gauge!("tieout_rt_drain_remaining").set(left as f64);
+        let left = loop {
+            let ended = shared.ended.notified();
+            tokio::pin!(ended);
+            // Listening before looking: an end in between is not missed.
+            ended.as_mut().enable();
+            let left = self.connections();
+            metrics::gauge!("tieout_rt_drain_remaining").set(left as f64);
+            if left == 0 || tokio::time::timeout_at(deadline, ended).await.is_err() {
+                break left;
+            }
+        };
         self.0.stop.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await.is_err() {

@@ -12,5 +12,5 @@ mod values;
 pub use overrides::Overrides;
 pub use settings::{Config, SETTINGS, Setting};
 pub use sources::{ConfigError, Origin};
-pub use token::{Token, TokenError};
+pub use token::{SigningKeys, Token, TokenError};
 pub use values::{ByteSize, LogLevel, RealtimeMode, Seconds};

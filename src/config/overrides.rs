@@ -32,7 +32,8 @@ impl Overrides {
 fn argument(setting: &Setting) -> Arg {
     let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
     let help = format!("{}{default} [env: {}]", setting.doc.trim(), variable(setting.name));
-    let argument = Arg::new(setting.name).long(long(setting.name)).help(help).hide(setting.hidden);
+    let argument =
+        Arg::new(setting.name).long(long(setting.name)).help(help).hide(setting.hidden).help_heading(setting.group);
     if setting.switch {
         argument.action(ArgAction::SetTrue)
     } else {

@@ -27,23 +27,26 @@ pub struct Setting {
     pub switch: bool,
     /// Not shown by `--help`.
     pub hidden: bool,
+    /// The heading it stands under in the help and in docs/LIMITS.md.
+    pub group: &'static str,
 }
 
 macro_rules! settings {
-    ($( $(#[doc = $doc:literal])+ $name:ident : $type:ty = $default:literal, $value:literal, $check:expr $(, $flag:ident)? ; )+) => {
+    ($( $group:literal { $( $(#[doc = $doc:literal])+ $name:ident : $type:ty = $default:literal, $value:literal, $check:expr $(, $flag:ident)? ; )+ } )+) => {
         /// The settings in force, each checked.
         #[derive(Clone, Debug)]
-        pub struct Config { $( $(#[doc = $doc])+ pub $name: $type, )+ }
+        pub struct Config { $( $( $(#[doc = $doc])+ pub $name: $type, )+ )+ }
 
         /// Every setting in the order in which the help shows them.
-        pub const SETTINGS: &[Setting] = &[ $( Setting {
+        pub const SETTINGS: &[Setting] = &[ $( $( Setting {
             name: stringify!($name),
             value: $value,
             default: $default,
             doc: concat!($($doc),+),
             switch: settings!(@is switch $($flag)?),
             hidden: settings!(@is hidden $($flag)?),
-        } ),+ ];
+            group: $group,
+        } ),+ ),+ ];
 
         impl Config {
             /// Takes each setting from where it is given first.
@@ -51,7 +54,7 @@ macro_rules! settings {
             /// # Errors
             /// The first value that can't be read or is out of bounds, with the setting's name and where it came from.
             pub(super) fn from_sources(sources: &Sources<'_>) -> Result<Self, ConfigError> {
-                Ok(Self { $( $name: sources.take(stringify!($name), $default, $check)?, )+ })
+                Ok(Self { $( $( $name: sources.take(stringify!($name), $default, $check)?, )+ )+ })
             }
         }
     };
@@ -62,53 +65,108 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Address and port to serve on. Elsewhere than on loopback a bearer token is required.
-    listen: SocketAddr = "127.0.0.1:2000", "ADDR:PORT", any;
-    /// Folder of the database, the uploads and the generated token; made when absent.
-    data_dir: PathBuf = "./tieout-data", "DIR", |path: &PathBuf| not_empty(path);
-    /// Threads that serve requests; `auto` is one per processor.
-    workers: Workers = "auto", "N", |w: &Workers| within(w.0 as u64, 1, 1024);
-    /// When live updates start: `on` with the process, `lazy` with the first WebSocket, `off` never.
-    realtime: RealtimeMode = "on", "MODE", any;
-    /// File that holds the bearer token. Given a token, loopback needs it too.
-    token_file: Optional<PathBuf> = "", "FILE", any;
-    /// Further names that `Host` may have, with or without a port, separated by commas.
-    allowed_hosts: List = "", "HOST,…", any;
-    /// Further origins whose pages may talk to this server, such as `https://tieout.example`, separated by commas.
-    allowed_origins: List = "", "ORIGIN,…", any;
-    /// The least severe log line to write: off, error, warn, info, debug or trace.
-    log: LogLevel = "info", "LEVEL", any;
-    /// How long a stop may take; what is then still running is cut off and named in the log.
-    shutdown_timeout: Seconds = "30s", "TIME", |t: &Seconds| within(t.0.as_secs(), 1, 3600);
-    /// Bytes of one uploaded file; past it 413.
-    max_upload_bytes: ByteSize = "2GiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 1 << 40);
-    /// Bytes of any other request body; past it 413.
-    max_body_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 1 << 30);
-    /// Rows of one source; past it 413.
-    max_rows: u64 = "10000000", "N", |n: &u64| within(*n, 1, 1 << 32);
-    /// Columns of one source; past it 413.
-    max_columns: u64 = "512", "N", |n: &u64| within(*n, 1, 65_536);
-    /// Bytes of one field of a source; past it 413.
-    max_field_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 64, 1 << 30);
-    /// Jobs that run or wait to run; past it 429.
-    max_open_jobs: u64 = "100", "N", |n: &u64| within(*n, 1, 100_000);
-    /// Open WebSockets; past it 503.
-    max_sockets: u64 = "20000", "N", |n: &u64| within(*n, 1, 10_000_000);
-    /// Messages a second that one WebSocket may send, twice as many at once; past it `RATE_LIMITED`; 0 is no limit.
-    max_message_rate: u32 = "50", "N", |n: &u32| within(u64::from(*n), 0, 1_000_000);
-    /// Open HTTP connections, WebSockets not counted; past it 503.
-    max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);
-    /// Downloads and uploads at one time; past it 503.
-    max_transfers: u64 = "64", "N", |n: &u64| within(*n, 1, 10_000);
-    /// How long a request may take to answer, uploads and downloads apart; past it 503.
-    request_timeout: Seconds = "30s", "TIME", |t: &Seconds| within(t.0.as_millis() as u64, 10, 3_600_000);
-    /// How long an upload or a download may stand still; past it 408, or the connection is closed.
-    transfer_idle_timeout: Seconds = "30s", "TIME", |t: &Seconds| within(t.0.as_millis() as u64, 10, 3_600_000);
-    /// How long a client may take to send a request's headers.
-    header_timeout: Seconds = "15s", "TIME", |t: &Seconds| within(t.0.as_millis() as u64, 10, 3_600_000);
-    /// Lets tests make an actor panic from outside.
-    enable_test_hooks: bool = "false", "BOOL", any, hook;
+    "Server" {
+        /// Address and port to serve on. Elsewhere than on loopback a bearer token is required.
+        listen: SocketAddr = "127.0.0.1:2000", "ADDR:PORT", any;
+        /// Folder of the database, the uploads and the generated token; made when absent.
+        data_dir: PathBuf = "./tieout-data", "DIR", |path: &PathBuf| not_empty(path);
+        /// Threads that serve requests; `auto` is one per processor.
+        workers: Workers = "auto", "N", |w: &Workers| within(w.0 as u64, 1, 1024);
+        /// When live updates start: `on` with the process, `lazy` with the first client, `off` never.
+        realtime: RealtimeMode = "on", "MODE", any;
+        /// The least severe log line to write: off, error, warn, info, debug or trace.
+        log: LogLevel = "info", "LEVEL", any;
+        /// How long a stop may take; what is then still running is cut off and named in the log.
+        shutdown_timeout: Seconds = "30s", "TIME", |t: &Seconds| within(t.0.as_secs(), 1, 3600);
+        /// Lets tests make an actor panic from outside.
+        enable_test_hooks: bool = "false", "BOOL", any, hook;
+    }
+    "Who may come in" {
+        /// File that holds the owner's bearer token. Given a token, loopback needs it too.
+        token_file: Optional<PathBuf> = "", "FILE", any;
+        /// File with the shared secret of signed tokens (JWT, HS256), at least 32 bytes.
+        jwt_secret_file: Optional<PathBuf> = "", "FILE", any;
+        /// File with the public key of signed tokens (JWT) in PEM: RSA for RS256, Ed25519 for EdDSA.
+        jwt_public_key_file: Optional<PathBuf> = "", "FILE", any;
+        /// What `iss` of a signed token must be, when given.
+        jwt_issuer: Optional<String> = "", "TEXT", any;
+        /// What `aud` of a signed token must be or contain, when given.
+        jwt_audience: Optional<String> = "", "TEXT", any;
+        /// How far the clocks of this server and of the tokens' issuer may disagree.
+        jwt_leeway: Seconds = "5s", "TIME", |t: &Seconds| within(t.0.as_secs(), 0, 300);
+        /// Further names that `Host` may have, with or without a port, separated by commas.
+        allowed_hosts: List = "", "HOST,…", any;
+        /// Further origins whose pages may talk to this server, such as `https://tieout.example`, separated by commas.
+        allowed_origins: List = "", "ORIGIN,…", any;
+    }
+    "Limits of requests" {
+        /// Bytes of one uploaded file; past it 413.
+        max_upload_bytes: ByteSize = "2GiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 1 << 40);
+        /// Bytes of any other request body; past it 413.
+        max_body_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 1 << 30);
+        /// Rows of one source; past it 413.
+        max_rows: u64 = "10000000", "N", |n: &u64| within(*n, 1, 1 << 32);
+        /// Columns of one source; past it 413.
+        max_columns: u64 = "512", "N", |n: &u64| within(*n, 1, 65_536);
+        /// Bytes of one field of a source; past it 413.
+        max_field_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 64, 1 << 30);
+        /// Jobs that run or wait to run; past it 429.
+        max_open_jobs: u64 = "100", "N", |n: &u64| within(*n, 1, 100_000);
+        /// Open HTTP connections, WebSockets not counted; past it 503.
+        max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);
+        /// Downloads and uploads at one time; past it 503.
+        max_transfers: u64 = "64", "N", |n: &u64| within(*n, 1, 10_000);
+        /// How long a request may take to answer, uploads and downloads apart; past it 503.
+        request_timeout: Seconds = "30s", "TIME", |t: &Seconds| time(t, 10, HOUR);
+        /// How long an upload or a download may stand still; past it 408, or the connection is closed.
+        transfer_idle_timeout: Seconds = "30s", "TIME", |t: &Seconds| time(t, 10, HOUR);
+        /// How long a client may take to send a request's headers.
+        header_timeout: Seconds = "15s", "TIME", |t: &Seconds| time(t, 10, HOUR);
+    }
+    "Limits of live connections" {
+        /// Open WebSockets and event streams; past it 503.
+        max_sockets: u64 = "20000", "N", |n: &u64| within(*n, 1, 10_000_000);
+        /// Projects that one connection may follow; past it `LIMIT_EXCEEDED`.
+        rooms_per_connection: u64 = "128", "N", |n: &u64| within(*n, 1, 65_536);
+        /// Messages a second that one connection may send; past it `RATE_LIMITED`; 0 is no limit.
+        max_message_rate: u32 = "50", "N", |n: &u32| within(u64::from(*n), 0, 1_000_000);
+        /// Messages that one connection may send at once; 0 is twice the rate.
+        max_message_burst: u32 = "0", "N", |n: &u32| within(u64::from(*n), 0, 10_000_000);
+        /// Bytes of one message from a client; past it the connection is closed with 4413.
+        inbound_bytes: ByteSize = "64KiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 16 << 20);
+        /// Bytes of one message from a client that has not authenticated; past it 4413.
+        unauthenticated_bytes: ByteSize = "4KiB", "BYTES", |s: &ByteSize| within(s.0, 256, 1 << 20);
+        /// Bytes that may wait for one connection; past it a room's frames are discarded and `ResyncRequired` is sent.
+        queue_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 4096, 1 << 30);
+        /// Frames that may wait for one connection; past it as `queue_bytes`.
+        queue_frames: u64 = "1024", "N", |n: &u64| within(*n, 8, 1_000_000);
+        /// Bytes that may wait for all connections together; past it as `queue_bytes`.
+        queue_budget: ByteSize = "256MiB", "BYTES", |s: &ByteSize| within(s.0, 64 << 10, 1 << 40);
+        /// How long a client may leave what it is sent unread; past it the connection is closed with 4508.
+        slow_no_progress: Seconds = "5s", "TIME", |t: &Seconds| time(t, 100, HOUR);
+        /// How long a connection's queue may stay full; past it 4508.
+        slow_full_for: Seconds = "10s", "TIME", |t: &Seconds| time(t, 100, HOUR);
+        /// How long a client has for its first `Auth`; past it 4408.
+        auth_within: Seconds = "10s", "TIME", |t: &Seconds| time(t, 100, HOUR);
+        /// How long before a token lapses its connection is sent `AuthExpiring`.
+        auth_warning: Seconds = "60s", "TIME", |t: &Seconds| time(t, 0, HOUR);
+        /// How long after a token has lapsed its connection is closed with 4401.
+        auth_grace: Seconds = "25s", "TIME", |t: &Seconds| time(t, 0, HOUR);
+        /// How long a ticket opens a connection.
+        ticket_ttl: Seconds = "30s", "TIME", |t: &Seconds| time(t, 100, HOUR);
+        /// Tickets that are neither used nor lapsed; past it 503.
+        max_tickets: u64 = "10000", "N", |n: &u64| within(*n, 1, 10_000_000);
+        /// Time between pings of a WebSocket.
+        ping_every: Seconds = "25s", "TIME", |t: &Seconds| time(t, 100, HOUR);
+        /// How long nothing may come after an unanswered ping; past it 4504.
+        pong_within: Seconds = "10s", "TIME", |t: &Seconds| time(t, 100, HOUR);
+        /// How long a claim lasts unless it is renewed.
+        claim_ttl: Seconds = "60s", "TIME", |t: &Seconds| time(t, 100, 24 * HOUR);
+    }
 }
+
+/// One hour in milliseconds.
+const HOUR: u64 = 3_600_000;
 
 /// A number of worker threads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,6 +215,14 @@ fn any<T>(_: &T) -> Checked {
 
 fn not_empty(path: &Path) -> Checked {
     if path.as_os_str().is_empty() { Err("must not be empty".into()) } else { Ok(()) }
+}
+
+/// Bounds of a time, in milliseconds.
+fn time(time: &Seconds, low: u64, high: u64) -> Checked {
+    match within(time.0.as_millis() as u64, low, high) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(format!("must be from {low} ms to {high} ms")),
+    }
 }
 
 fn within(value: u64, low: u64, high: u64) -> Checked {

@@ -224,4 +224,17 @@ mod tests {
         assert!(load(&[], &[("TIEOUT_TEST_HOOKS", "1")]).unwrap().enable_test_hooks);
         assert!(!load(&[], &[("TIEOUT_TEST_HOOKS", "0")]).unwrap().enable_test_hooks);
     }
+
+    #[test]
+    fn the_limits_page_names_every_limit_and_the_help_has_headings() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/LIMITS.md")).unwrap();
+        let limits = SETTINGS.iter().filter(|setting| setting.group.starts_with("Limits"));
+        let missing: Vec<_> = limits.filter(|setting| !page.contains(&format!("`{}`", setting.name))).collect();
+        assert!(missing.is_empty(), "docs/LIMITS.md does not name {missing:?}");
+        let help = <Overrides as clap::Args>::augment_args(clap::Command::new("serve")).render_help().to_string();
+        for setting in SETTINGS.iter().filter(|setting| !setting.hidden) {
+            assert!(help.contains(&format!("{}:", setting.group)), "{help}");
+            assert!(help.contains(&flag(setting.name)), "{} is not in the help", setting.name);
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! The bearer token of the installation: given in a file or the environment, else made and kept in the data directory.
+//! The bearer token of the installation (given in a file or the environment, else made and kept in the data directory)
+//! and the keys of signed ones.
 //!
 //! Leaves comparing to `http::Auth`. Easy to get wrong: a generated token is shown once, when it is made, and its file
 //! is readable by its owner only; a given one is never shown.
@@ -19,7 +20,7 @@ const RANDOM_BYTES: usize = 24;
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// It can't be read.
-    #[error("cannot read the token file {}: {source}", path.display())]
+    #[error("cannot read the file of a token or key {}: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -27,7 +28,7 @@ pub enum TokenError {
         source: io::Error,
     },
     /// There is nothing in it.
-    #[error("the token file {} is empty", .0.display())]
+    #[error("the file {} of a token or key is empty", .0.display())]
     Empty(PathBuf),
 }
 
@@ -82,6 +83,32 @@ impl Token {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The keys of signed tokens, as their files have them.
+#[derive(Clone, Debug, Default)]
+pub struct SigningKeys {
+    /// Shared secret of HS256, without the line end that editors add.
+    pub secret: Option<Vec<u8>>,
+    /// Public key in PEM.
+    pub public_key: Option<Vec<u8>>,
+}
+
+impl SigningKeys {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub fn read(config: &Config) -> Result<Self, TokenError> {
+        let bytes = |path: &PathBuf| {
+            let bytes = std::fs::read(path).map_err(|source| TokenError::Unreadable { path: path.clone(), source })?;
+            let bytes = bytes.trim_ascii_end().to_vec();
+            if bytes.is_empty() { Err(TokenError::Empty(path.clone())) } else { Ok(bytes) }
+        };
+        let secret = config.jwt_secret_file.0.as_ref().map(bytes).transpose()?;
+        let public_key = config.jwt_public_key_file.0.as_ref().map(bytes).transpose()?;
+        Ok(Self { secret, public_key })
     }
 }
 

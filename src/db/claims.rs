@@ -1,4 +1,4 @@
-//! Claims: who is working on which entity, a leased row so that exactly one user holds it whatever restarts.
+//! Claims: who is working on which entity, a leased row so that exactly one holder has it whatever restarts.
 //!
 //! It leaves showing claims to the hub. The one thing easy to get wrong: an expired row still lies there; every
 //! question compares with the clock.
@@ -18,53 +18,91 @@ use std::time::Duration;
 pub struct Claim {
     /// What is claimed.
     pub entity_id: String,
-    /// Who holds it.
+    /// Whose it is.
     pub user_id: String,
+    /// The connection and process, or the call, that it was made on.
+    pub holder: String,
     /// Rises each time the claim changes hands; a write under an older token is a zombie's.
     pub token: u64,
     /// Unix milliseconds.
     pub expires_at_ms: i64,
 }
 
+/// Who wants what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What.
+    pub entity_id: String,
+    /// For whom.
+    pub user_id: String,
+    /// On which connection of which process: `process:number`; or a name of its own.
+    pub holder: String,
+}
+
+/// How [`take`] went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It is theirs now.
+    Granted(Claim),
+    /// It was theirs and lasts longer.
+    Renewed(Claim),
+    /// This one stands in the way.
+    Held(Claim),
+}
+
 /// Most claims [`list`] returns.
 pub const MAX_CLAIMS: i64 = 10_000;
+/// Claims renewed by one statement, well below the engine's bound on parameters.
+const RENEWED_AT_ONCE: usize = 500;
 
-/// The claim on an entity after `user_id` asked for it: theirs, taken or renewed, or the one that stands in the way.
-/// Compare `user_id` to know which.
+/// The claim on an entity after it was asked for. The row of a process that is gone gives way to its own user: this
+/// process has the store for itself, so whoever else wrote it no longer runs.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] for the project.
+/// [`StoreError::NotFound`] for the project; [`StoreError::LimitExceeded`] past `most` claims in it.
 pub async fn take(
     store: &Store,
     project: ProjectId,
-    entity_id: &str,
-    user_id: &str,
+    wanted: Wanted,
     lease: Duration,
-) -> Result<Claim, StoreError> {
-    let (entity, user) = (entity_id.to_owned(), user_id.to_owned());
+    most: u64,
+) -> Result<Taken, StoreError> {
+    let exclusive = store.exclusive();
     pool::write!(store, |conn| {
+        let Wanted { entity_id, user_id, holder } = wanted;
         super::projects::find(conn, project).await?;
         let now = now_us();
-        let held: Option<(String, i64, i64)> = claims::table
-            .find((project, &entity))
-            .select((claims::user_id, claims::token, claims::expires_us))
+        let row: Option<(String, String, i64, i64)> = claims::table
+            .find((project, &entity_id))
+            .select((claims::user_id, claims::holder, claims::token, claims::expires_us))
             .first(conn)
             .await
             .optional()?;
-        let token = match held {
-            Some((holder, token, expires)) if expires > now && holder != user => {
-                return Ok(shown(entity, holder, token, expires));
+        let (token, renewed) = match row {
+            Some((user, held_by, token, expires)) if expires > now => {
+                let theirs = user == user_id && held_by == holder;
+                let gone = exclusive && is_another_process(&held_by, &holder);
+                if !theirs && (user != user_id || !gone) {
+                    return Ok(Taken::Held(shown((entity_id, user, held_by, token, expires))));
+                }
+                (if theirs { token } else { token + 1 }, theirs)
             }
-            Some((holder, token, expires)) if expires > now && holder == user => token,
-            Some((_, token, _)) => token + 1,
-            None => 1,
+            earlier => {
+                let in_force = claims::table.filter(claims::project_id.eq(project).and(claims::expires_us.gt(now)));
+                let many: i64 = in_force.count().get_result(conn).await?;
+                if many.unsigned_abs() >= most {
+                    return Err(StoreError::LimitExceeded { limit: "claims_per_project", max: most });
+                }
+                (earlier.map_or(1, |(_, _, token, _)| token + 1), false)
+            }
         };
-        let expires = now.saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+        let expires = now.saturating_add(micros(lease));
         diesel::insert_into(claims::table)
             .values((
                 claims::project_id.eq(project),
-                claims::entity_id.eq(&entity),
-                claims::user_id.eq(&user),
+                claims::entity_id.eq(&entity_id),
+                claims::user_id.eq(&user_id),
+                claims::holder.eq(&holder),
                 claims::token.eq(token),
                 claims::expires_us.eq(expires),
             ))
@@ -72,29 +110,70 @@ pub async fn take(
             .do_update()
             .set((
                 claims::user_id.eq(excluded(claims::user_id)),
+                claims::holder.eq(excluded(claims::holder)),
                 claims::token.eq(excluded(claims::token)),
                 claims::expires_us.eq(excluded(claims::expires_us)),
             ))
             .execute(conn)
             .await?;
-        Ok::<_, StoreError>(shown(entity, user, token, expires))
+        let claim = shown((entity_id, user_id, holder, token, expires));
+        Ok::<_, StoreError>(if renewed { Taken::Renewed(claim) } else { Taken::Granted(claim) })
     })
 }
 
-/// Gives a claim back; `false` when that user did not hold it.
+/// Lets those of `wanted` (entity and holder) that are still in force last longer; returns them, with the new end.
 ///
 /// # Errors
 /// As any call.
-pub async fn release(store: &Store, project: ProjectId, entity_id: &str, user_id: &str) -> Result<bool, StoreError> {
+pub async fn renew(
+    store: &Store,
+    project: ProjectId,
+    wanted: Vec<(String, String)>,
+    lease: Duration,
+) -> Result<Vec<Claim>, StoreError> {
+    pool::write!(store, |conn| {
+        let now = now_us();
+        let expires = now.saturating_add(micros(lease));
+        let mut renewed = Vec::new();
+        // One statement for hundreds of rows.
+        for some in wanted.chunks(RENEWED_AT_ONCE) {
+            let entities = some.iter().map(|(entity, _)| entity);
+            let holders = some.iter().map(|(_, holder)| holder);
+            let rows: Vec<(String, String, String, i64, i64)> = diesel::update(claims::table)
+                .filter(claims::project_id.eq(project).and(claims::expires_us.gt(now)))
+                .filter(claims::entity_id.eq_any(entities).and(claims::holder.eq_any(holders)))
+                .set(claims::expires_us.eq(expires))
+                .returning((claims::entity_id, claims::user_id, claims::holder, claims::token, claims::expires_us))
+                .get_results(conn)
+                .await?;
+            renewed.extend(rows.into_iter().map(shown));
+        }
+        Ok::<_, StoreError>(renewed)
+    })
+}
+
+/// Gives a claim back: `user_id`'s, and only `holder`'s when it is given. `false` when there was none.
+///
+/// # Errors
+/// As any call.
+pub async fn release(
+    store: &Store,
+    project: ProjectId,
+    entity_id: &str,
+    user_id: &str,
+    holder: Option<String>,
+) -> Result<bool, StoreError> {
     let (entity, user) = (entity_id.to_owned(), user_id.to_owned());
     pool::write!(store, |conn| {
         let now = now_us();
         // The row stays until it is swept, so that its token goes on rising.
-        let freed = diesel::update(claims::table.find((project, &entity)))
+        let row = diesel::update(claims::table.find((project, &entity)))
             .filter(claims::user_id.eq(&user).and(claims::expires_us.gt(now)))
-            .set(claims::expires_us.eq(now))
-            .execute(conn)
-            .await?;
+            .set(claims::expires_us.eq(now));
+        let freed = match holder {
+            Some(holder) => row.filter(claims::holder.eq(holder)).execute(conn).await?,
+            None => row.execute(conn).await?,
+        };
         Ok::<_, StoreError>(freed > 0)
     })
 }
@@ -105,18 +184,29 @@ pub async fn release(store: &Store, project: ProjectId, entity_id: &str, user_id
 /// As any call.
 pub async fn list(store: &Store, project: ProjectId) -> Result<Vec<Claim>, StoreError> {
     pool::read!(store, |conn| {
-        let rows: Vec<(String, String, i64, i64)> = claims::table
+        let rows: Vec<(String, String, String, i64, i64)> = claims::table
             .filter(claims::project_id.eq(project).and(claims::expires_us.gt(now_us())))
             .order(claims::entity_id)
             .limit(MAX_CLAIMS)
-            .select((claims::entity_id, claims::user_id, claims::token, claims::expires_us))
+            .select((claims::entity_id, claims::user_id, claims::holder, claims::token, claims::expires_us))
             .load(conn)
             .await?;
-        let claims = rows.into_iter().map(|(entity, user, token, expires)| shown(entity, user, token, expires));
-        Ok::<_, StoreError>(claims.collect())
+        Ok::<_, StoreError>(rows.into_iter().map(shown).collect())
     })
 }
 
-fn shown(entity_id: String, user_id: String, token: i64, expires_us: i64) -> Claim {
-    Claim { entity_id, user_id, token: token.unsigned_abs(), expires_at_ms: ms(expires_us) }
+/// Whether two holders are connections of different processes. What is not a connection outlives its process.
+fn is_another_process(held_by: &str, holder: &str) -> bool {
+    match (held_by.rsplit_once(':'), holder.rsplit_once(':')) {
+        (Some((there, _)), Some((here, _))) => there != here,
+        _ => false,
+    }
+}
+
+fn micros(lease: Duration) -> i64 {
+    i64::try_from(lease.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn shown((entity_id, user_id, holder, token, expires_us): (String, String, String, i64, i64)) -> Claim {
+    Claim { entity_id, user_id, holder, token: token.unsigned_abs(), expires_at_ms: ms(expires_us) }
 }

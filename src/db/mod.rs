@@ -17,6 +17,7 @@ pub mod events;
 pub mod jobs;
 mod jobs_run;
 pub mod projects;
+pub mod publications;
 pub mod records;
 pub mod results;
 pub mod sources;

@@ -132,8 +132,20 @@ table! {
         project_id -> Text,
         entity_id -> Text,
         user_id -> Text,
+        holder -> Text,
         token -> BigInt,
         expires_us -> BigInt,
+    }
+}
+
+table! {
+    publications (user_id, key) {
+        user_id -> Text,
+        key -> Text,
+        request_hash -> Text,
+        ep -> Nullable<Text>,
+        off -> Nullable<BigInt>,
+        at_us -> BigInt,
     }
 }
 
@@ -148,5 +160,6 @@ allow_tables_to_appear_in_same_query!(
     result_lines,
     row_errors,
     staged_attempts,
-    claims
+    claims,
+    publications
 );

@@ -3,8 +3,11 @@
 //! Leaves what a principal may do to `protocol::principal::authorise`, and the `Auth` message of a WebSocket to `ws`,
 //! which calls [`Auth::verify`]. Easy to get wrong: on loopback there is no token, so only the checks of `Host` (a
 //! page whose name was rebound to 127.0.0.1) and `Origin` (a foreign page) stand between a browser and the data.
-use super::error::{ApiError, ApiResult};
-use crate::protocol::principal::Principal;
+use super::{
+    error::{ApiError, ApiResult},
+    jwt::Jwt,
+};
+use crate::protocol::principal::{BadToken, Grant, Principal};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts};
 use sha2::{Digest, Sha256};
@@ -15,6 +18,7 @@ use subtle::ConstantTimeEq;
 pub struct Auth {
     /// SHA-256 of the token, so that comparing takes the same time whatever its length.
     token: Option<[u8; 32]>,
+    signed: Option<Jwt>,
     loopback: bool,
     hosts: Vec<String>,
     origins: Vec<String>,
@@ -26,21 +30,40 @@ impl Auth {
         let lower = |words: &[String]| words.iter().map(|word| word.to_ascii_lowercase()).collect();
         Self {
             token: token.map(digest),
+            signed: None,
             loopback: listen.ip().is_loopback(),
             hosts: lower(hosts),
             origins: lower(origins),
         }
     }
 
-    /// Whether callers must prove who they are.
-    pub fn token_required(&self) -> bool {
-        self.token.is_some() || !self.loopback
+    /// Takes signed tokens too. With a door for them callers must prove who they are, also on loopback.
+    #[must_use]
+    pub fn signed(mut self, door: Option<Jwt>) -> Self {
+        self.signed = door;
+        self
     }
 
-    /// The principal that this token stands for.
-    pub fn verify(&self, token: &str) -> Option<Principal> {
-        let expected = self.token.as_ref()?;
-        bool::from(expected.ct_eq(&digest(token))).then(Principal::local_owner)
+    /// Whether callers must prove who they are.
+    pub fn token_required(&self) -> bool {
+        self.token.is_some() || self.signed.is_some() || !self.loopback
+    }
+
+    /// What this token proves: the static one, the owner; a signed one, whom it names. Where no token is asked for, any
+    /// proves the local owner.
+    ///
+    /// # Errors
+    /// [`BadToken`] says what is wrong with it.
+    pub fn verify(&self, token: &str) -> Result<Grant, BadToken> {
+        if !self.token_required() {
+            return Ok(Principal::local_owner().into());
+        }
+        let is_static = self.token.as_ref().is_some_and(|expected| bool::from(expected.ct_eq(&digest(token))));
+        match &self.signed {
+            _ if is_static => Ok(Principal::local_owner().into()),
+            Some(signed) => signed.verify(token),
+            None => Err(BadToken::Invalid("it is not the server's".into())),
+        }
     }
 
     /// Checks `Host` and `Origin`. Holds for every request and upgrade, with or without a token.
@@ -72,21 +95,20 @@ impl Auth {
         }
     }
 
-    /// The principal of a request by its `Authorization` header; `None` when there is none where one is needed.
+    /// The grant of a request by its `Authorization` header; `None` when there is none where one is needed.
     ///
     /// # Errors
-    /// 401 for a header that is there and wrong.
-    pub fn identify(&self, headers: &HeaderMap) -> ApiResult<Option<Principal>> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return Ok((!self.token_required()).then(Principal::local_owner));
-        };
+    /// 401 for a header that is there and wrong, with the code `token_expired` when only the time is.
+    pub fn identify(&self, headers: &HeaderMap) -> ApiResult<Option<Grant>> {
         if !self.token_required() {
-            return Ok(Some(Principal::local_owner()));
+            return Ok(Some(Principal::local_owner().into()));
         }
+        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
         let text = value.to_str().unwrap_or_default();
         let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let principal = token.and_then(|(_, token)| self.verify(token.trim()));
-        principal.map(Some).ok_or_else(|| ApiError::unauthorized("this bearer token is not valid here"))
+        let (_, token) =
+            token.ok_or_else(|| ApiError::unauthorized("the Authorization header must be: Bearer TOKEN"))?;
+        Ok(Some(self.verify(token.trim())?))
     }
 
     fn knows_host(&self, host: &str) -> bool {
@@ -94,19 +116,39 @@ impl Auth {
     }
 }
 
-/// Paths that answer without a token: the health checks, and the socket, whose first message is `Auth`.
+/// Paths that answer without a token, and for which a wrong one does not matter: the health checks and the page.
 pub(super) fn is_open_path(method: &Method, path: &str) -> bool {
-    matches!(path, "/api/health" | "/api/ready" | "/ws")
+    matches!(path, "/api/health" | "/api/ready")
         || (matches!(*method, Method::GET | Method::HEAD) && super::console::is_asset(path))
+}
+
+/// Paths that find out by themselves who calls when no header says so: by a ticket, or by the first message.
+pub(super) fn identifies_itself(path: &str) -> bool {
+    matches!(path, "/ws" | "/events")
+}
+
+impl From<BadToken> for ApiError {
+    fn from(error: BadToken) -> Self {
+        let refused = Self::unauthorized(error.to_string());
+        match error {
+            BadToken::Expired { expired_at_ms } => refused.code("token_expired").with("expired_at_ms", expired_at_ms),
+            BadToken::Invalid(_) => refused,
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Principal {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
-        let found = parts.extensions.get::<Self>().cloned();
-        found.ok_or_else(|| ApiError::unauthorized("send the server's token: Authorization: Bearer TOKEN"))
+        let found = parts.extensions.get::<Grant>().map(|grant| grant.principal.clone());
+        found.ok_or_else(no_token)
     }
+}
+
+/// What a caller is told who must prove who they are and did not try.
+pub(super) fn no_token() -> ApiError {
+    ApiError::unauthorized("send a token of this server: Authorization: Bearer TOKEN")
 }
 
 fn digest(token: &str) -> [u8; 32] {
@@ -181,11 +223,11 @@ mod tests {
         assert!(!Auth::new(here, None, &[], &[]).token_required());
         assert!(Auth::new(here, Some("t"), &[], &[]).token_required());
         let everywhere = Auth::new("0.0.0.0:1".parse().unwrap(), None, &[], &[]);
-        assert!(everywhere.token_required() && everywhere.verify("").is_none());
+        assert!(everywhere.token_required() && everywhere.verify("").is_err());
         let auth = Auth::new(here, Some("secret"), &[], &[]);
-        assert!(auth.verify("secret").is_some());
+        assert!(auth.verify("secret").is_ok());
         for wrong in ["", "secre", "secret ", "secretx"] {
-            assert!(auth.verify(wrong).is_none(), "{wrong}");
+            assert!(auth.verify(wrong).is_err(), "{wrong}");
         }
     }
 }

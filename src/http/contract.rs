@@ -43,6 +43,8 @@ pub(super) struct Operation {
     pub summary: &'static str,
     pub open: bool,
     pub query: Option<SchemaOf>,
+    /// Names, and what they are for.
+    pub headers: &'static [(&'static str, &'static str)],
     pub body: Content,
     pub answers: Vec<Answer>,
 }
@@ -56,6 +58,7 @@ pub(super) fn does(id: &'static str, summary: &'static str) -> Operation {
         summary,
         open: false,
         query: None,
+        headers: &[],
         body: Content::Empty,
         answers: Vec::new(),
     }
@@ -71,6 +74,12 @@ impl Operation {
     /// It takes this query string.
     pub fn query<T: JsonSchema>(mut self) -> Self {
         self.query = Some(T::json_schema);
+        self
+    }
+
+    /// It takes these headers.
+    pub fn headers(mut self, named: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = named;
         self
     }
 

@@ -63,6 +63,17 @@ pub(super) struct Stop {
     pub now: CancellationToken,
 }
 
+/// Ends the TCP connection that a request came on; for streams whose client reads nothing. In the request's extensions.
+#[derive(Clone)]
+pub(super) struct Cut(CancellationToken);
+
+impl Cut {
+    /// Ends it where it is.
+    pub fn now(&self) {
+        self.0.cancel();
+    }
+}
+
 /// Accepts connections until told to stop. Every connection is a task of `connections`.
 pub(super) async fn serve(listener: TcpListener, pipeline: Pipeline, stop: Stop, connections: TaskTracker) {
     let limit = pipeline.state.config.limits.max_http_connections as usize;
@@ -103,8 +114,8 @@ fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .max_buf_size(MAX_HTTP1_BUFFER)
-        .pipeline_flush(true);
+        // No `pipeline_flush`: with it hyper takes a body without end for a client that reads nothing.
+        .max_buf_size(MAX_HTTP1_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -131,9 +142,12 @@ async fn admitted(
     let header_timeout = pipeline.state.config.limits.header_timeout;
     let asked = Arc::new(AtomicBool::new(false));
     let first_request = asked.clone();
-    let service = tower::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+    let cut = Cut(CancellationToken::new());
+    let own_cut = cut.clone();
+    let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         first_request.store(true, Ordering::Relaxed);
         let pipeline = pipeline.clone();
+        request.extensions_mut().insert(cut.clone());
         async move { Ok::<_, Infallible>(pipeline.answer(request.map(Body::new)).await) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
@@ -141,6 +155,7 @@ async fn admitted(
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.now.cancelled() => return,
+        () = own_cut.0.cancelled() => return,
         // hyper's own limit begins with the first byte it takes for HTTP/1; this one also ends who sends nothing.
         () = silence(&asked, header_timeout) => return log::debug!("a connection sent no request in time"),
         () = stop.gracefully.cancelled() => {
@@ -148,6 +163,7 @@ async fn admitted(
             tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = stop.now.cancelled() => return,
+                () = own_cut.0.cancelled() => return,
             }
         }
     };

@@ -33,6 +33,9 @@ pub(super) struct Problem {
     /// Who holds the claim.
     #[schemars(skip_serializing_if = "Option::is_none")]
     holder: Option<String>,
+    /// When the token expired, Unix milliseconds.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    expired_at_ms: Option<i64>,
     /// When that claim lapses, Unix milliseconds.
     #[schemars(skip_serializing_if = "Option::is_none")]
     expires_at_ms: Option<i64>,
@@ -99,6 +102,9 @@ fn describe(operation: &Operation, reading: &mut SchemaGenerator, writing: &mut 
     if let Some(schema) = operation.query {
         parameters.extend(query_parameters(schema, reading));
     }
+    parameters.extend(operation.headers.iter().map(|(name, text)| {
+        json!({ "name": name, "in": "header", "required": false, "description": text, "schema": { "type": "string" } })
+    }));
     let mut responses = Map::new();
     for answer in &operation.answers {
         responses.insert(answer.status.to_string(), response(answer, writing));

@@ -3,7 +3,7 @@
 //! Leaves routes to `router` and connections to `listener`. Easy to get wrong: whatever happens inside, a panic
 //! included, the caller gets an answer with the request's id; nothing here may return early without one.
 use super::{
-    auth::is_open_path,
+    auth::{identifies_itself, is_open_path, no_token},
     error::{ApiError, ApiResult},
     request_id::RequestId,
     state::AppState,
@@ -72,12 +72,12 @@ impl Pipeline {
         let (method, path) = (request.method(), request.uri().path());
         // A wrong token is told so everywhere but on the paths that never need one.
         match auth.identify(request.headers()) {
-            Ok(Some(principal)) => {
-                request.extensions_mut().insert(principal);
+            Ok(Some(grant)) => {
+                request.extensions_mut().insert(grant);
             }
-            Ok(None) | Err(_) if is_open_path(method, path) && path != "/ws" => {}
-            Ok(None) if path == "/ws" => {}
-            Ok(None) => return Err(ApiError::unauthorized("send the server's token: Authorization: Bearer TOKEN")),
+            Ok(None) | Err(_) if is_open_path(method, path) => {}
+            Ok(None) if identifies_itself(path) => {}
+            Ok(None) => return Err(no_token()),
             Err(error) => return Err(error),
         }
         if is_transfer(request.method(), request.uri().path()) {
@@ -104,7 +104,9 @@ impl Pipeline {
 
 /// Requests that last as long as their data needs; they watch for a standstill themselves.
 fn is_transfer(method: &Method, path: &str) -> bool {
-    path == "/ws" || (*method == Method::POST && path.ends_with("/sources")) || path.ends_with("/export")
+    matches!(path, "/ws" | "/events")
+        || (*method == Method::POST && path.ends_with("/sources"))
+        || path.ends_with("/export")
 }
 
 fn finish(mut response: Response, id: &RequestId, path: &str) -> Response {

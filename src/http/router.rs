@@ -7,11 +7,11 @@ use super::{
     contract::{Table, does},
     error::ApiError,
     routes::{
-        claims, export, health,
+        claims, events, export, health,
         jobs::{self, JobView},
         metrics,
         projects::{self, Page, Paging},
-        results, rules,
+        publish, realtime, results, rules,
         sources::{self, SourceView},
         specs, test_hooks, ws,
     },
@@ -47,7 +47,7 @@ pub(super) fn routes(state: AppState) -> Router {
 
 /// The routes and their contracts. The files of the page are no part of the API.
 fn table(hooks: bool) -> Table {
-    let table = server(Table::new());
+    let table = of_realtime(server(Table::new()));
     let table = of_sources_and_jobs(of_projects(table));
     if hooks {
         table.post(
@@ -78,8 +78,48 @@ fn server(table: Table) -> Table {
         )
         .get("/openapi.json", specs::openapi, does("openapi", "this document").raw(200, JSON))
         .get("/asyncapi.json", specs::asyncapi, does("asyncapi", "the messages of /ws").raw(200, JSON))
-        .get("/ws", ws::open, does("socket", "opens a WebSocket; /asyncapi.json says what is spoken").empty(101).open())
         .get("/metrics", metrics::metrics, does("metrics", "figures for Prometheus").raw(200, &["text/plain"]))
+}
+
+fn of_realtime(table: Table) -> Table {
+    table
+        .get(
+            "/ws",
+            ws::open,
+            does("socket", "opens a WebSocket; /asyncapi.json says what is spoken")
+                .query::<ws::SocketQuery>()
+                .empty(101)
+                .open(),
+        )
+        .get(
+            "/events",
+            events::open,
+            does("events", "the same messages as server-sent events")
+                .query::<events::EventsQuery>()
+                .headers(events::HEADERS)
+                .raw(200, &["text/event-stream"])
+                .open(),
+        )
+        .post(
+            "/api/realtime/ticket",
+            realtime::ticket,
+            does("ticket", "gives a word that opens one live connection").json::<realtime::Ticket>(200),
+        )
+        .post(
+            "/api/realtime/send",
+            realtime::send,
+            does("send", "says a message for an event stream's client; the answer comes on the stream")
+                .takes::<realtime::Sent>()
+                .empty(202),
+        )
+        .post(
+            "/api/realtime/publish",
+            publish::publish,
+            does("publish", "publishes a message to a room, once per Idempotency-Key")
+                .headers(publish::HEADERS)
+                .takes::<publish::Publication>()
+                .json::<publish::Sent>(200),
+        )
 }
 
 fn of_projects(table: Table) -> Table {

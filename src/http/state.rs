@@ -2,7 +2,7 @@
 //!
 //! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
-use super::{auth::Auth, options::Options};
+use super::{auth::Auth, options::Options, sse::Streams, tickets::Tickets};
 use crate::{
     actors::{jobs::Jobs, realtime::Realtime},
     db::Store,
@@ -27,6 +27,10 @@ pub struct AppState {
     pub jobs: Jobs,
     /// The rules of the door.
     pub auth: Arc<Auth>,
+    /// Tickets that were given out and not used yet.
+    pub tickets: Arc<Tickets>,
+    /// Open event streams.
+    pub streams: Arc<Streams>,
     /// Cancelled when the process begins to drain.
     pub shutdown: CancellationToken,
     /// Owns what outlives a request: commits with their publication, uploads, downloads.

@@ -1,4 +1,4 @@
-//! The AsyncAPI 3 document of the WebSocket: messages both ways, replies, error codes, close codes, limits.
+//! The AsyncAPI 3 document of the live connections: messages both ways, replies, error codes, close codes, limits.
 //!
 //! Schemas come from `schema`; this file is the frame around them. Easy to get wrong: AsyncAPI speaks from the
 //! server's side, so what a client sends is an operation that the server *receives*.
@@ -19,6 +19,9 @@ pub struct Limit {
     pub text: &'static str,
 }
 
+/// Ends the keys of messages that clients send.
+const REQUEST: &str = ".request";
+
 /// The document of a server of this version with these limits.
 pub fn document(version: &str, limits: &[Limit]) -> Value {
     let protocol = schema::protocol();
@@ -32,6 +35,22 @@ pub fn document(version: &str, limits: &[Limit]) -> Value {
     }
     let on_channel: Map<String, Value> =
         messages.keys().map(|key| (key.clone(), json!({ "$ref": format!("#/components/messages/{key}") }))).collect();
+    let sent: Map<String, Value> = on_channel
+        .iter()
+        .filter(|(key, _)| !key.ends_with(REQUEST))
+        .map(|(key, one)| (key.clone(), one.clone()))
+        .collect();
+    let all_sent: Vec<Value> =
+        sent.keys().map(|key| json!({ "$ref": format!("#/channels/events/messages/{key}") })).collect();
+    operations.insert(
+        "sendEvents".into(),
+        json!({
+            "action": "send",
+            "channel": { "$ref": "#/channels/events" },
+            "summary": "what a WebSocket is sent",
+            "messages": all_sent,
+        }),
+    );
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -49,6 +68,13 @@ pub fn document(version: &str, limits: &[Limit]) -> Value {
                 "messages": on_channel,
                 "bindings": { "ws": { "method": "GET", "bindingVersion": "0.1.0" } },
             },
+            "events": {
+                "address": "/events",
+                "title": "Event stream",
+                "description": "Server-sent events: each frame is the data of one event, whose id is where the client is in \
+                    every room. The first is `AuthSuccess` with a `key`; with it, POST /api/realtime/send says a message.",
+                "messages": sent,
+            },
         },
         "operations": operations,
         "components": { "messages": messages, "schemas": schemas },
@@ -63,7 +89,7 @@ pub fn document(version: &str, limits: &[Limit]) -> Value {
 /// The name of a message within the document: unique though `Collaboration` goes both ways.
 pub fn key(message: &MessageSchema) -> String {
     match message.direction {
-        Direction::FromClient => format!("{}.request", message.name),
+        Direction::FromClient => format!("{}{REQUEST}", message.name),
         Direction::FromServer => message.name.clone(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It checks form only; membership, rights and rates are the session's. Easy to get wrong: `data` stays raw JSON
 //! (borrowed from the frame), it is never parsed and printed again.
-use super::{envelope, error::ErrorCode, ids::ProjectId};
+use super::{envelope, error::ErrorCode, ids::ProjectId, trace::Trace};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,6 +25,8 @@ pub struct Position {
 pub struct ClientFrame<'a> {
     /// Request number; the reply carries it as `re`.
     pub id: Option<u64>,
+    /// The trace it belongs to.
+    pub trace: Option<Trace>,
     /// What is asked.
     pub message: ClientMessage<'a>,
 }
@@ -138,6 +140,7 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, BadFrame> {
     if let Some(defect) = split.defect {
         return Err(bad(defect));
     }
+    let trace = split.trace.map(|text| text.parse().map_err(|error| bad(format!("tr: {error}")))).transpose()?;
     let (name, body) = split.message.ok_or_else(|| bad("no message in the frame".to_string()))?;
     let raw = body.map_or("null", RawValue::get);
     let message = match name.as_ref() {
@@ -156,7 +159,7 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, BadFrame> {
         }
         other => return Err(bad(format!("unknown message {other:?}"))),
     };
-    Ok(ClientFrame { id, message })
+    Ok(ClientFrame { id, trace, message })
 }
 
 fn fields<'a, T: Deserialize<'a>>(name: &str, raw: &'a str) -> Result<T, String> {
@@ -215,6 +218,7 @@ mod tests {
             (r#"{"JoinProject":{"projectId":"x"}}"#, "projectId"),
             (r#"{"Jump":{}}"#, "Jump"),
             (r#"{"Ping":{"x":1}}"#, "Ping"),
+            (r#"{"tr":"00-1-2-3","Ping":{}}"#, "tr:"),
             ("{}", "no message"),
             ("[1]", "object"),
             ("{\"Ping\":", "JSON"),
@@ -240,6 +244,7 @@ mod tests {
                 entity_id: None,
                 user_id: "ana",
                 expires_at_ms: None,
+                fence: None,
                 data: said.data,
             }),
         );

@@ -14,8 +14,10 @@ pub enum CloseCode {
     NotUtf8,
     /// Too many malformed messages.
     BadRequests,
-    /// The bearer token is wrong.
+    /// The bearer token is wrong, or has expired.
     Token,
+    /// The connection is another user's, or this user may no longer have one.
+    Forbidden,
     /// No `Auth` in time.
     AuthTimeout,
     /// The installation has no room for another connection.
@@ -36,12 +38,13 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, by number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Normal,
         Self::Protocol,
         Self::NotUtf8,
         Self::BadRequests,
         Self::Token,
+        Self::Forbidden,
         Self::AuthTimeout,
         Self::ConnectionLimit,
         Self::TooBig,
@@ -59,7 +62,8 @@ impl CloseCode {
             Self::Protocol => "the bytes break RFC 6455",
             Self::NotUtf8 => "a text message is not UTF-8",
             Self::BadRequests => "too many malformed messages",
-            Self::Token => "the bearer token is wrong",
+            Self::Token => "the bearer token is wrong, or has expired",
+            Self::Forbidden => "the connection is another user's, or this user may no longer have one",
             Self::AuthTimeout => "no `Auth` in time",
             Self::ConnectionLimit => "no room for another connection",
             Self::TooBig => "a message is longer than the limit",
@@ -84,6 +88,7 @@ impl CloseCode {
             Self::NotUtf8 => 1007,
             Self::BadRequests => 4400,
             Self::Token => 4401,
+            Self::Forbidden => 4403,
             Self::AuthTimeout => 4408,
             Self::ConnectionLimit => 4409,
             Self::TooBig => 4413,
@@ -103,6 +108,7 @@ impl CloseCode {
             Self::NotUtf8 => "NOT_UTF8",
             Self::BadRequests => "BAD_REQUESTS",
             Self::Token => "TOKEN",
+            Self::Forbidden => "FORBIDDEN",
             Self::AuthTimeout => "AUTH_TIMEOUT",
             Self::ConnectionLimit => "CONNECTION_LIMIT",
             Self::TooBig => "TOO_BIG",

@@ -15,6 +15,8 @@ pub enum ErrorCode {
     InvalidFormat,
     /// Not authenticated, or the token is wrong.
     AuthError,
+    /// The token was good and has expired: send `Auth` with a new one.
+    TokenExpired,
     /// Authenticated but not allowed.
     Forbidden,
     /// No such thing.
@@ -37,10 +39,11 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::InvalidFormat,
         Self::AuthError,
+        Self::TokenExpired,
         Self::Forbidden,
         Self::NotFound,
         Self::NotJoined,

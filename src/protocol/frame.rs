@@ -47,6 +47,20 @@ pub fn close(code: u16, reason: &str) -> Bytes {
     copied(CLOSE, &payload)
 }
 
+/// Whether a frame built here is a text frame.
+pub fn is_text(frame: &[u8]) -> bool {
+    frame.first() == Some(&TEXT)
+}
+
+/// Code and reason of a close frame built here; none for any other.
+pub fn closing(frame: &[u8]) -> Option<(u16, &str)> {
+    if frame.first() != Some(&CLOSE) {
+        return None;
+    }
+    let (code, reason) = payload(frame).split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*code), std::str::from_utf8(reason).unwrap_or_default()))
+}
+
 /// The payload of a frame built here.
 pub fn payload(frame: &[u8]) -> &[u8] {
     let start = match frame.get(1) {

@@ -43,7 +43,8 @@ pub struct ProtocolSchema {
 /// `None` for a message that is not the server's.
 pub fn delivery(message: &str) -> Option<&'static str> {
     Some(match message {
-        "AuthSuccess" => "reply: answers `Auth`",
+        "AuthSuccess" => "reply: answers `Auth`; the first event of an event stream",
+        "AuthExpiring" => "control: never dropped",
         "ProjectJoined" => "reply: answers `JoinProject`",
         "ProjectLeft" => "reply: answers `LeaveProject`; without `re` when the server ended the membership",
         "Pong" => "reply: answers `Ping`",
@@ -130,6 +131,7 @@ fn siblings(direction: Direction) -> Map<String, Value> {
             "ep": { "type": "string", "description": "epoch of the project's history; on durable messages" },
             "off": number("offset in that history, gapless; on durable messages"),
             "ts": { "type": "integer", "description": "server time, Unix milliseconds" },
+            "tr": { "type": "string", "description": "W3C trace context of what caused it" },
             "by": { "type": "string", "pattern": "^c-[0-9]+$", "description": "the connection that caused it" },
         }),
     };

@@ -6,6 +6,7 @@ use super::{
     error::ErrorCode,
     frame,
     ids::{ConnId, JobId, ProjectId},
+    trace::Trace,
 };
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -22,6 +23,8 @@ pub struct Head {
     pub ts: Option<i64>,
     /// Connection that caused it.
     pub by: Option<ConnId>,
+    /// Trace that caused it.
+    pub tr: Option<Trace>,
 }
 
 impl Head {
@@ -36,6 +39,8 @@ impl Head {
 pub enum ServerMessage<'a> {
     /// The token is good.
     AuthSuccess(AuthSuccess<'a>),
+    /// The token is about to lapse: send `Auth` with a newer one.
+    AuthExpiring(AuthExpiring),
     /// You are in; what you missed follows.
     ProjectJoined(ProjectJoined<'a>),
     /// You are out.
@@ -68,10 +73,25 @@ pub enum ServerMessage<'a> {
 pub struct AuthSuccess<'a> {
     /// The user the token stands for.
     pub user_id: &'a str,
-    /// Role in the installation.
+    /// Role in the installation: `owner`, `reviewer` or `viewer`.
     pub role: &'a str,
     /// This connection, as it shows in `by`.
     pub conn: String,
+    /// When the token lapses, unix milliseconds; absent when it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<i64>,
+    /// On an event stream: the secret that lets `POST /api/realtime/send` talk for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
+}
+
+/// Body of `AuthExpiring`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AuthExpiring {
+    /// When the token lapses, unix milliseconds. From then on only `Auth` and `Ping` are obeyed.
+    pub expires_at_ms: i64,
+    /// When the connection is closed with 4401 unless it was authenticated anew.
+    pub close_at_ms: i64,
 }
 
 /// Body of `ProjectJoined`.
@@ -105,6 +125,9 @@ pub struct Presence {
     pub count: usize,
     /// Users in the room, by name.
     pub users: Vec<String>,
+    /// The list is a sample: too many are there to name them all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// A claim as the room sees it.
@@ -114,6 +137,8 @@ pub struct ClaimView {
     pub entity_id: String,
     /// Who holds it.
     pub user_id: String,
+    /// Grows each time it changes hands.
+    pub fence: u64,
     /// When it lapses unless renewed, unix milliseconds.
     pub expires_at_ms: i64,
 }
@@ -141,6 +166,9 @@ pub struct DataUpdate<'a> {
     /// The entity after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a serde_json::Value>,
+    /// Where to fetch the entity, in place of `data` that is too large for a frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Body of `Collaboration` as the room sees it.
@@ -158,6 +186,9 @@ pub struct Collaboration<'a> {
     /// When a claim lapses, unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<i64>,
+    /// Of a claim: grows each time it changes hands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
     /// As the sender wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a RawValue>,
@@ -200,7 +231,7 @@ pub struct JobProgressUpdate {
 }
 
 /// Body of `PresenceDiff`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PresenceDiff {
     /// The project.
     pub project_id: ProjectId,
@@ -212,6 +243,9 @@ pub struct PresenceDiff {
     pub leaves: Vec<String>,
     /// Connections in the room now.
     pub count: usize,
+    /// The lists are a sample. The first diff without it after one with it names everybody in `joins`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// Body of `ResyncRequired`.
@@ -314,6 +348,9 @@ fn start(head: Head, position: Option<(&str, u64)>) -> Vec<u8> {
     }
     if let Some(by) = head.by {
         write!(out, r#""by":"{by}","#).expect(TO_MEMORY);
+    }
+    if let Some(tr) = head.tr {
+        write!(out, r#""tr":"{tr}","#).expect(TO_MEMORY);
     }
     out
 }

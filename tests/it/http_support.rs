@@ -66,6 +66,11 @@ impl TestApp {
         self.app.address()
     }
 
+    /// Live connections.
+    pub fn connections(&self) -> usize {
+        self.app.state().realtime.connections()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }

@@ -16,13 +16,15 @@ use tieout::protocol::{
     parse,
     schema::{Direction, protocol},
     server::{
-        self, AuthSuccess, ClaimView, Collaboration, DataUpdate, ErrorBody, JobProgressUpdate, Notification, Presence,
-        PresenceDiff, ProjectJoined, ProjectLeft, ResyncRequired,
+        self, AuthExpiring, AuthSuccess, ClaimView, Collaboration, DataUpdate, ErrorBody, JobProgressUpdate,
+        Notification, Presence, PresenceDiff, ProjectJoined, ProjectLeft, ResyncRequired,
     },
 };
 
 const PROJECT: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const JOB: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/protocol")
@@ -54,71 +56,91 @@ fn from_the_server() -> BTreeMap<String, Vec<u8>> {
     let by = Head { by: Some(ConnId(91)), ..Head::default() };
     let ts = Head { ts: Some(1_767_225_600_123), ..Head::default() };
     let raw = serde_json::value::to_raw_value(&progress(false)).unwrap();
-    let presence = Presence { rev: 3, count: 2, users: vec!["ana".into(), "bo".into()] };
-    let claims = [ClaimView { entity_id: "m-1".into(), user_id: "ana".into(), expires_at_ms: 1_767_225_660_123 }];
-    let joined = |recovered, full: bool| {
+    let presence = Presence { rev: 3, count: 2, users: vec!["ana".into(), "bo".into()], partial: false };
+    let crowd = Presence { count: 1_200, partial: true, ..presence.clone() };
+    let claims =
+        [ClaimView { entity_id: "m-1".into(), user_id: "ana".into(), fence: 2, expires_at_ms: 1_767_225_660_123 }];
+    let joined = |recovered, full: bool, presence| {
         ServerMessage::ProjectJoined(ProjectJoined {
             project_id: project(),
             ep: "k3f9",
             off: 1850,
             recovered,
             role: "owner",
-            presence: &presence,
+            presence,
             jobs: if full { vec![&*raw] } else { Vec::new() },
             claims: if full { &claims } else { &[] },
         })
     };
     let left = |reason| ServerMessage::ProjectLeft(ProjectLeft { project_id: project(), reason });
-    let said = |action, entity_id, expires_at_ms, data| {
+    let said = |action, entity_id, leased: Option<(i64, u64)>, data| {
         ServerMessage::Collaboration(Collaboration {
             project_id: project(),
             action,
             entity_id,
             user_id: "ana",
-            expires_at_ms,
+            expires_at_ms: leased.map(|(until, _)| until),
+            fence: leased.map(|(_, fence)| fence),
             data,
         })
     };
     let cursor = serde_json::value::to_raw_value(&json!({"x": 1, "y": [2.5, null]})).unwrap();
     let entity = json!({"id": JOB, "state": "created"});
-    let update = |action: &'static str, data| DataUpdate {
+    let update = |action: &'static str, data, url: Option<&str>| DataUpdate {
         project_id: project(),
         entity: "job",
         entity_id: JOB.into(),
         action,
         data,
+        url: url.map(Into::into),
     };
     let note = Notification { project_id: project(), level: "warning", message: "a file was replaced" };
-    let diff = PresenceDiff { project_id: project(), rev: 4, joins: vec!["cy".into()], leaves: vec![], count: 3 };
+    let diff = |joins: &[&str], count, partial| {
+        let joins = joins.iter().map(ToString::to_string).collect();
+        let diff = PresenceDiff { project_id: project(), rev: 4, joins, leaves: vec![], count, partial };
+        ServerMessage::PresenceDiff(diff)
+    };
+    let known = |expires_at_ms, key: Option<&'static str>| {
+        let role = if key.is_some() { "reviewer" } else { "owner" };
+        let conn = ConnId(91).to_string();
+        ServerMessage::AuthSuccess(AuthSuccess { user_id: "ana", role, conn, expires_at_ms, key })
+    };
+    let expiring = AuthExpiring { expires_at_ms: 1_767_225_660_123, close_at_ms: 1_767_225_685_123 };
     let resync = |reason| ServerMessage::ResyncRequired(ResyncRequired { project_id: project(), reason });
-    let conn = || ConnId(91).to_string();
     let durable = |body: String| server::durable(("k3f9", 1851), 1_767_225_600_123, &body);
 
     let mut frames = BTreeMap::from([
-        (
-            "AuthSuccess",
-            server::encode(
-                reply,
-                &ServerMessage::AuthSuccess(AuthSuccess { user_id: "ana", role: "owner", conn: conn() }),
-            ),
-        ),
-        ("ProjectJoined", server::encode(reply, &joined(true, true))),
-        ("ProjectJoined.fresh", server::encode(Head::default(), &joined(false, false))),
+        ("AuthSuccess", server::encode(reply, &known(None, None))),
+        ("AuthSuccess.lapses", server::encode(reply, &known(Some(1_767_225_660_123), None))),
+        ("AuthSuccess.stream", server::encode(Head::default(), &known(None, Some("5f02")))),
+        ("AuthExpiring", server::encode(Head::default(), &ServerMessage::AuthExpiring(expiring))),
+        ("ProjectJoined", server::encode(reply, &joined(true, true, &presence))),
+        ("ProjectJoined.fresh", server::encode(Head::default(), &joined(false, false, &presence))),
+        ("ProjectJoined.crowd", server::encode(Head::default(), &joined(false, false, &crowd))),
         ("ProjectLeft", server::encode(reply, &left("left"))),
         ("ProjectLeft.deleted", server::encode(Head::default(), &left("deleted"))),
         ("ProjectLeft.revoked", server::encode(Head::default(), &left("revoked"))),
-        ("DataUpdate", durable(update("created", Some(&entity)).body())),
-        ("DataUpdate.deleted", durable(update("deleted", None).body())),
+        ("DataUpdate", durable(update("created", Some(&entity), None).body())),
+        ("DataUpdate.deleted", durable(update("deleted", None, None).body())),
+        ("DataUpdate.url", durable(update("updated", None, Some("/api/v1/jobs/1")).body())),
         ("Notification", durable(note.body())),
+        (
+            "Collaboration.traced",
+            server::encode(Head { tr: TRACE.parse().ok(), ..by }, &said("wave", None, None, None)),
+        ),
         ("Collaboration", server::encode(by, &said("cursor", None, None, Some(&cursor)))),
         (
             "Collaboration.claimed",
-            server::encode(Head { re: Some(7), ..by }, &said("claimed", Some("m-1"), Some(1_767_225_660_123), None)),
+            server::encode(
+                Head { re: Some(7), ..by },
+                &said("claimed", Some("m-1"), Some((1_767_225_660_123, 2)), None),
+            ),
         ),
         ("Collaboration.released", server::encode(by, &said("released", Some("m-1"), None, None))),
         ("JobProgressUpdate", server::encode(ts, &ServerMessage::JobProgressUpdate(&progress(false)))),
         ("JobProgressUpdate.terminal", durable(progress(true).body())),
-        ("PresenceDiff", server::encode(Head::default(), &ServerMessage::PresenceDiff(diff))),
+        ("PresenceDiff", server::encode(Head::default(), &diff(&["cy"], 3, false))),
+        ("PresenceDiff.crowd", server::encode(Head::default(), &diff(&[], 1_200, true))),
         ("ResyncRequired", server::encode(Head::default(), &resync("slow"))),
         ("ResyncRequired.history", server::encode(Head::default(), &resync("history_replaced"))),
         ("Draining", server::encode(Head::default(), &ServerMessage::Draining { window_ms: 25_000 })),
@@ -156,7 +178,7 @@ fn from_a_client() -> BTreeMap<&'static str, Value> {
         ),
         (
             "Collaboration.request",
-            json!({"tr": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            json!({"tr": TRACE,
                    "Collaboration": {"project_id": PROJECT, "action": "cursor", "data": {"x": 1, "y": [2.5, null]}}}),
         ),
         ("Ping.request", json!({"id": 5, "Ping": {}})),

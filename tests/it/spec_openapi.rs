@@ -115,6 +115,7 @@ async fn real_answers_are_what_the_document_says() {
     server.ask("delete /api/v1/projects/{id}/claims/{entity_id}", release, 204).await;
     let socket = server.app.client.get(server.app.url("/ws"));
     server.ask("get /ws", socket, 426).await;
+    talk(&mut server, made["id"].as_str().unwrap()).await;
 
     let delete = |server: &Checked, path: &str| server.app.client.delete(server.app.url(path));
     let spare = upload(&mut server, &sources, "id\n1\n", 201).await;
@@ -136,6 +137,42 @@ async fn upload(server: &mut Checked, (template, path): &(String, String), bytes
     let request = server.app.client.post(url).body(bytes.to_owned());
     let made = server.ask(&format!("post {template}"), request, status).await;
     made["id"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What belongs to live connections and is asked over plain HTTP.
+async fn talk(server: &mut Checked, project: &str) {
+    let ticket = server.post("/api/realtime/ticket", "/api/realtime/ticket", json!({}), 200).await;
+    let url = format!("/events?project={project}&ticket={}", ticket["ticket"].as_str().unwrap());
+    let mut stream = server.app.client.get(server.app.url(&url)).send().await.unwrap();
+    assert_eq!(
+        (stream.status().as_u16(), &stream.headers()["content-type"]),
+        (200, &"text/event-stream; charset=utf-8".parse().unwrap())
+    );
+    let mut read = String::new();
+    let hello: Value = loop {
+        read.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().expect("the stream goes on")).unwrap());
+        let mut data = read
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .filter_map(|line| line.strip_prefix("data: "));
+        if let Some(line) = data.next() {
+            break serde_json::from_str(line).unwrap();
+        }
+    };
+    let (conn, key) = (&hello["AuthSuccess"]["conn"], &hello["AuthSuccess"]["key"]);
+    let send = "/api/realtime/send";
+    server.post(send, send, json!({"conn": conn, "key": key, "message": {"Ping": {}}}), 202).await;
+    server.post(send, send, json!({"conn": conn, "key": "x", "message": {"Ping": {}}}), 404).await;
+    server.driven.insert("get /events".into());
+    server.get("/events", "/events?project=x", 404).await;
+    let publish = "/api/realtime/publish";
+    let note = json!({"Notification": {"project_id": project, "level": "info", "message": "hello"}});
+    let told = server.post(publish, publish, note, 200).await;
+    assert!(told["ep"].is_string() && told["off"].is_u64(), "{told}");
+    let wave = json!({"Collaboration": {"project_id": project, "action": "wave"}});
+    let told = server.post(publish, publish, wave, 200).await;
+    assert_eq!((&told["ep"], told["ts"].is_i64()), (&Value::Null, true), "{told}");
+    server.post(publish, publish, json!({"Ping": {}}), 422).await;
 }
 
 /// Through every answer that a job can give.
@@ -189,8 +226,9 @@ async fn the_document_and_the_router_have_the_same_methods() {
             server.app.url(&path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057").replace("{entity_id}", "e"));
         for method in ["get", "post", "put", "patch", "delete"] {
             let name = method.to_uppercase().parse().unwrap();
-            let answer = server.app.send(server.app.client.request(name, &url)).await;
-            assert_eq!(answer.status != 405, listed.contains(&format!("{method} {path}")), "{method} {path}");
+            // The body is not read: that of an event stream has no end.
+            let answer = server.app.client.request(name, &url).send().await.unwrap();
+            assert_eq!(answer.status() != 405, listed.contains(&format!("{method} {path}")), "{method} {path}");
         }
     }
     server.app.stop().await;
@@ -231,6 +269,12 @@ async fn the_written_reference_names_every_route_and_every_message() {
         assert!(named, "docs/API.md has no line with {method} and `{path}`");
     }
     let asyncapi = server.app.get("/asyncapi.json").await.json();
+    let limits = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/LIMITS.md");
+    let limits = std::fs::read_to_string(limits).unwrap();
+    for limit in asyncapi["x-limits"].as_array().unwrap() {
+        let name = limit["name"].as_str().unwrap().trim_end_matches("_ms");
+        assert!(limits.contains(&format!("`{name}`")), "docs/LIMITS.md does not name `{name}`");
+    }
     for message in asyncapi["components"]["messages"].as_object().unwrap().values() {
         let name = message["name"].as_str().unwrap();
         let named = ["`", " "].iter().any(|end| reference.contains(&format!("`{name}{end}")));

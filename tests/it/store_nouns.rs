@@ -2,7 +2,11 @@
 use crate::store_support::{TestStore, new_job, new_source};
 use std::time::Duration;
 use tieout::db::events::{self, Recovery};
-use tieout::db::{StoreError, claims, jobs, projects, sources, sweep};
+use tieout::db::{
+    StoreError,
+    claims::{self, Taken, Wanted},
+    jobs, projects, sources, sweep,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_of_a_project_takes_the_next_offset_and_is_recovered_in_order() {
@@ -129,8 +133,8 @@ async fn of_many_users_who_claim_at_once_exactly_one_gets_it_and_the_next_after_
         let store = kept.store.clone();
         tokio::spawn(async move {
             let user = format!("u{user}");
-            let claim = claims::take(&store, project, "m1", &user, Duration::from_secs(60)).await.unwrap();
-            (claim.user_id == user).then_some(user)
+            let taken = claims::take(&store, project, wanted(&user, 1), Duration::from_secs(60), 100).await.unwrap();
+            matches!(taken, Taken::Granted(_)).then_some(user)
         })
     });
     let mut winners = Vec::new();
@@ -138,10 +142,42 @@ async fn of_many_users_who_claim_at_once_exactly_one_gets_it_and_the_next_after_
         winners.extend(attempt.await.unwrap());
     }
     assert_eq!(winners.len(), 1, "{winners:?}");
-    assert!(!claims::release(&kept.store, project, "m1", "somebody else").await.unwrap());
-    assert!(claims::release(&kept.store, project, "m1", &winners[0]).await.unwrap());
-    let next = claims::take(&kept.store, project, "m1", "next", Duration::from_secs(60)).await.unwrap();
+    assert!(!claims::release(&kept.store, project, "m1", "somebody else", None).await.unwrap());
+    assert!(claims::release(&kept.store, project, "m1", &winners[0], None).await.unwrap());
+    let next = claims::take(&kept.store, project, wanted("next", 1), Duration::from_secs(60), 100).await.unwrap();
+    let Taken::Granted(next) = next else { panic!("free again: {next:?}") };
     assert_eq!((next.user_id.as_str(), next.token), ("next", 2));
     assert_eq!(claims::list(&kept.store, project).await.unwrap(), vec![next]);
     kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_its_connections_and_outlives_neither_lease_nor_limit() {
+    let kept = TestStore::new().await;
+    let project = projects::create(&kept.store, "books").await.unwrap().value.id;
+    let lease = Duration::from_secs(60);
+    let take = |wanted| claims::take(&kept.store, project, wanted, lease, 1);
+    let Taken::Granted(first) = take(wanted("ana", 1)).await.unwrap() else { panic!("it was free") };
+    assert!(matches!(take(wanted("ana", 1)).await.unwrap(), Taken::Renewed(claim) if claim.token == first.token));
+    assert!(matches!(take(wanted("ana", 2)).await.unwrap(), Taken::Held(_)), "another tab of the same user");
+    // The process that held it is gone, for nobody else can have this file: its user goes on, others wait.
+    let bob = Wanted { holder: "p2:1".into(), ..wanted("bob", 1) };
+    assert!(matches!(take(bob).await.unwrap(), Taken::Held(_)));
+    let ana = Wanted { holder: "p2:1".into(), ..wanted("ana", 1) };
+    assert!(matches!(take(ana).await.unwrap(), Taken::Granted(claim) if claim.token == first.token + 1));
+
+    let other = Wanted { entity_id: "m2".into(), ..wanted("ana", 1) };
+    let full = take(other).await.unwrap_err();
+    assert!(matches!(full, StoreError::LimitExceeded { limit: "claims_per_project", .. }), "{full:?}");
+    let asked = vec![("m1".to_owned(), "p2:1".to_owned()), ("m1".to_owned(), "p1:1".to_owned())];
+    assert_eq!(claims::renew(&kept.store, project, asked, lease).await.unwrap().len(), 1);
+    assert!(!claims::release(&kept.store, project, "m1", "ana", Some("p1:1".into())).await.unwrap());
+    assert!(claims::release(&kept.store, project, "m1", "ana", Some("p2:1".into())).await.unwrap());
+    let asked = vec![("m1".to_owned(), "p2:1".to_owned())];
+    assert!(claims::renew(&kept.store, project, asked, lease).await.unwrap().is_empty(), "it was given back");
+    kept.store.stop().await;
+}
+
+fn wanted(user: &str, conn: u64) -> Wanted {
+    Wanted { entity_id: "m1".into(), user_id: user.into(), holder: format!("p1:{conn}") }
 }

@@ -13,8 +13,11 @@ use tieout::{
         realtime::{Mode, Options, Realtime},
     },
     db::{DurableEvent, projects},
-    http::ws::{Door, upgrade},
-    protocol::{ids::ProjectId, principal::Principal},
+    http::ws::{Door, SUBPROTOCOL, upgrade},
+    protocol::{
+        ids::ProjectId,
+        principal::{BadToken, Principal},
+    },
     runtime::Runtime,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -53,7 +56,10 @@ impl WsServer {
         let options = Options { workers: 3, limits };
         let realtime = Realtime::start(Mode::On, &runtime, store.store.clone(), options).await.expect("the hub starts");
         let tracker = TaskTracker::new();
-        let verify = |token: &str| (token == TOKEN).then(Principal::local_owner);
+        let verify = |token: &str| match token {
+            TOKEN => Ok(Principal::local_owner().into()),
+            _ => Err(BadToken::Invalid("it is not the test's".into())),
+        };
         let door = Door { realtime: realtime.clone(), tracker: tracker.clone(), verify: Arc::new(verify) };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -97,8 +103,8 @@ async fn accept(listener: TcpListener, door: Door, known: bool) {
             let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
                 let door = door.clone();
                 async move {
-                    let principal = known.then(Principal::local_owner);
-                    let answer = upgrade(request.map(axum::body::Body::new), principal, door).await;
+                    let grant = known.then(|| Principal::local_owner().into());
+                    let answer = upgrade(request.map(axum::body::Body::new), grant, door).await;
                     Ok::<_, Infallible>(answer.unwrap_or_else(|refused| {
                         let body = axum::body::Body::from(refused.code);
                         http::Response::builder().status(refused.status).body(body).expect("a response")
@@ -120,10 +126,25 @@ pub struct Client {
 
 impl Client {
     pub async fn open(address: SocketAddr) -> Self {
+        let (client, chosen) = Self::offering(address, Some(SUBPROTOCOL)).await;
+        assert_eq!(chosen.as_deref(), Some(SUBPROTOCOL));
+        client
+    }
+
+    /// Opens with this offer of subprotocols; also gives what the server chose.
+    pub async fn offering(address: SocketAddr, offer: Option<&str>) -> (Self, Option<String>) {
         let stream = TcpStream::connect(address).await.expect("connects");
-        let request = format!("ws://{address}/ws").into_client_request().expect("a request");
-        let (socket, _) = client_async(request, stream).await.expect("upgrades");
-        Self { socket, next: 0 }
+        let mut request = format!("ws://{address}/ws").into_client_request().expect("a request");
+        if let Some(offer) = offer {
+            request.headers_mut().insert("sec-websocket-protocol", offer.parse().expect("a header"));
+        }
+        match client_async(request, stream).await {
+            Ok((socket, answer)) => {
+                let chosen = answer.headers().get("sec-websocket-protocol");
+                (Self { socket, next: 0 }, chosen.map(|name| name.to_str().expect("a name").to_owned()))
+            }
+            Err(error) => panic!("upgrades: {error}"),
+        }
     }
 
     pub async fn send(&mut self, value: Value) {

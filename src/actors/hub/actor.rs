@@ -3,17 +3,18 @@
 //! Reads of the store run as tokio tasks whose result is a message. Easy to get wrong: after every input the outputs
 //! must be carried out in their order, and the timer moved if something is due earlier.
 use super::{
-    claims::{Claim, ClaimRefused, Ledger, Now},
-    core::{Core, Output},
-    jobs::Queue,
+    claims::{Claim, ClaimRefused, Heard, Now},
+    core::{Core, Given, Output},
     limits::Shared,
     messages::{
-        Attach, ClaimByFrame, ClaimEntity, Count, Counts, Disconnect, Join, Leave, PanicNow, Progress, Publish,
-        ReleaseEntity, RoomView, Say, Told, View,
+        Announce, Attach, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, PanicNow, Progress, Publish,
+        ReleaseEntity, RenewTold, Revoke, RoomView, Serve, Told, View, Waiter,
     },
+    presence::Memory,
+    queue::Queue,
 };
 use crate::{actors::realtime::history::Reader, protocol::ids::ProjectId, runtime::Addr};
-use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle};
 use std::{
     collections::HashSet,
     sync::{
@@ -22,6 +23,8 @@ use std::{
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tokio::sync::oneshot;
+use uuid::Uuid;
 
 /// How often the hub looks for publishes that did not reach it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -35,8 +38,10 @@ pub struct Base {
     pub queues: Vec<Arc<Queue>>,
     /// Limits and counters.
     pub shared: Arc<Shared>,
-    /// Claims, handed on.
-    pub ledger: Ledger,
+    /// Presence, handed on.
+    pub memory: Memory,
+    /// Names this process in the rows of claims.
+    pub incarnation: Arc<str>,
     /// The hub's handle, set once it was started.
     pub addr: OnceLock<Addr<Hub>>,
     /// Reads the store.
@@ -51,7 +56,8 @@ impl Base {
         Self {
             queues: (0..shards.max(1)).map(|_| Arc::default()).collect(),
             shared,
-            ledger: Ledger::default(),
+            memory: Memory::default(),
+            incarnation: Uuid::new_v4().simple().to_string().into(),
             addr: OnceLock::new(),
             reader,
             generation: AtomicU64::new(0),
@@ -77,29 +83,64 @@ pub struct Hub {
     core: Core,
     base: Arc<Base>,
     timer: Option<(Instant, SpawnHandle)>,
+    /// Shards to wake once the turn's outputs are all pushed.
+    asleep: Vec<bool>,
 }
 
 impl Hub {
     /// The next incarnation.
     pub fn new(base: Arc<Base>) -> Self {
         let generation = base.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        let core =
-            Core::new(generation, base.queues.len(), base.shared.limits.clone(), base.ledger.clone(), Instant::now());
-        Self { core, base, timer: None }
+        let users = base.shared.users.clone();
+        let heard: Heard = Arc::new(move |user, conn| users.heard(user, conn));
+        let limits = base.shared.limits.clone();
+        let given = Given { limits, memory: base.memory.clone(), incarnation: base.incarnation.clone(), heard };
+        let core = Core::new(generation, base.queues.len(), given, Instant::now());
+        let asleep = vec![false; base.queues.len()];
+        Self { core, base, timer: None, asleep }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        self.put_out();
+        self.wake_shards();
+        self.wind(ctx);
+    }
+
+    fn wake_shards(&mut self) {
+        for (queue, asleep) in self.base.queues.iter().zip(&mut self.asleep) {
+            if std::mem::take(asleep) {
+                queue.wake();
+            }
+        }
+    }
+
+    fn put_out(&mut self) {
         let generation = self.core.generation();
         for output in self.core.outputs() {
             match output {
-                Output::Shard(shard, job) => self.base.queues[shard].push_from(generation, job),
+                Output::Shard(shard, job) => self.asleep[shard] |= self.base.queues[shard].push_from(generation, job),
                 Output::ReadHead(project, purpose) => self.base.reader.head(&self.base, generation, project, purpose),
                 Output::ReadSince(project, from, purpose) => {
                     self.base.reader.since(&self.base, generation, project, from, purpose);
                 }
+                Output::Claim(ask) => self.base.reader.claim(&self.base, generation, *ask),
+                Output::Renew(project, claims) => self.base.reader.renew(&self.base, project, claims),
             }
         }
-        self.wind(ctx);
+    }
+
+    fn count(&self) {
+        let counts = self.core.counts();
+        metrics::gauge!("tieout_rt_rooms").set(counts.rooms as f64);
+        metrics::gauge!("tieout_rt_subscriptions").set(counts.subscriptions as f64);
+        metrics::gauge!("tieout_rt_presence_entries").set(counts.presence_entries as f64);
+    }
+
+    /// A change of a claim that somebody in this process waits for.
+    fn ask(&mut self, project: ProjectId, entity_id: String, user: Arc<str>, release: Option<bool>, waiter: Waiter) {
+        // A name of its own: no other call renews it, and the process's end does not free it.
+        let holder = format!("call-{}", Uuid::new_v4().simple());
+        self.core.ask(ClaimAsk { project, entity_id, user, holder, release, waiter }, now());
     }
 
     fn wind(&mut self, ctx: &mut Context<Self>) {
@@ -135,6 +176,7 @@ impl Actor for Hub {
                 hub.core.check(project);
             }
             hub.carry_out(ctx);
+            hub.count();
         });
     }
 }
@@ -154,16 +196,61 @@ macro_rules! handle {
 }
 
 handle!(Attach, (), |hub, m| hub.core.attach(m, now()));
-handle!(Join, (), |hub, m| hub.core.join(m, now()));
-handle!(Leave, (), |hub, m| hub.core.leave(m, now()));
 handle!(Disconnect, (), |hub, m| hub.core.disconnect(&m, now()));
 handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
-handle!(Say, (), |hub, m| hub.core.say(m));
+handle!(Announce, (), |hub, m| hub.core.tell_room(m));
 handle!(Progress, (), |hub, m| hub.core.progress(m, now()));
-handle!(ClaimByFrame, (), |hub, m| hub.core.claim_by_frame(m, now()));
 handle!(Told, (), |hub, m| hub.core.told(m, now()));
-handle!(ClaimEntity, Result<Claim, ClaimRefused>, |hub, m| hub.core.claim(m, now()));
-handle!(ReleaseEntity, Result<(), ClaimRefused>, |hub, m| hub.core.release(&m));
+handle!(ClaimTold, (), |hub, m| hub.core.claim_told(m, now()));
+handle!(RenewTold, (), |hub, m| hub.core.renew_told(&m, now()));
+handle!(Revoke, usize, |hub, m| hub.core.revoke(&m, now()));
+
+/// What a caller hears when its answer is lost on the way.
+const LOST: ClaimRefused = ClaimRefused::Unavailable("the hub has restarted");
+
+impl Handler<ClaimEntity> for Hub {
+    type Result = ResponseFuture<Result<Claim, ClaimRefused>>;
+    fn handle(&mut self, m: ClaimEntity, ctx: &mut Context<Self>) -> Self::Result {
+        let (sender, answer) = oneshot::channel();
+        self.ask(m.project, m.entity_id, m.user, None, Waiter::Claim(sender));
+        self.carry_out(ctx);
+        Box::pin(async move { answer.await.unwrap_or(Err(LOST)) })
+    }
+}
+
+impl Handler<ReleaseEntity> for Hub {
+    type Result = ResponseFuture<Result<(), ClaimRefused>>;
+    fn handle(&mut self, m: ReleaseEntity, ctx: &mut Context<Self>) -> Self::Result {
+        let (sender, answer) = oneshot::channel();
+        self.ask(m.project, m.entity_id, m.user, Some(false), Waiter::Release(sender));
+        self.carry_out(ctx);
+        Box::pin(async move { answer.await.unwrap_or(Err(LOST)) })
+    }
+}
+
+impl Handler<Serve> for Hub {
+    type Result = ();
+    fn handle(&mut self, m: Serve, ctx: &mut Context<Self>) {
+        let base = self.base.clone();
+        let now = now();
+        let mut turn = base.queues[m.shard].serve(self.core.generation());
+        for request in turn.by_ref() {
+            self.core.request(request, now);
+            // At once: a later request that panics must not take this one's answer with it.
+            self.put_out();
+        }
+        if turn.more {
+            // Behind what others have sent meanwhile. When the mailbox is full the shard's sweep comes back to it.
+            let again = base.addr.get().map(|hub| hub.try_tell(Serve { shard: m.shard }));
+            if !matches!(again, Some(Ok(()))) {
+                base.queues[m.shard].forget_nudge();
+            }
+        }
+        drop(turn);
+        self.wake_shards();
+        self.wind(ctx);
+    }
+}
 
 impl Handler<View> for Hub {
     type Result = Option<RoomView>;

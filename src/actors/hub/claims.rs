@@ -1,19 +1,18 @@
-//! Who works on what: a claim has one holder, lasts until its lease lapses, and is renewed by its holder.
+//! Who works on what, as the hub knows it: a view of the store's leased rows, room by room.
 //!
-//! The book is handed from one incarnation of the hub to the next, so a restart can't grant a claim twice. Easy to get
-//! wrong: the holder is a connection, not a user, or two tabs of one user would both be granted.
-use crate::protocol::{
-    ids::{ConnId, ProjectId},
-    server::ClaimView,
+//! The rows decide (`db::claims`), so neither a restart nor a second process grants a claim twice; the view answers
+//! at once what is certain, tells the room, and says what is due. Easy to get wrong: the holder is a connection, not a
+//! user, or two tabs of one user would both be granted; a row names it together with its process (`tag`), because
+//! connection numbers start again in the next one.
+use crate::{
+    db::claims,
+    protocol::{ids::ConnId, server::ClaimView},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
-
-/// Claims a project may have at once (`claims_per_project`).
-pub const MAX_CLAIMS_PER_PROJECT: usize = 10_000;
 
 /// Who holds a claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +32,7 @@ pub struct Claim {
     pub user_id: String,
     /// Whether this call granted it; false when it renewed the caller's own.
     pub granted: bool,
-    /// Grows with each grant; a later holder has a greater one.
+    /// Grows each time the claim changes hands; a write under a smaller one is by somebody who has lost it.
     pub fence: u64,
     /// When it lapses, unix milliseconds.
     pub expires_at_ms: i64,
@@ -54,27 +53,15 @@ pub enum ClaimRefused {
     #[error("not claimed by you")]
     NotHeld,
     /// The project has as many claims as it may.
-    #[error("the project has {MAX_CLAIMS_PER_PROJECT} claims, its limit (claims_per_project)")]
-    TooMany,
+    #[error("the project has {0} claims, its limit (claims_per_project)")]
+    TooMany(u64),
+    /// There is no such project.
+    #[error("no such project")]
+    NoProject,
+    /// The store or the hub can't answer now; nothing is known to have changed, and asking again is safe.
+    #[error("{0}, try again")]
+    Unavailable(&'static str),
 }
-
-#[derive(Clone, Debug)]
-struct Held {
-    holder: Holder,
-    fence: u64,
-    expires: Instant,
-    expires_at_ms: i64,
-}
-
-/// All claims.
-#[derive(Debug, Default)]
-pub struct Book {
-    projects: HashMap<ProjectId, BTreeMap<String, Held>>,
-    fence: u64,
-}
-
-/// The book as it passes between incarnations of the hub. Only the living one locks it.
-pub type Ledger = Arc<Mutex<Book>>;
 
 /// The moment, on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -85,129 +72,183 @@ pub struct Now {
     pub unix_ms: i64,
 }
 
-impl Book {
-    /// Grant, or renew the holder's own.
-    ///
-    /// # Errors
-    /// [`ClaimRefused::AlreadyClaimed`] names the holder.
-    pub fn claim(
-        &mut self,
-        project: ProjectId,
-        entity: &str,
-        holder: Holder,
-        ttl: Duration,
-        now: Now,
-    ) -> Result<Claim, ClaimRefused> {
-        let claims = self.projects.entry(project).or_default();
-        let live = claims.get(entity).filter(|held| held.expires > now.instant);
-        let granted = match live {
-            Some(held) if held.holder == holder && holder.conn.is_some() => false,
-            Some(held) => {
-                let holder = held.holder.user.to_string();
-                return Err(ClaimRefused::AlreadyClaimed { holder, expires_at_ms: held.expires_at_ms });
+/// How long ago something arrived on a user's connection; none when this process has no such connection.
+pub type Heard = Arc<dyn Fn(&str, ConnId) -> Option<Duration> + Send + Sync>;
+
+/// A claim in force.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Who.
+    pub user: Arc<str>,
+    /// The connection, when it is one of this process.
+    pub conn: Option<ConnId>,
+    /// The holder as the row names it.
+    pub tag: String,
+    /// The row's fencing number.
+    pub fence: u64,
+    /// When it lapses.
+    pub expires: Instant,
+    /// The same for people.
+    pub expires_at_ms: i64,
+    renew_at: Option<Instant>,
+}
+
+impl Held {
+    fn due(&self) -> Instant {
+        self.renew_at.map_or(self.expires, |at| at.min(self.expires))
+    }
+}
+
+/// The claims of one room.
+#[derive(Debug, Default)]
+pub struct View {
+    claims: BTreeMap<String, Held>,
+    due: BTreeSet<(Instant, String)>,
+    /// When the room's timer for claims is next due, if it runs.
+    pub timed: Option<Instant>,
+}
+
+/// What has come due.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Lapsed: what and whose.
+    pub lapsed: Vec<(String, Arc<str>)>,
+    /// To be renewed, for their holders are active: what and the holder's tag.
+    pub renew: Vec<(String, String)>,
+}
+
+impl View {
+    /// The claim on `entity`, if it is in force.
+    pub fn get(&self, entity: &str, now: Instant) -> Option<&Held> {
+        self.claims.get(entity).filter(|held| held.expires > now)
+    }
+
+    /// The store says that `row` is in force. `incarnation` is this process's, `ttl` the lease.
+    pub fn put(&mut self, row: &claims::Claim, incarnation: &str, ttl: Duration, now: Now) {
+        self.remove(&row.entity_id);
+        let left = u64::try_from(row.expires_at_ms - now.unix_ms).unwrap_or(0);
+        let conn = conn_of(&row.holder, incarnation);
+        let held = Held {
+            user: row.user_id.as_str().into(),
+            conn,
+            tag: row.holder.clone(),
+            fence: row.token,
+            expires: now.instant + Duration::from_millis(left),
+            expires_at_ms: row.expires_at_ms,
+            renew_at: conn.map(|_| now.instant + ttl / 2),
+        };
+        self.due.insert((held.due(), row.entity_id.clone()));
+        self.claims.insert(row.entity_id.clone(), held);
+    }
+
+    /// The store has renewed the lease of `entity` for this holder.
+    pub fn renewed(&mut self, entity: &str, tag: &str, expires_at_ms: i64, ttl: Duration, now: Now) {
+        let Some(held) = self.claims.get_mut(entity).filter(|held| held.tag == tag) else { return };
+        self.due.remove(&(held.due(), entity.to_owned()));
+        held.expires = now.instant + Duration::from_millis(u64::try_from(expires_at_ms - now.unix_ms).unwrap_or(0));
+        held.expires_at_ms = expires_at_ms;
+        held.renew_at = Some(now.instant + ttl / 2);
+        self.due.insert((held.due(), entity.to_owned()));
+    }
+
+    /// It is no longer claimed; returns whose it was.
+    pub fn remove(&mut self, entity: &str) -> Option<Held> {
+        let held = self.claims.remove(entity)?;
+        self.due.remove(&(held.due(), entity.to_owned()));
+        Some(held)
+    }
+
+    /// What `conn` holds.
+    pub fn of_conn(&self, conn: ConnId) -> Vec<String> {
+        let held = self.claims.iter().filter(|(_, held)| held.conn == Some(conn));
+        held.map(|(entity, _)| entity.clone()).collect()
+    }
+
+    /// Take out what has lapsed, and say what to renew: the claims of connections heard within half a lease. Those that
+    /// are nearly due come along, so that many claims make one write.
+    pub fn take_due(&mut self, ttl: Duration, now: Instant, heard: impl Fn(&str, ConnId) -> Option<Duration>) -> Due {
+        let mut due = Due::default();
+        let soon = now + ttl / 8;
+        let near: Vec<String> =
+            self.due.iter().take_while(|(at, _)| *at <= soon).map(|(_, entity)| entity.clone()).collect();
+        for entity in near {
+            let Some(held) = self.claims.get_mut(&entity) else { continue };
+            if held.expires <= now {
+                due.lapsed.extend(self.remove(&entity).map(|held| (entity, held.user)));
+                continue;
             }
-            None if claims.len() >= MAX_CLAIMS_PER_PROJECT => return Err(ClaimRefused::TooMany),
-            None => true,
-        };
-        if granted {
-            self.fence += 1;
+            let Some((conn, _)) = held.conn.zip(held.renew_at.filter(|at| *at <= soon)) else { continue };
+            self.due.remove(&(held.due(), entity.clone()));
+            held.renew_at = Some(now + ttl / 4);
+            self.due.insert((held.due(), entity.clone()));
+            if heard(&held.user, conn).is_some_and(|ago| ago <= ttl / 2) {
+                due.renew.push((entity, held.tag.clone()));
+            }
         }
-        let fence = match live {
-            Some(held) if !granted => held.fence,
-            _ => self.fence,
+        due
+    }
+
+    /// When something is next due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// The claims, by entity.
+    pub fn list(&self) -> Vec<ClaimView> {
+        let view = |(entity, held): (&String, &Held)| ClaimView {
+            entity_id: entity.clone(),
+            user_id: held.user.to_string(),
+            fence: held.fence,
+            expires_at_ms: held.expires_at_ms,
         };
-        let expires_at_ms = now.unix_ms + ttl.as_millis() as i64;
-        let user_id = holder.user.to_string();
-        claims.insert(entity.to_string(), Held { holder, fence, expires: now.instant + ttl, expires_at_ms });
-        Ok(Claim { entity_id: entity.to_string(), user_id, granted, fence, expires_at_ms })
+        self.claims.iter().map(view).collect()
     }
+}
 
-    /// Release; any connection of the holder's user may.
-    ///
-    /// # Errors
-    /// [`ClaimRefused::NotHeld`] when it is not the user's.
-    pub fn release(&mut self, project: ProjectId, entity: &str, user: &str) -> Result<(), ClaimRefused> {
-        let claims = self.projects.get_mut(&project).ok_or(ClaimRefused::NotHeld)?;
-        match claims.get(entity) {
-            Some(held) if &*held.holder.user == user => claims.remove(entity),
-            _ => return Err(ClaimRefused::NotHeld),
-        };
-        self.prune(project);
-        Ok(())
-    }
+/// How a row names a connection of the process `incarnation`.
+pub fn conn_tag(incarnation: &str, conn: ConnId) -> String {
+    format!("{incarnation}:{}", conn.0)
+}
 
-    /// Drop what `conn` holds in `project`; returns what it was.
-    pub fn release_conn(&mut self, project: ProjectId, conn: ConnId) -> Vec<(String, Arc<str>)> {
-        self.remove_where(project, |held| held.holder.conn == Some(conn))
-    }
-
-    /// Drop what has lapsed in `project`; returns what it was.
-    pub fn expire(&mut self, project: ProjectId, now: Instant) -> Vec<(String, Arc<str>)> {
-        self.remove_where(project, |held| held.expires <= now)
-    }
-
-    /// The claims of a project, by entity.
-    pub fn list(&self, project: ProjectId) -> Vec<ClaimView> {
-        let claims = self.projects.get(&project).into_iter().flatten();
-        claims
-            .map(|(entity, held)| ClaimView {
-                entity_id: entity.clone(),
-                user_id: held.holder.user.to_string(),
-                expires_at_ms: held.expires_at_ms,
-            })
-            .collect()
-    }
-
-    /// The first lapse in `project`.
-    pub fn next_expiry(&self, project: ProjectId) -> Option<Instant> {
-        self.projects.get(&project)?.values().map(|held| held.expires).min()
-    }
-
-    /// Projects with claims.
-    pub fn projects(&self) -> Vec<ProjectId> {
-        self.projects.keys().copied().collect()
-    }
-
-    fn remove_where(&mut self, project: ProjectId, gone: impl Fn(&Held) -> bool) -> Vec<(String, Arc<str>)> {
-        let Some(claims) = self.projects.get_mut(&project) else { return Vec::new() };
-        let names: Vec<String> = claims.iter().filter(|(_, held)| gone(held)).map(|(name, _)| name.clone()).collect();
-        let out =
-            names.into_iter().filter_map(|name| claims.remove(&name).map(|held| (name, held.holder.user))).collect();
-        self.prune(project);
-        out
-    }
-
-    fn prune(&mut self, project: ProjectId) {
-        if self.projects.get(&project).is_some_and(BTreeMap::is_empty) {
-            self.projects.remove(&project);
-        }
-    }
+fn conn_of(tag: &str, incarnation: &str) -> Option<ConnId> {
+    let number = tag.strip_prefix(incarnation)?.strip_prefix(':')?;
+    number.parse().ok().map(ConnId)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn holder(user: &str, conn: u64) -> Holder {
-        Holder { user: user.into(), conn: Some(ConnId(conn)) }
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn row(holder: &str, expires_at_ms: i64) -> claims::Claim {
+        let (entity_id, user_id) = ("m1".to_owned(), "ana".to_owned());
+        claims::Claim { entity_id, user_id, holder: holder.to_owned(), token: 3, expires_at_ms }
     }
 
     #[test]
-    fn a_claim_has_one_holder_until_it_lapses() {
-        let mut book = Book::default();
-        let project = ProjectId::generate();
-        let ttl = Duration::from_secs(60);
+    fn a_heard_holders_lease_is_renewed_and_a_silent_ones_lapses() {
+        let now = Now { instant: Instant::now(), unix_ms: 1_000 };
+        let mut view = View::default();
+        view.put(&row("here:7", 61_000), "here", TTL, now);
+        let heard = |_: &str, conn| (conn == ConnId(7)).then_some(Duration::from_secs(1));
+        let silent = |_: &str, _: ConnId| None;
+        assert_eq!(view.next_due(), Some(now.instant + TTL / 2));
+        assert_eq!(view.take_due(TTL, now.instant + TTL / 2, heard).renew, [("m1".into(), "here:7".into())]);
+        assert!(view.take_due(TTL, now.instant + TTL / 4 * 3, silent).renew.is_empty());
+        assert!(view.take_due(TTL, now.instant + TTL - Duration::from_secs(1), silent).lapsed.is_empty());
+        assert_eq!(view.take_due(TTL, now.instant + TTL, silent).lapsed, [("m1".into(), "ana".into())]);
+        assert_eq!(view.next_due(), None);
+    }
+
+    #[test]
+    fn another_processs_claim_is_shown_but_not_renewed() {
         let now = Now { instant: Instant::now(), unix_ms: 0 };
-        let first = book.claim(project, "m1", holder("ana", 1), ttl, now).unwrap();
-        assert!(first.granted);
-        assert!(!book.claim(project, "m1", holder("ana", 1), ttl, now).unwrap().granted, "its own claim is renewed");
-        let refused = book.claim(project, "m1", holder("ana", 2), ttl, now).unwrap_err();
-        assert!(matches!(refused, ClaimRefused::AlreadyClaimed { holder, .. } if holder == "ana"));
-        let later = Now { instant: now.instant + ttl, unix_ms: 60_000 };
-        let second = book.claim(project, "m1", holder("bob", 3), ttl, later).unwrap();
-        assert!(second.granted && second.fence > first.fence);
-        assert_eq!(book.release(project, "m1", "ana"), Err(ClaimRefused::NotHeld));
-        assert_eq!(book.release_conn(project, ConnId(3)).len(), 1);
-        assert!(book.list(project).is_empty());
+        let mut view = View::default();
+        view.put(&row("there:7", 60_000), "here", TTL, now);
+        assert_eq!(view.get("m1", now.instant).unwrap().conn, None);
+        assert_eq!(view.next_due(), Some(now.instant + TTL));
+        assert!(view.get("m1", now.instant + TTL).is_none());
+        assert_eq!(view.list()[0].fence, 3);
     }
 }

@@ -1,28 +1,21 @@
-//! What the hub hands to a shard, and the bounded queue it goes through.
+//! What the hub hands to a shard.
 //!
 //! Frames that depend on no reader are encoded before they get here; the rest is encoded by the shard, never by the
-//! actor. Easy to get wrong: a full queue may drop an ephemeral frame, but a durable one must leave a mark
-//! ([`ShardJob::Break`]) in its place, or members would miss an event without knowing.
+//! actor. The way there is `queue`. Easy to get wrong: whatever answers a request must say which one.
 use super::{
     outbox::{Kind, RoomFrame},
-    peer::Peer,
+    peer::{Peer, Pending},
+    presence::Announced,
 };
 use crate::protocol::{
     ErrorCode, ServerMessage,
     ids::{ConnId, ProjectId},
+    principal::Role,
     server::{self, ClaimView, ErrorBody, Head, Presence, PresenceDiff, ProjectJoined},
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::sync::Notify;
-
-/// Frames that may wait for a shard. Past it ephemeral ones are dropped and durable ones become one mark per room.
-pub const MAX_QUEUED_FRAMES: usize = 8_192;
+use std::{sync::Arc, time::Duration};
 
 /// What every member of a shard has been handed of a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +54,8 @@ pub enum ShardJob {
         re: Option<u64>,
         /// Why.
         reason: &'static str,
+        /// The request is unanswered until this is dropped.
+        pending: Pending,
     },
     /// Answer a request.
     Reply {
@@ -70,6 +65,8 @@ pub enum ShardJob {
         re: Option<u64>,
         /// With what.
         reply: Reply,
+        /// The request is unanswered until this is dropped.
+        pending: Pending,
     },
     /// Members of the room have missed something: tell them to join again.
     Break {
@@ -118,6 +115,8 @@ pub struct ClaimNews {
     pub by: Option<ConnId>,
     /// When it lapses.
     pub expires_at_ms: Option<i64>,
+    /// Its fencing number.
+    pub fence: Option<u64>,
 }
 
 impl Outgoing {
@@ -126,9 +125,7 @@ impl Outgoing {
         match self {
             Self::Ready(frame) => frame,
             Self::Presence(diff) => {
-                let PresenceDiff { project_id, rev, ref joins, ref leaves, count } = *diff;
-                let body = PresenceDiff { project_id, rev, joins: joins.clone(), leaves: leaves.clone(), count };
-                let bytes = server::encode(Head::default(), &ServerMessage::PresenceDiff(body));
+                let bytes = server::encode(Head::default(), &ServerMessage::PresenceDiff((*diff).clone()));
                 RoomFrame { bytes, kind: Kind::Ephemeral }
             }
             Self::Claim(news) => RoomFrame { bytes: news.encode(None), kind: Kind::Ephemeral },
@@ -144,9 +141,10 @@ impl ClaimNews {
             entity_id: Some(&self.entity_id),
             user_id: &self.user,
             expires_at_ms: self.expires_at_ms,
+            fence: self.fence,
             data: None,
         };
-        server::encode(Head { re, by: self.by, ts: None }, &ServerMessage::Collaboration(body))
+        server::encode(Head { re, by: self.by, ..Head::default() }, &ServerMessage::Collaboration(body))
     }
 }
 
@@ -165,6 +163,8 @@ pub enum Reply {
         text: String,
         /// Who holds what was asked for.
         holder: Option<String>,
+        /// The limit that was reached.
+        limit: Option<&'static str>,
     },
 }
 
@@ -174,9 +174,10 @@ impl Reply {
         match self {
             Self::Claim(news) => news.encode(re),
             Self::Ready(bytes) => bytes.clone(),
-            Self::Refused { code, text, holder } => {
+            Self::Refused { code, text, holder, limit } => {
                 let mut body = ErrorBody::new(*code, text);
                 body.holder = holder.as_deref();
+                body.limit = *limit;
                 server::encode(Head::reply(re), &ServerMessage::Error(body))
             }
         }
@@ -186,12 +187,8 @@ impl Reply {
 /// What is live in a room: shared by all who join until something changes.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Revision of the presence.
-    pub rev: u64,
-    /// Connections.
-    pub count: usize,
-    /// Users.
-    pub users: Vec<Arc<str>>,
+    /// Who was there as of the last `PresenceDiff`, so that the next one continues it.
+    pub presence: Announced,
     /// Latest progress of running jobs, as JSON.
     pub jobs: Vec<Arc<RawValue>>,
     /// Claims.
@@ -215,22 +212,25 @@ pub struct JoinedJob {
     pub missed: Vec<RoomFrame>,
     /// What is live there.
     pub snapshot: Arc<Snapshot>,
+    /// The request is unanswered until this is dropped.
+    pub pending: Pending,
 }
 
 impl JoinedJob {
     /// The reply; `user` is in the room from now on, also before the next `PresenceDiff` says so.
-    pub fn encode(&self, user: &str) -> Bytes {
-        let mut users: Vec<String> = self.snapshot.users.iter().map(ToString::to_string).collect();
+    pub fn encode(&self, user: &str, role: Role) -> Bytes {
+        let seen = &self.snapshot.presence;
+        let mut users: Vec<String> = seen.users.iter().map(ToString::to_string).collect();
         if !users.iter().any(|known| known == user) {
             users.push(user.to_string());
         }
-        let presence = Presence { rev: self.snapshot.rev, count: self.snapshot.count.max(1), users };
+        let presence = Presence { rev: seen.rev, count: seen.count.max(1), users, partial: seen.partial };
         let body = ProjectJoined {
             project_id: self.room,
             ep: &self.cursor.ep,
             off: self.cursor.off,
             recovered: self.recovered,
-            role: "owner",
+            role: role.name(),
             presence: &presence,
             jobs: self.snapshot.jobs.iter().map(|job| &**job).collect(),
             claims: &self.snapshot.claims,
@@ -248,70 +248,4 @@ pub struct Attached {
     pub cursor: Option<Cursor>,
     /// Who they are.
     pub members: Vec<(ConnId, Arc<str>)>,
-}
-
-#[derive(Debug, Default)]
-struct Queued {
-    jobs: VecDeque<ShardJob>,
-    frames: usize,
-    marked: HashSet<ProjectId>,
-    generation: u64,
-}
-
-/// A shard's queue. Frames are bounded by [`MAX_QUEUED_FRAMES`]; other jobs by the connections and their rates.
-#[derive(Debug, Default)]
-pub struct Queue {
-    queued: Mutex<Queued>,
-    filled: Notify,
-}
-
-impl Queue {
-    /// From a connection's own task: it came or went.
-    pub fn push(&self, job: ShardJob) {
-        self.lock().jobs.push_back(job);
-        self.filled.notify_one();
-    }
-
-    /// From the hub of this generation; refused when a newer one has spoken.
-    pub fn push_from(&self, generation: u64, job: ShardJob) {
-        {
-            let mut queued = self.lock();
-            if generation < queued.generation {
-                return;
-            }
-            queued.generation = generation;
-            match job {
-                ShardJob::Frame { room, cursor, .. } if queued.frames >= MAX_QUEUED_FRAMES => {
-                    metrics::counter!("tieout_rt_shard_overflow_total").increment(1);
-                    if cursor.is_none() || !queued.marked.insert(room) {
-                        return;
-                    }
-                    queued.jobs.push_back(ShardJob::Break { room, reason: "slow", cursor });
-                }
-                ShardJob::Frame { .. } => {
-                    queued.frames += 1;
-                    queued.jobs.push_back(job);
-                }
-                job => queued.jobs.push_back(job),
-            }
-        }
-        self.filled.notify_one();
-    }
-
-    /// Everything queued.
-    pub fn take(&self) -> VecDeque<ShardJob> {
-        let mut queued = self.lock();
-        queued.frames = 0;
-        queued.marked.clear();
-        std::mem::take(&mut queued.jobs)
-    }
-
-    /// When something is queued.
-    pub async fn filled(&self) {
-        self.filled.notified().await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queued> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -2,10 +2,16 @@
 //!
 //! Easy to get wrong: the budget counts bytes that wait, across all connections; whoever drops a connection gives its
 //! bytes back ([`super::outbox::Outbox::clear`]).
+use super::{presence::Pace, users::Users};
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 /// What a connection and the whole process may use.
 #[derive(Clone, Debug)]
@@ -30,6 +36,10 @@ pub struct Limits {
     pub queue_budget: usize,
     /// How long a client has for `Auth`.
     pub auth_within: Duration,
+    /// How long before its proof lapses a connection is told so.
+    pub auth_warning: Duration,
+    /// How long after its proof has lapsed a connection is closed.
+    pub auth_grace: Duration,
     /// Time between protocol pings.
     pub ping_every: Duration,
     /// How long after an unanswered ping the connection counts as dead.
@@ -40,6 +50,33 @@ pub struct Limits {
     pub full_for: Duration,
     /// How long a claim lasts unless renewed.
     pub claim_ttl: Duration,
+    /// Claims a project may have at once (`claims_per_project`).
+    pub claims_per_project: usize,
+    /// Connections of one user (`connections_per_user`); the installation's own owner is not counted.
+    pub connections_per_user: usize,
+    /// Requests of one connection that the hub has not answered (`pending_requests`).
+    pub pending_requests: u32,
+    /// Longest durable event sent as it is (`outbound_bytes`); a longer one names the URL of its entity instead.
+    pub outbound_bytes: usize,
+    /// Recent events that a room keeps, by number (`ring_frames`).
+    pub ring_frames: usize,
+    /// Recent events that a room keeps, by bytes (`ring_bytes`).
+    pub ring_bytes: usize,
+    /// Recent events that a room keeps, by age (`ring_age`).
+    pub ring_age: Duration,
+    /// A room is forgotten this long after its last member left (`room_kept`).
+    pub room_kept: Duration,
+    /// Least time between two progress frames of a job (`progress_every`).
+    pub progress_every: Duration,
+    /// How presence is collected and shown.
+    pub presence: Pace,
+    /// Longest time over which a drain closes connections (`drain_window`).
+    pub drain_window: Duration,
+    /// Connections that a drain closes per second (`drain_per_second`).
+    pub drain_per_second: u32,
+    /// How long frames for rooms wait for company once they come faster than this; none do while rooms are quiet, and
+    /// answers never. Whole milliseconds; zero: never.
+    pub gather: Duration,
 }
 
 impl Default for Limits {
@@ -55,11 +92,26 @@ impl Default for Limits {
             queue_frames: 1024,
             queue_budget: 256 * 1024 * 1024,
             auth_within: Duration::from_secs(10),
+            auth_warning: Duration::from_secs(60),
+            auth_grace: Duration::from_secs(25),
             ping_every: Duration::from_secs(25),
             pong_within: Duration::from_secs(10),
             no_progress: Duration::from_secs(5),
             full_for: Duration::from_secs(10),
             claim_ttl: Duration::from_secs(60),
+            claims_per_project: 10_000,
+            connections_per_user: 20,
+            pending_requests: 256,
+            outbound_bytes: 256 * 1024,
+            ring_frames: 300,
+            ring_bytes: 1024 * 1024,
+            ring_age: Duration::from_secs(300),
+            room_kept: Duration::from_secs(60),
+            progress_every: Duration::from_millis(250),
+            presence: Pace::default(),
+            drain_window: Duration::from_secs(25),
+            drain_per_second: 500,
+            gather: Duration::from_millis(2),
         }
     }
 }
@@ -106,6 +158,10 @@ pub struct Shared {
     origin: Instant,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// A connection has ended.
+    pub ended: Notify,
+    /// Connections by user.
+    pub users: Arc<Users>,
     /// No new connections; the ones there are being closed.
     pub draining: AtomicBool,
     /// Number of the next connection.
@@ -121,6 +177,8 @@ impl Shared {
             budget,
             origin: Instant::now(),
             connections: AtomicUsize::new(0),
+            ended: Notify::new(),
+            users: Arc::default(),
             draining: AtomicBool::new(false),
             next_conn: AtomicU64::new(1),
         }

@@ -3,18 +3,24 @@
 //! Everything that can be encoded is encoded by the sender. Easy to get wrong: connections report through their shard,
 //! except for requests, which carry connection and shard so that the answer takes the shard's queue too.
 use super::{
-    claims::{Claim, ClaimRefused, Holder},
+    claims::{Claim, ClaimRefused},
     jobs::Attached,
     outbox::RoomFrame,
+    peer::Pending,
+    room::Event,
 };
-use crate::protocol::{
-    client::Position,
-    ids::{ConnId, JobId, ProjectId},
+use crate::{
+    db::claims,
+    protocol::{
+        client::Position,
+        ids::{ConnId, JobId, ProjectId},
+    },
 };
 use actix::Message;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// A connection and where its answers go.
 #[derive(Clone, Debug)]
@@ -27,11 +33,45 @@ pub struct Asker {
     pub user: Arc<str>,
     /// The request to answer.
     pub re: Option<u64>,
+    /// Counts as unanswered until this is dropped.
+    pub pending: Pending,
+}
+
+/// What a connection asks of the hub.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// To be let into a room.
+    Join(Join),
+    /// To be taken out of one.
+    Leave(Leave),
+    /// To tell the room something.
+    Say(Say),
+    /// To claim or release.
+    Claim(ClaimByFrame),
+}
+
+impl Request {
+    /// Who asks.
+    pub fn asker(&self) -> &Asker {
+        match self {
+            Self::Join(join) => &join.asker,
+            Self::Leave(leave) => &leave.asker,
+            Self::Say(say) => &say.asker,
+            Self::Claim(claim) => &claim.asker,
+        }
+    }
+}
+
+/// Requests of a shard's connections wait in its queue.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Serve {
+    /// Which shard's.
+    pub shard: usize,
 }
 
 /// Let a connection into a room.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub struct Join {
     /// Who.
     pub asker: Asker,
@@ -42,8 +82,7 @@ pub struct Join {
 }
 
 /// Take a connection out of a room.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub struct Leave {
     /// Who.
     pub asker: Asker,
@@ -81,17 +120,14 @@ pub struct Publish {
     pub project: ProjectId,
     /// Epoch.
     pub ep: Arc<str>,
-    /// Offset.
-    pub off: u64,
-    /// The frame.
-    pub bytes: Bytes,
+    /// Offset, time of the commit, frame.
+    pub event: Event,
     /// The job that this event ends.
     pub ends: Option<JobId>,
 }
 
 /// A member says something to the room.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub struct Say {
     /// Who.
     pub asker: Asker,
@@ -101,6 +137,16 @@ pub struct Say {
     pub frame: RoomFrame,
     /// The reply to the sender, encoded, when it asked for one.
     pub ack: Option<Bytes>,
+}
+
+/// The server says something to a room, ephemerally.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Announce {
+    /// Where.
+    pub project: ProjectId,
+    /// What, encoded for all.
+    pub frame: RoomFrame,
 }
 
 /// Progress of a job.
@@ -118,8 +164,7 @@ pub struct Progress {
 }
 
 /// Claim or release over a connection; the answer is a frame.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub struct ClaimByFrame {
     /// Who.
     pub asker: Asker,
@@ -140,7 +185,7 @@ pub struct ClaimEntity {
     /// What.
     pub entity_id: String,
     /// For whom.
-    pub holder: Holder,
+    pub user: Arc<str>,
 }
 
 /// Let it go.
@@ -152,6 +197,16 @@ pub struct ReleaseEntity {
     /// What.
     pub entity_id: String,
     /// Whose.
+    pub user: Arc<str>,
+}
+
+/// Take a user out of a room at once: it may no longer be there. The answer is how many connections that were.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Revoke {
+    /// Where.
+    pub project: ProjectId,
+    /// Whom.
     pub user: Arc<str>,
 }
 
@@ -187,6 +242,8 @@ pub struct Counts {
     pub rooms: usize,
     /// Memberships.
     pub subscriptions: usize,
+    /// Users seen, room by room.
+    pub presence_entries: usize,
     /// Incarnation.
     pub generation: u64,
 }
@@ -199,6 +256,15 @@ pub struct PanicNow;
 /// What a read of the store found.
 #[derive(Clone, Debug)]
 pub enum History {
+    /// What a room begins with.
+    Opened {
+        /// Epoch.
+        ep: Arc<str>,
+        /// Offset.
+        off: u64,
+        /// The claims in force.
+        claims: Vec<claims::Claim>,
+    },
     /// The newest position.
     Head {
         /// Epoch.
@@ -209,7 +275,7 @@ pub enum History {
     /// Events right after the asked offset, encoded.
     Events {
         /// In order, without a hole.
-        events: Vec<(u64, Bytes)>,
+        events: Vec<Event>,
         /// The newest offset.
         head: u64,
     },
@@ -253,4 +319,67 @@ pub struct Told {
     pub purpose: Purpose,
     /// What was found.
     pub history: History,
+}
+
+/// Who waits for a claim to be settled.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A connection, for a frame.
+    Conn(Asker),
+    /// A caller in this process, for a claim.
+    Claim(oneshot::Sender<Result<Claim, ClaimRefused>>),
+    /// A caller in this process, for a release.
+    Release(oneshot::Sender<Result<(), ClaimRefused>>),
+    /// Nobody: the connection has left.
+    Nobody,
+}
+
+/// A change of a claim, for the store to decide.
+#[derive(Debug)]
+pub struct ClaimAsk {
+    /// Where.
+    pub project: ProjectId,
+    /// What.
+    pub entity_id: String,
+    /// Whose.
+    pub user: Arc<str>,
+    /// On which connection, or a name of its own.
+    pub holder: String,
+    /// Let it go instead; only `holder`'s when true, else whatever connection of the user has it.
+    pub release: Option<bool>,
+    /// Who waits.
+    pub waiter: Waiter,
+}
+
+/// What the store decided.
+#[derive(Clone, Debug)]
+pub enum ClaimOutcome {
+    /// Taken, renewed, or held by another.
+    Taken(claims::Taken),
+    /// Whether there was something to release.
+    Released(bool),
+    /// It could not be done.
+    Failed(ClaimRefused),
+}
+
+/// A claim settled, back in the hub's mailbox.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ClaimTold {
+    /// The incarnation that asked.
+    pub generation: u64,
+    /// What was asked.
+    pub ask: ClaimAsk,
+    /// The answer.
+    pub outcome: ClaimOutcome,
+}
+
+/// Leases that the store has made longer.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct RenewTold {
+    /// Where.
+    pub project: ProjectId,
+    /// Those still in force.
+    pub renewed: Vec<claims::Claim>,
 }

@@ -1,18 +1,25 @@
 //! The hub: rooms, order, membership, presence, claims and progress, and the shards that write for it.
 //!
 //! In reading order: what is asked (`messages`), the decisions (`core` over `room` and `claims`, pure), the actor shell
-//! (`actor`), what shards are handed (`jobs`) and how they write it (`shard`, `peer`, `outbox`), limits. It leaves parsing
+//! (`actor`), what shards are handed (`jobs` through `queue`) and how they write it (`workers`, `shard`, `pace`, `peer`, `outbox`),
+//! what ends in time (`expiry`), limits. It leaves parsing
 //! and authentication to `http::ws`. Easy to get wrong: the actor's turn must not depend on a room's size.
 pub mod actor;
 pub mod claims;
 pub mod core;
+pub mod expiry;
 pub mod jobs;
 pub mod limits;
 pub mod messages;
 pub mod outbox;
+pub mod pace;
 pub mod peer;
+pub mod presence;
+pub mod queue;
 pub mod room;
 pub mod shard;
+pub mod users;
+pub mod workers;
 
 pub use actor::Hub;
 pub use claims::{Claim, ClaimRefused};

@@ -5,12 +5,13 @@
 //! never interleave. Easy to get wrong: a frame that is partly on the wire must be finished before any other, also
 //! when its room is discarded.
 use super::limits::{Limits, Shared};
-use crate::protocol::{frame, ids::ProjectId, server};
+use crate::protocol::{bare::bare, frame, ids::ProjectId, server};
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    sync::OnceLock,
     time::Instant,
 };
 
@@ -44,6 +45,8 @@ pub struct RoomFrame {
 pub struct Batch {
     frames: Vec<RoomFrame>,
     joined: Bytes,
+    /// The same without siblings; made when the first connection without the subprotocol needs it.
+    bare: OnceLock<Box<Batch>>,
 }
 
 impl Batch {
@@ -57,7 +60,15 @@ impl Batch {
                 joined.into()
             }
         };
-        Self { frames, joined }
+        Self { frames, joined, bare: OnceLock::new() }
+    }
+
+    /// The bare form of all frames.
+    pub fn bare(&self) -> &Self {
+        self.bare.get_or_init(|| {
+            let bare = |frame: &RoomFrame| RoomFrame { bytes: bare(&frame.bytes), kind: frame.kind };
+            Box::new(Self::new(self.frames.iter().map(bare).collect()))
+        })
     }
 
     /// How many frames.

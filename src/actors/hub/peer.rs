@@ -7,11 +7,13 @@
 use super::{
     limits::Shared,
     outbox::{After, Batch, Outbox, Wire},
+    users::Seat,
 };
 use crate::protocol::{
     CloseCode,
+    bare::bare,
     ids::{ConnId, ProjectId},
-    principal::Principal,
+    principal::{Action, Forbidden, Grant, Principal, Resource, Role, authorise},
 };
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -19,11 +21,14 @@ use std::{
     io::{self, IoSlice},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// The time of a proof that does not lapse.
+const NEVER: i64 = i64::MAX;
 
 /// A connection. Dropping the last reference closes the socket.
 #[derive(Debug)]
@@ -36,24 +41,53 @@ pub struct Peer {
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
     principal: OnceLock<Principal>,
+    role: AtomicU8,
+    /// Unix milliseconds; [`NEVER`] for a proof that does not lapse.
+    expires_at_ms: AtomicI64,
     heard_at: AtomicU32,
     dead: AtomicBool,
+    /// Without the subprotocol: frames go out without siblings.
+    bare: AtomicBool,
+    pending: Arc<AtomicU32>,
+    seat: OnceLock<Seat>,
     shared: Arc<Shared>,
+}
+
+/// A request that the hub has not answered. It travels with the request and its answer and counts until it is dropped,
+/// on whatever way it ends, a panic of the hub included.
+#[derive(Debug, Default)]
+pub struct Pending(Option<Arc<AtomicU32>>);
+
+impl Clone for Pending {
+    fn clone(&self) -> Self {
+        if let Some(count) = &self.0 {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// How bytes leave.
 #[derive(Debug)]
 enum Transport {
     /// Whoever has a frame writes it.
-    Tcp(TcpStream),
+    Tcp(OwnedWriteHalf),
     /// Frames wait to be taken.
     Queued,
 }
 
 impl Transport {
-    fn tcp(&self) -> io::Result<&TcpStream> {
+    fn tcp(&self) -> io::Result<&OwnedWriteHalf> {
         match self {
-            Self::Tcp(stream) => Ok(stream),
+            Self::Tcp(half) => Ok(half),
             Self::Queued => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -62,17 +96,17 @@ impl Transport {
 impl Wire for Transport {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
-            (Self::Tcp(stream), [one]) => stream.try_write(one),
-            (Self::Tcp(stream), many) => stream.try_write_vectored(many),
+            (Self::Tcp(half), [one]) => half.try_write(one),
+            (Self::Tcp(half), many) => half.try_write_vectored(many),
             (Self::Queued, _) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
 impl Peer {
-    /// A new connection over `stream`; counted until dropped.
-    pub fn new(id: ConnId, shard: usize, stream: TcpStream, shared: Arc<Shared>) -> Arc<Self> {
-        Self::with(id, shard, Transport::Tcp(stream), shared)
+    /// A new connection that writes to `half`; counted until dropped. Reading is left to whoever has the other half.
+    pub fn new(id: ConnId, shard: usize, half: OwnedWriteHalf, shared: Arc<Shared>) -> Arc<Self> {
+        Self::with(id, shard, Transport::Tcp(half), shared)
     }
 
     /// A new connection whose frames are taken by [`Peer::poll_frames`]; counted until dropped.
@@ -90,20 +124,93 @@ impl Peer {
             outbox: Mutex::default(),
             waker: AtomicWaker::new(),
             principal: OnceLock::new(),
+            role: AtomicU8::new(Role::Viewer as u8),
+            expires_at_ms: AtomicI64::new(NEVER),
             heard_at,
             dead: AtomicBool::new(false),
+            bare: AtomicBool::new(false),
+            pending: Arc::default(),
+            seat: OnceLock::new(),
             shared,
         })
     }
 
-    /// Who it is, once authenticated.
+    /// It did not ask for the subprotocol: from now on frames go out without siblings.
+    pub fn speak_bare(&self) {
+        self.bare.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether frames go out without siblings.
+    pub fn is_bare(&self) -> bool {
+        self.bare.load(Ordering::Relaxed)
+    }
+
+    /// What of a room's frames this connection gets.
+    fn form<'a>(&self, batch: &'a Batch) -> &'a Batch {
+        if self.is_bare() { batch.bare() } else { batch }
+    }
+
+    /// What of a reply this connection gets.
+    fn formed(&self, bytes: Bytes) -> Bytes {
+        if self.is_bare() { bare(&bytes) } else { bytes }
+    }
+
+    /// Who it is, once authenticated. The role may have changed since: [`Peer::role`].
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.get()
     }
 
-    /// It is `principal` from now on; a second, different one is refused.
-    pub fn authenticate(&self, principal: Principal) -> bool {
-        self.principal.get_or_init(|| principal.clone()) == &principal
+    /// What it is now.
+    pub fn role(&self) -> Role {
+        Role::from_number(self.role.load(Ordering::Relaxed))
+    }
+
+    /// Takes a proof of who it is, the first or a newer one of the same user, whose role and time count from now on.
+    /// False, and nothing changes, when it is another user's.
+    pub fn authenticate(&self, grant: &Grant) -> bool {
+        let known = self.principal.get_or_init(|| grant.principal.clone());
+        if known.user_id != grant.principal.user_id {
+            return false;
+        }
+        self.role.store(grant.principal.role as u8, Ordering::Relaxed);
+        self.expires_at_ms.store(grant.expires_at_ms.unwrap_or(NEVER), Ordering::Relaxed);
+        true
+    }
+
+    /// When its proof lapses, unix milliseconds.
+    pub fn expires_at_ms(&self) -> Option<i64> {
+        Some(self.expires_at_ms.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
+    }
+
+    /// Whether it may do that now; nobody may before [`Peer::authenticate`].
+    ///
+    /// # Errors
+    /// [`Forbidden`].
+    pub fn may(&self, action: Action, resource: Resource) -> Result<(), Forbidden> {
+        let user_id = self.principal().map_or_else(String::new, |principal| principal.user_id.clone());
+        authorise(&Principal { user_id, role: self.role() }, action, resource)
+    }
+
+    /// Count one more request to the hub; none at the limit `pending_requests`.
+    pub fn ask(&self) -> Option<Pending> {
+        let most = self.shared.limits.pending_requests;
+        let before = self.pending.fetch_add(1, Ordering::Relaxed);
+        let pending = Pending(Some(self.pending.clone()));
+        (before < most).then_some(pending)
+    }
+
+    /// Keep the user's seat for as long as this connection lasts. A further one is given back.
+    pub fn sit(self: &Arc<Self>, seat: Seat) {
+        if self.seat.set(seat).is_ok()
+            && let Some(seat) = self.seat.get()
+        {
+            seat.register(self);
+        }
+    }
+
+    /// Whether it has one.
+    pub fn is_seated(&self) -> bool {
+        self.seat.get().is_some()
     }
 
     /// The limits and counters.
@@ -113,13 +220,13 @@ impl Peer {
 
     /// Frames of a room, written now if nothing waits.
     pub fn deliver(&self, room: ProjectId, batch: &Batch) {
-        let after = self.outbox().deliver(&self.wire, &self.shared, room, batch);
+        let after = self.outbox().deliver(&self.wire, &self.shared, room, self.form(batch));
         self.after(after);
     }
 
     /// A reply, a ping, a pong.
     pub fn control(&self, bytes: Bytes) {
-        let after = self.outbox().control(&self.wire, &self.shared, bytes);
+        let after = self.outbox().control(&self.wire, &self.shared, self.formed(bytes));
         self.after(after);
     }
 
@@ -128,8 +235,8 @@ impl Peer {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);
-            match outbox.control(&self.wire, &self.shared, reply) {
-                After::Written | After::Waiting => outbox.deliver(&self.wire, &self.shared, room, missed),
+            match outbox.control(&self.wire, &self.shared, self.formed(reply)) {
+                After::Written | After::Waiting => outbox.deliver(&self.wire, &self.shared, room, self.form(missed)),
                 bad => bad,
             }
         };
@@ -141,7 +248,7 @@ impl Peer {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);
-            outbox.control(&self.wire, &self.shared, reply)
+            outbox.control(&self.wire, &self.shared, self.formed(reply))
         };
         self.after(after);
     }
@@ -198,16 +305,6 @@ impl Peer {
         self.heard_at.store(self.shared.tick(), Ordering::Relaxed);
     }
 
-    /// Read what has arrived.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wire.tcp()?.try_read(buffer)
-    }
-
-    /// Ready when something may have arrived. One task only.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire.tcp()?.poll_read_ready(cx)
-    }
-
     /// Keep `cx` as the task to wake, and write what waits as far as the socket takes it. True when nothing waits.
     ///
     /// # Errors
@@ -218,12 +315,18 @@ impl Peer {
             if self.outbox().is_empty() {
                 return Ok(true);
             }
-            match self.wire.tcp()?.poll_write_ready(cx) {
+            match self.wire.tcp()?.as_ref().poll_write_ready(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(ready) => ready?,
             }
             self.outbox().flush(&self.wire, &self.shared)?;
         }
+    }
+
+    /// Ready when the session must end. Keeps `cx` as the task to wake, as [`Peer::poll_frames`] does.
+    pub fn poll_dead(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.is_dead() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Of a queued connection: whole frames that wait, in the order a socket would have got them, `most` bytes or one
@@ -270,5 +373,6 @@ impl Drop for Peer {
         let shared = self.shared.clone();
         self.outbox().clear(&shared);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.ended.notify_waiters();
     }
 }

@@ -3,14 +3,15 @@
 //! `core` decides with it. Easy to get wrong: the ring is contiguous and ends at `head`, always; whatever does not
 //! continue it waits in `ahead`.
 use super::{
+    claims::View,
     jobs::{Cursor, Outgoing, Snapshot},
+    limits::Limits,
     messages::Join,
     outbox::{Kind, RoomFrame},
 };
 use crate::protocol::{
     client::Position,
     ids::{ConnId, JobId},
-    server::ClaimView,
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -20,18 +21,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Recent events a room keeps, by number.
-pub const RING_FRAMES: usize = 300;
-/// Recent events a room keeps, by bytes.
-pub const RING_BYTES: usize = 1024 * 1024;
-/// Recent events a room keeps, by age.
-pub const RING_AGE: Duration = Duration::from_secs(300);
 /// Events that may wait for an earlier one; past it they are read from the store instead.
 pub const MAX_AHEAD: usize = 1_024;
 /// Ephemeral frames held for a shard that is behind; past it they are dropped.
 pub const MAX_HELD: usize = 256;
 /// Progress of a job that was not heard of for this long is not shown to those who join.
 const PROGRESS_STALE: Duration = Duration::from_secs(60);
+
+/// A durable event, encoded.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its offset.
+    pub off: u64,
+    /// When it was committed, unix milliseconds.
+    pub ts_ms: i64,
+    /// The frame.
+    pub bytes: Bytes,
+}
 
 /// A member of a room.
 #[derive(Debug)]
@@ -51,8 +57,8 @@ pub struct ShardView {
     pub behind: Option<Behind>,
 }
 
-/// A shard whose members lack something.
-#[derive(Debug)]
+/// A shard whose members lack something, or that has not reported who they are.
+#[derive(Debug, Default)]
 pub struct Behind {
     /// What they have.
     pub cursor: Option<Cursor>,
@@ -84,10 +90,10 @@ pub struct Room {
     pub ep: Arc<str>,
     /// Offset of the newest event handed out.
     pub head: u64,
-    ring: VecDeque<(u64, Bytes, Instant)>,
+    ring: VecDeque<(Event, Instant)>,
     ring_bytes: usize,
     /// Events that came before their predecessors.
-    pub ahead: BTreeMap<u64, Bytes>,
+    pub ahead: BTreeMap<u64, Event>,
     /// A timer for the hole runs, or the store is being read for it.
     pub hole_watched: bool,
     /// Who is in.
@@ -96,29 +102,17 @@ pub struct Room {
     pub shards: Vec<ShardView>,
     /// Joins that wait for the position, a shard or an offset.
     pub waiting: Vec<Join>,
-    users: HashMap<Arc<str>, usize>,
-    announced: BTreeSet<Arc<str>>,
-    changed: BTreeSet<Arc<str>>,
-    announced_count: usize,
-    /// Revision of the presence.
-    pub rev: u64,
-    /// A presence timer runs.
-    pub presence_due: bool,
+    /// When the presence timer is next due, if it runs.
+    pub presence_due: Option<Instant>,
     /// Running jobs.
     pub jobs: HashMap<JobId, Line>,
+    /// Who works on what, as the store said last.
+    pub claims: View,
+    /// Who left before the claims were known, and gives back what it turns out to have.
+    pub leavers: Vec<(ConnId, Arc<str>)>,
     snapshot: Option<Arc<Snapshot>>,
     /// Since when nobody is in.
     pub empty_since: Option<Instant>,
-}
-
-/// What the presence timer found.
-pub struct PresenceChange {
-    /// Came.
-    pub joins: Vec<String>,
-    /// Went.
-    pub leaves: Vec<String>,
-    /// Connections.
-    pub count: usize,
 }
 
 impl Room {
@@ -135,13 +129,10 @@ impl Room {
             members: HashMap::new(),
             shards: (0..shards).map(|_| ShardView::default()).collect(),
             waiting: Vec::new(),
-            users: HashMap::new(),
-            announced: BTreeSet::new(),
-            changed: BTreeSet::new(),
-            announced_count: 0,
-            rev: 0,
-            presence_due: false,
+            presence_due: None,
             jobs: HashMap::new(),
+            claims: View::default(),
+            leavers: Vec::new(),
             snapshot: None,
             empty_since: None,
         }
@@ -163,25 +154,24 @@ impl Room {
     }
 
     /// Append the next event.
-    pub fn append(&mut self, off: u64, bytes: Bytes, now: Instant) {
-        debug_assert_eq!(off, self.head + 1, "the ring has no hole");
-        self.head = off;
-        self.ring_bytes += bytes.len();
-        self.ring.push_back((off, bytes, now));
-        while let Some((_, bytes, at)) = self.ring.front() {
-            let old = now.duration_since(*at) > RING_AGE;
-            if self.ring.len() <= RING_FRAMES && self.ring_bytes <= RING_BYTES && !old {
+    pub fn append(&mut self, event: Event, limits: &Limits, now: Instant) {
+        debug_assert_eq!(event.off, self.head + 1, "the ring has no hole");
+        self.head = event.off;
+        self.ring_bytes += event.bytes.len();
+        self.ring.push_back((event, now));
+        while let Some((event, at)) = self.ring.front() {
+            let old = now.duration_since(*at) > limits.ring_age;
+            if self.ring.len() <= limits.ring_frames && self.ring_bytes <= limits.ring_bytes && !old {
                 break;
             }
-            self.ring_bytes -= bytes.len();
+            self.ring_bytes -= event.bytes.len();
             self.ring.pop_front();
         }
     }
 
     /// The next event, if it waits in `ahead`.
-    pub fn next_ahead(&mut self) -> Option<(u64, Bytes)> {
-        let off = self.head + 1;
-        self.ahead.remove(&off).map(|bytes| (off, bytes))
+    pub fn next_ahead(&mut self) -> Option<Event> {
+        self.ahead.remove(&(self.head + 1))
     }
 
     /// Everything after `off`, if the ring has it.
@@ -189,12 +179,12 @@ impl Room {
         if off == self.head {
             return Some(Vec::new());
         }
-        let first = self.ring.front()?.0;
+        let first = self.ring.front()?.0.off;
         if off > self.head || off + 1 < first {
             return None;
         }
         let skip = (off + 1 - first) as usize;
-        Some(self.ring.iter().skip(skip).map(|(_, bytes, _)| durable(bytes)).collect())
+        Some(self.ring.iter().skip(skip).map(|(event, _)| durable(&event.bytes)).collect())
     }
 
     /// Whether a client at `since` is at this history at all.
@@ -207,50 +197,20 @@ impl Room {
         if self.members.contains_key(&conn) {
             return false;
         }
-        *self.users.entry(user.clone()).or_default() += 1;
-        self.changed.insert(user.clone());
         self.members.insert(conn, Member { shard, user });
         self.shards[shard].members += 1;
         self.empty_since = None;
         true
     }
 
-    /// Take a member out. False when it was not in.
-    pub fn remove(&mut self, conn: ConnId, now: Instant) -> bool {
-        let Some(member) = self.members.remove(&conn) else { return false };
+    /// Take a member out; none when it was not in.
+    pub fn remove(&mut self, conn: ConnId, now: Instant) -> Option<Member> {
+        let member = self.members.remove(&conn)?;
         self.shards[member.shard].members -= 1;
-        if let Some(count) = self.users.get_mut(&member.user) {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(&member.user);
-            }
-        }
-        self.changed.insert(member.user);
         if self.members.is_empty() {
             self.empty_since = Some(now);
         }
-        true
-    }
-
-    /// What to announce, if anything changed since the last time.
-    pub fn take_presence_change(&mut self) -> Option<PresenceChange> {
-        let (mut joins, mut leaves) = (Vec::new(), Vec::new());
-        for user in std::mem::take(&mut self.changed) {
-            let here = self.users.contains_key(&user);
-            if here && self.announced.insert(user.clone()) {
-                joins.push(user.to_string());
-            } else if !here && self.announced.remove(&user) {
-                leaves.push(user.to_string());
-            }
-        }
-        let count = self.members.len();
-        if joins.is_empty() && leaves.is_empty() && count == self.announced_count {
-            return None;
-        }
-        self.announced_count = count;
-        self.rev += 1;
-        self.snapshot = None;
-        Some(PresenceChange { joins, leaves, count })
+        Some(member)
     }
 
     /// Something that [`Room::snapshot`] shows has changed.
@@ -258,30 +218,23 @@ impl Room {
         self.snapshot = None;
     }
 
-    /// What is live: as of the last announced presence, so that the next `PresenceDiff` continues it.
-    pub fn snapshot(&mut self, now: Instant, claims: impl FnOnce() -> Vec<ClaimView>) -> Arc<Snapshot> {
+    /// What is live, kept until something changes.
+    pub fn snapshot(&mut self, now: Instant, make: impl FnOnce(Vec<Arc<RawValue>>) -> Snapshot) -> Arc<Snapshot> {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.clone();
         }
         self.jobs.retain(|_, line| now.duration_since(line.heard_at) < PROGRESS_STALE);
         let mut jobs: Vec<_> = self.jobs.iter().map(|(id, line)| (*id, line.json.clone())).collect();
         jobs.sort_by_key(|(id, _)| *id);
-        let snapshot = Arc::new(Snapshot {
-            rev: self.rev,
-            count: self.announced_count,
-            users: self.announced.iter().cloned().collect(),
-            jobs: jobs.into_iter().map(|(_, json)| json).collect(),
-            claims: claims(),
-        });
+        let snapshot = Arc::new(make(jobs.into_iter().map(|(_, json)| json).collect()));
         self.snapshot = Some(snapshot.clone());
         snapshot
     }
 
     /// Users in the room now.
     pub fn user_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.users.keys().map(ToString::to_string).collect();
-        names.sort();
-        names
+        let names: BTreeSet<&Arc<str>> = self.members.values().map(|member| &member.user).collect();
+        names.into_iter().map(ToString::to_string).collect()
     }
 }
 

@@ -1,16 +1,19 @@
-//! A shard: the tokio task that writes to its share of the connections, so that the actor's turn does not grow with a
-//! room.
+//! A shard: what writes to its share of the connections, so that the actor's turn does not grow with a room. `workers`
+//! runs it.
 //!
 //! It drains all queued jobs, groups frames per room, and makes one non-blocking vectored write per member; it also
 //! sweeps its connections once a second (pings, dead and slow ones, drain). Order and membership are the hub's. Easy
 //! to get wrong: a job that is not a frame ends the grouping, or a joiner would get a frame that came before it.
 use super::{
     actor::Hub,
-    jobs::{Attached, Cursor, JoinedJob, Queue, ShardJob},
+    expiry::Expiry,
+    jobs::{Attached, Cursor, JoinedJob, Reply, ShardJob},
     limits::Shared,
-    messages::{Attach, Disconnect},
+    messages::{Attach, Disconnect, Serve},
     outbox::{Batch, RoomFrame},
+    pace::Pace,
     peer::Peer,
+    queue::Queue,
 };
 use crate::{
     protocol::{
@@ -18,15 +21,14 @@ use crate::{
         ids::{ConnId, ProjectId},
         server::{self, ErrorBody, Head},
     },
-    runtime::Addr,
+    runtime::{Addr, SendError},
 };
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_util::sync::CancellationToken;
 
 /// Members written to before the task lets others run.
 const MEMBERS_PER_SLICE: usize = 128;
@@ -34,6 +36,8 @@ const MEMBERS_PER_SLICE: usize = 128;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Time between sweeps while closing connections down.
 const DRAIN_SWEEP_EVERY: Duration = Duration::from_millis(100);
+/// A turn up to this long is not worth waking a thread of its own for.
+const SHORT_TURN: Duration = Duration::from_micros(250);
 /// How long a connection whose close frame is queued may take to go.
 const CLOSE_GRACE_MS: u32 = 2_000;
 
@@ -51,6 +55,7 @@ struct Line {
     pinged_at: Option<u32>,
     closing_since: Option<u32>,
     drain_at: Option<u32>,
+    expiry: Expiry,
     born: u32,
 }
 
@@ -60,34 +65,105 @@ pub struct Shard {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     hub: Addr<Hub>,
-    lines: HashMap<ConnId, Line>,
-    rooms: HashMap<ProjectId, Room>,
+    lines: FxHashMap<ConnId, Line>,
+    rooms: FxHashMap<ProjectId, Room>,
     draining: bool,
+    /// How often the hub is nudged, and how often frames are written.
+    asking: Pace,
+    writing: Pace,
+    long_turns: bool,
+    deliveries: metrics::Counter,
+    fanout: metrics::Histogram,
 }
 
 impl Shard {
     /// A shard that serves `queue` and reports to `hub`.
     pub fn new(index: usize, queue: Arc<Queue>, shared: Arc<Shared>, hub: Addr<Hub>) -> Self {
-        Self { index, queue, shared, hub, lines: HashMap::new(), rooms: HashMap::new(), draining: false }
+        let pace = || Pace::new(shared.limits.gather);
+        Self {
+            index,
+            queue,
+            hub,
+            lines: FxHashMap::default(),
+            rooms: FxHashMap::default(),
+            draining: false,
+            asking: pace(),
+            writing: pace(),
+            long_turns: false,
+            deliveries: metrics::counter!("tieout_rt_deliveries_total"),
+            fanout: metrics::histogram!("tieout_rt_fanout_seconds"),
+            shared,
+        }
     }
 
-    /// Serve until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut sweep_at = tokio::time::Instant::now() + SWEEP_EVERY;
+    /// Pass on what waits, both ways, unless it is to wait for company until the next tick; true when it is.
+    pub(super) async fn turn(&mut self) -> bool {
         loop {
-            let busy = !self.lines.is_empty();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = tokio::time::sleep_until(sweep_at), if busy => {
-                    self.sweep().await;
-                    sweep_at = tokio::time::Instant::now() + if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
-                }
-                () = self.queue.filled() => self.drain().await,
+            if self.asking.is_busy() || self.writing.is_busy() {
+                // What other tasks of this worker are about to ask for comes along.
+                tokio::task::yield_now().await;
             }
+            let waiting = self.queue.waiting();
+            let now = Instant::now();
+            let mut later = false;
+            if waiting.requests {
+                if !waiting.prompt && self.asking.must_wait(now) {
+                    later = true;
+                } else {
+                    self.asking.turn(now);
+                    self.nudge();
+                }
+            }
+            if !waiting.jobs {
+                return later;
+            }
+            if !waiting.urgent && self.writing.must_wait(now) {
+                return true;
+            }
+            self.writing.turn(now);
+            self.drain().await;
+            self.long_turns = now.elapsed() > SHORT_TURN;
         }
+    }
+
+    /// Whether its turns are long enough to be worth another thread.
+    pub(super) fn has_long_turns(&self) -> bool {
+        self.long_turns
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// When to look after the connections again, if there are any.
+    pub(super) fn sweep_again(&self) -> Option<Duration> {
+        let every = if self.draining { DRAIN_SWEEP_EVERY } else { SWEEP_EVERY };
+        (!self.lines.is_empty()).then_some(every)
+    }
+
+    /// The end: every connection is.
+    pub(super) fn kill_all(&self) {
         for line in self.lines.values() {
             line.peer.kill();
+        }
+    }
+
+    /// Tell the hub that requests wait.
+    fn nudge(&mut self) {
+        self.queue.take_nudge();
+        match self.hub.try_tell(Serve { shard: self.index }) {
+            Ok(()) => {}
+            Err(SendError::MailboxFull(_)) => self.queue.forget_nudge(),
+            Err(error) if error.retryable() => self.queue.forget_nudge(),
+            Err(_) => {
+                for request in self.queue.give_up() {
+                    let asker = request.asker();
+                    let Some(line) = self.lines.get(&asker.conn) else { continue };
+                    let text = "the hub is gone".to_string();
+                    let reply = Reply::Refused { code: ErrorCode::Unavailable, text, holder: None, limit: None };
+                    line.peer.control(reply.encode(asker.re));
+                }
+            }
         }
     }
 
@@ -130,8 +206,8 @@ impl Shard {
             if cursor.is_some() {
                 room.cursor = cursor;
             }
-            metrics::counter!("tieout_rt_deliveries_total").increment((room.members.len() * batch.len()) as u64);
-            metrics::histogram!("tieout_rt_fanout_seconds").record(begun.elapsed());
+            self.deliveries.increment((room.members.len() * batch.len()) as u64);
+            self.fanout.record(begun.elapsed());
         }
     }
 
@@ -141,8 +217,8 @@ impl Shard {
             ShardJob::Add(peer) => self.add(peer),
             ShardJob::Remove(conn) => self.remove(conn).await,
             ShardJob::Joined(joined) => self.joined(*joined).await,
-            ShardJob::Left { conn, room, re, reason } => self.left(conn, room, re, reason),
-            ShardJob::Reply { conn, re, reply } => {
+            ShardJob::Left { conn, room, re, reason, .. } => self.left(conn, room, re, reason),
+            ShardJob::Reply { conn, re, reply, .. } => {
                 if let Some(line) = self.lines.get(&conn) {
                     line.peer.control(reply.encode(re));
                 }
@@ -174,6 +250,7 @@ impl Shard {
             pinged_at: None,
             closing_since: None,
             drain_at: None,
+            expiry: Expiry::default(),
             born: tick,
         };
         self.lines.insert(peer.id, line);
@@ -204,7 +281,7 @@ impl Shard {
             return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
         }
         let user = line.peer.principal().map_or("", |p| &p.user_id);
-        let reply = job.encode(user);
+        let reply = job.encode(user, line.peer.role());
         line.peer.enter(job.room, reply, &Batch::new(job.missed));
         if !line.rooms.contains(&job.room) {
             line.rooms.push(job.room);
@@ -234,6 +311,8 @@ impl Shard {
 
     /// A new incarnation of the hub knows nobody: tell it who is here and what they have.
     async fn attach(&mut self, generation: u64) {
+        // The nudge may have died with the last one.
+        self.queue.forget_nudge();
         let rooms = self.rooms.iter().map(|(id, room)| Attached {
             room: *id,
             cursor: room.cursor.clone(),
@@ -280,7 +359,8 @@ impl Shard {
         }
     }
 
-    async fn sweep(&mut self) {
+    /// Look after every connection.
+    pub(super) async fn sweep(&mut self) {
         let tick = self.shared.tick();
         let now = Instant::now();
         let limits = &self.shared.limits;
@@ -328,7 +408,7 @@ impl Line {
             if tick.wrapping_sub(self.born) >= limits.auth_within.as_millis() as u32 {
                 self.peer.close(CloseCode::AuthTimeout, None);
             }
-        } else {
+        } else if !self.expiry.sweep(&self.peer, limits) {
             self.keep_alive(limits, tick);
         }
         waiting

@@ -1,16 +1,21 @@
-//! Reads of the event log for the hub, on the application's tokio runtime; the answer is a message.
+//! The store for the hub: reads of the event log, changes of claims, on the application's tokio runtime; the answer
+//! is a message.
 //!
 //! Events are encoded here, not in the actor. Easy to get wrong: a read that fails must still answer, or the joins that
 //! wait for it would wait for ever.
+use super::encode::encode;
 use crate::{
     actors::hub::{
+        Hub,
         actor::Base,
+        claims::ClaimRefused,
         core::MAX_RECOVERED,
         jobs::Cursor,
-        messages::{History, Purpose, Told},
+        messages::{ClaimAsk, ClaimOutcome, ClaimTold, History, Purpose, RenewTold, Told},
+        room::Event,
     },
-    db::{Store, StoreError, events},
-    protocol::{ids::ProjectId, server},
+    db::{Store, StoreError, claims, events},
+    protocol::ids::ProjectId,
 };
 use std::{fmt, sync::Arc};
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -43,9 +48,18 @@ impl Reader {
     /// Read the newest position.
     pub fn head(&self, base: &Arc<Base>, generation: u64, project: ProjectId, purpose: Purpose) {
         let store = self.store.clone();
+        let opens = matches!(purpose, Purpose::Open);
         self.answer(base, generation, project, purpose, async move {
-            match events::head(&store, project).await {
-                Ok((ep, off)) => History::Head { ep: ep.into(), off },
+            let head = match events::head(&store, project).await {
+                Ok((ep, off)) => (ep.into(), off),
+                Err(error) => return failed(project, &error),
+            };
+            let (ep, off) = head;
+            if !opens {
+                return History::Head { ep, off };
+            }
+            match claims::list(&store, project).await {
+                Ok(claims) => History::Opened { ep, off, claims },
                 Err(error) => failed(project, &error),
             }
         });
@@ -54,11 +68,14 @@ impl Reader {
     /// Read what follows `from`.
     pub fn since(&self, base: &Arc<Base>, generation: u64, project: ProjectId, from: Cursor, purpose: Purpose) {
         let store = self.store.clone();
+        let most = base.shared.limits.outbound_bytes;
         self.answer(base, generation, project, purpose, async move {
             match events::since(&store, project, &from.ep, from.off, MAX_RECOVERED).await {
                 Ok(events::Recovery::Recovered { events, head }) => {
-                    let encode = |event: events::DurableEvent| {
-                        (event.off, server::durable((&event.ep, event.off), event.ts_ms, &event.body))
+                    let encode = |event: events::DurableEvent| Event {
+                        off: event.off,
+                        ts_ms: event.ts_ms,
+                        bytes: encode(&event, most),
                     };
                     History::Events { events: events.into_iter().map(encode).collect(), head }
                 }
@@ -66,6 +83,33 @@ impl Reader {
                 Err(error) => failed(project, &error),
             }
         });
+    }
+
+    /// Have a claim decided.
+    pub fn claim(&self, base: &Arc<Base>, generation: u64, ask: ClaimAsk) {
+        let (base, turns, store) = (base.clone(), self.turns.clone(), self.store.clone());
+        self.spawn(async move {
+            let _turn = turns.acquire().await;
+            let outcome = decide(&store, &base, &ask).await;
+            tell(&base, ask.project, ClaimTold { generation, ask, outcome }).await;
+        });
+    }
+
+    /// Have leases renewed. When the store can't, they last as long as they did.
+    pub fn renew(&self, base: &Arc<Base>, project: ProjectId, wanted: Vec<(String, String)>) {
+        let (base, turns, store) = (base.clone(), self.turns.clone(), self.store.clone());
+        self.spawn(async move {
+            let _turn = turns.acquire().await;
+            let count = wanted.len();
+            match claims::renew(&store, project, wanted, base.shared.limits.claim_ttl).await {
+                Ok(renewed) => tell(&base, project, RenewTold { project, renewed }).await,
+                Err(error) => log::warn!("project={project} claims={count} not renewed: {error}"),
+            }
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.handle);
     }
 
     fn answer(
@@ -77,20 +121,55 @@ impl Reader {
         read: impl Future<Output = History> + Send + 'static,
     ) {
         let (base, turns) = (base.clone(), self.turns.clone());
-        self.tasks.spawn_on(
-            async move {
-                let _turn = turns.acquire().await;
-                let history = read.await;
-                let Some(hub) = base.addr.get() else {
-                    return log::error!("project={project} the hub asked for history before it had an address");
-                };
-                if let Err(error) = hub.tell(Told { generation, project, purpose, history }).await {
-                    log::warn!("project={project} history not delivered: {error}");
-                }
-            },
-            &self.handle,
-        );
+        self.spawn(async move {
+            let _turn = turns.acquire().await;
+            let history = read.await;
+            tell(&base, project, Told { generation, project, purpose, history }).await;
+        });
     }
+}
+
+async fn tell<M>(base: &Base, project: ProjectId, answer: M)
+where
+    Hub: actix::Handler<M>,
+    M: actix::Message<Result = ()> + Send + 'static,
+{
+    let Some(hub) = base.addr.get() else {
+        return log::error!("project={project} the hub asked the store before it had an address");
+    };
+    if let Err(error) = hub.tell(answer).await {
+        log::warn!("project={project} the store's answer was not delivered: {error}");
+    }
+}
+
+async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
+    let limits = &base.shared.limits;
+    let decided = match ask.release {
+        None => {
+            let wanted = claims::Wanted {
+                entity_id: ask.entity_id.clone(),
+                user_id: ask.user.to_string(),
+                holder: ask.holder.clone(),
+            };
+            let most = limits.claims_per_project as u64;
+            claims::take(store, ask.project, wanted, limits.claim_ttl, most).await.map(ClaimOutcome::Taken)
+        }
+        Some(only_its_own) => {
+            let holder = only_its_own.then(|| ask.holder.clone());
+            let released = claims::release(store, ask.project, &ask.entity_id, &ask.user, holder).await;
+            released.map(ClaimOutcome::Released)
+        }
+    };
+    decided.unwrap_or_else(|error| {
+        ClaimOutcome::Failed(match error {
+            StoreError::NotFound => ClaimRefused::NoProject,
+            StoreError::LimitExceeded { max, .. } => ClaimRefused::TooMany(max),
+            error => {
+                log::warn!("project={} a claim was not settled: {error}", ask.project);
+                ClaimRefused::Unavailable("the store is away")
+            }
+        })
+    })
 }
 
 fn failed(project: ProjectId, error: &StoreError) -> History {

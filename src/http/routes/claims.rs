@@ -44,6 +44,8 @@ pub(in crate::http) struct Granted {
     granted: bool,
     /// The caller had it before.
     renewed: bool,
+    /// Grows each time the claim changes hands.
+    fence: u64,
     /// When it lapses unless renewed, Unix milliseconds.
     expires_at_ms: i64,
 }
@@ -54,7 +56,7 @@ pub(in crate::http) async fn claim(
     Id(project): Id<ProjectId>,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> ApiResult<Json<Granted>> {
-    authorise(&caller, Action::Write, Resource::Project(project))?;
+    authorise(&caller, Action::Review, Resource::Project(project))?;
     if wanted.entity_id.is_empty() || wanted.entity_id.len() > MAX_ENTITY_ID {
         return Err(ApiError::invalid(format!("entity_id must have 1 to {MAX_ENTITY_ID} bytes")));
     }
@@ -65,6 +67,7 @@ pub(in crate::http) async fn claim(
         user_id: claim.user_id,
         granted: true,
         renewed: !claim.granted,
+        fence: claim.fence,
         expires_at_ms: claim.expires_at_ms,
     }))
 }
@@ -74,7 +77,7 @@ pub(in crate::http) async fn release(
     caller: Principal,
     Path((project, entity_id)): Path<(ProjectId, String)>,
 ) -> ApiResult<StatusCode> {
-    authorise(&caller, Action::Write, Resource::Project(project))?;
+    authorise(&caller, Action::Review, Resource::Project(project))?;
     app.realtime.release(project, &entity_id, &caller.user_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -95,8 +98,9 @@ impl From<ClaimRefused> for ApiError {
             ClaimRefused::AlreadyClaimed { holder, expires_at_ms } => {
                 Self::conflict(text).code("already_claimed").with("holder", holder).with("expires_at_ms", expires_at_ms)
             }
-            ClaimRefused::NotHeld => Self::not_found(text),
-            ClaimRefused::TooMany => Self::limit(StatusCode::TOO_MANY_REQUESTS, "claims_per_project", text),
+            ClaimRefused::NotHeld | ClaimRefused::NoProject => Self::not_found(text),
+            ClaimRefused::Unavailable(_) => Self::unavailable(text),
+            ClaimRefused::TooMany(_) => Self::limit(StatusCode::TOO_MANY_REQUESTS, "claims_per_project", text),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The handlers, one file per noun. Each takes a `Principal` and asks `authorise`; the health checks take none.
 pub(super) mod claims;
+pub(super) mod events;
 pub(super) mod export;
 pub(super) mod health;
 pub(super) mod jobs;
 pub(super) mod metrics;
 pub(super) mod projects;
+pub(super) mod publish;
+pub(super) mod realtime;
 pub(super) mod results;
 pub(super) mod rules;
 pub(super) mod sources;

@@ -2,33 +2,33 @@
 //!
 //! Leaves the upgrade and the connection to `http::ws`. Easy to get wrong: the caller may still be nobody here; the
 //! first message of the socket is then `Auth`.
-use crate::{
-    http::{
-        error::{ApiError, ApiResult},
-        state::AppState,
-        ws::{self, Door, Refused},
-    },
-    protocol::principal::Principal,
+use super::realtime::{caller, verifier};
+use crate::http::{
+    error::{ApiError, ApiResult},
+    state::AppState,
+    ws::{self, Door, Refused},
 };
 use axum::{
     extract::{Request, State},
     response::Response,
 };
-use std::sync::Arc;
+use schemars::JsonSchema;
+
+/// The query string.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the schema of what `caller` looks up")]
+pub(in crate::http) struct SocketQuery {
+    /// Who calls, where no header can say it.
+    ticket: Option<String>,
+}
 
 pub(in crate::http) async fn open(State(app): State<AppState>, request: Request) -> ApiResult<Response> {
     if app.shutdown.is_cancelled() {
         return Err(ApiError::draining());
     }
-    let caller = request.extensions().get::<Principal>().cloned();
-    let auth = app.auth.clone();
-    let verify = Arc::new(
-        move |token: &str| {
-            if auth.token_required() { auth.verify(token) } else { Some(Principal::local_owner()) }
-        },
-    );
-    let door = Door { realtime: app.realtime.clone(), tracker: app.tracker.clone(), verify };
-    Ok(ws::upgrade(request, caller, door).await?)
+    let grant = caller(&app, &request)?;
+    let door = Door { realtime: app.realtime.clone(), tracker: app.tracker.clone(), verify: verifier(&app) };
+    Ok(ws::upgrade(request, grant, door).await?)
 }
 
 impl From<Refused> for ApiError {

@@ -5,30 +5,36 @@
 use super::{handshake::Verify, rate::Bucket, socket::Listener};
 use crate::{
     actors::hub::{
-        Hub, Peer,
-        messages::{Asker, ClaimByFrame, Join, Leave, Say},
+        Peer,
+        messages::{Asker, ClaimByFrame, Join, Leave, Request, Say},
         outbox::{Kind, RoomFrame},
+        queue::Queue,
     },
     protocol::{
-        ClientMessage, CloseCode, ErrorCode, Head, ServerMessage,
+        ClientMessage, CloseCode, ErrorCode, Head, ServerMessage, Trace,
         client::{self, Auth, Collaboration, JoinProject},
         ids::ProjectId,
-        principal::{Action, Resource, authorise},
+        principal::{Action, BadToken, Principal, Resource},
         server::{self, AuthSuccess, ErrorBody},
     },
-    runtime::{Addr, SendError},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Malformed messages, less the good ones since, after which the connection is closed.
 const MAX_OFFENCES: u8 = 10;
 /// Messages refused for their rate, in a row, after which the connection is closed.
 const MAX_REFUSED: u16 = 500;
 
+/// A client that sends `id` waits for `re`, which it would never get.
+const ONLY_BARE: &str = "id, tr: without the subprotocol tieout.v1+json a frame is a bare message";
+
 /// One connection's side of the protocol.
 pub struct Dialogue {
     peer: Arc<Peer>,
-    hub: Addr<Hub>,
+    requests: Arc<Queue>,
     verify: Verify,
     user: Arc<str>,
     bucket: Bucket,
@@ -53,12 +59,12 @@ impl Listener for Dialogue {
 }
 
 impl Dialogue {
-    /// The dialogue of `peer` with `hub`.
-    pub fn new(peer: Arc<Peer>, hub: Addr<Hub>, verify: Verify) -> Self {
+    /// The dialogue of `peer`, whose requests to the hub go to `requests`.
+    pub fn new(peer: Arc<Peer>, requests: Arc<Queue>, verify: Verify) -> Self {
         let limits = &peer.shared().limits;
         let bucket = Bucket::new(limits.inbound_rate, limits.inbound_burst, Instant::now());
         let user = peer.principal().map_or_else(|| "".into(), |principal| principal.user_id.as_str().into());
-        Self { peer, hub, verify, user, bucket, offences: 0, refused: 0 }
+        Self { peer, requests, verify, user, bucket, offences: 0, refused: 0 }
     }
 
     /// One message of the client. Answers go to the peer.
@@ -77,8 +83,15 @@ impl Dialogue {
                 return self.offend();
             }
         };
-        self.offences = self.offences.saturating_sub(1);
         let id = frame.id;
+        if self.peer.is_bare() && (id.is_some() || frame.trace.is_some()) {
+            self.error(None, ErrorCode::InvalidFormat, ONLY_BARE);
+            return self.offend();
+        }
+        self.offences = self.offences.saturating_sub(1);
+        if let Some(trace) = frame.trace {
+            log::debug!("message conn={} user={} trace={trace}", self.peer.id, self.user);
+        }
         match frame.message {
             ClientMessage::Ping { bare: true } => self.peer.control(server::bare_pong()),
             ClientMessage::Ping { bare: false } => self.say(id, &ServerMessage::Pong {}),
@@ -87,43 +100,104 @@ impl Dialogue {
                 self.error(id, ErrorCode::AuthError, "send Auth with a token first");
                 self.offend();
             }
+            // What was joined goes on until the grace ends; nothing new is done for a lapsed proof.
+            _ if self.lapsed() => {
+                self.error(
+                    id,
+                    ErrorCode::TokenExpired,
+                    "the token of this connection has expired: send Auth with a new one",
+                );
+            }
             ClientMessage::JoinProject(join) => self.join(id, join),
             ClientMessage::LeaveProject(leave) => {
-                let asker = self.asker(id);
-                self.asked(id, self.hub.try_tell(Leave { asker, project: leave.project_id }));
+                let Some(asker) = self.asker(id) else { return };
+                self.ask(Request::Leave(Leave { asker, project: leave.project_id }));
             }
-            ClientMessage::Collaboration(said) => self.collaborate(id, &said),
+            ClientMessage::Collaboration(said) => self.collaborate(id, frame.trace, &said),
         }
     }
 
+    /// The first proof of who this is, or a newer one of the same user. Another user's ends the connection: what was
+    /// joined and queued is not theirs. A bad one ends it only when there is no good one yet.
     fn authenticate(&mut self, id: Option<u64>, auth: &Auth) {
-        let verified = (self.verify)(&auth.token).filter(|principal| self.peer.authenticate(principal.clone()));
-        let Some(principal) = verified else {
-            metrics::counter!("tieout_rt_auth_total", "result" => "refused").increment(1);
-            self.error(id, ErrorCode::AuthError, "this token is not valid here");
-            return self.peer.close(CloseCode::Token, None);
+        let (code, text, close) = match (self.verify)(&auth.token) {
+            Ok(grant) if self.peer.authenticate(&grant) => {
+                if !self.sit(id, &grant.principal) {
+                    return count_auth("refused");
+                }
+                count_auth("accepted");
+                let user_id = grant.principal.user_id.as_str();
+                self.user = user_id.into();
+                let body = AuthSuccess {
+                    user_id,
+                    role: grant.principal.role.name(),
+                    conn: self.peer.id.to_string(),
+                    expires_at_ms: grant.expires_at_ms,
+                    key: None,
+                };
+                return self.say(id, &ServerMessage::AuthSuccess(body));
+            }
+            Ok(_) => {
+                let text = "this connection is another user's: open a new one".to_owned();
+                (ErrorCode::AuthError, text, Some(CloseCode::Forbidden))
+            }
+            Err(bad) => {
+                let code = match bad {
+                    BadToken::Expired { .. } => ErrorCode::TokenExpired,
+                    BadToken::Invalid(_) => ErrorCode::AuthError,
+                };
+                (code, bad.to_string(), self.peer.principal().is_none().then_some(CloseCode::Token))
+            }
         };
-        metrics::counter!("tieout_rt_auth_total", "result" => "accepted").increment(1);
-        self.user = principal.user_id.as_str().into();
-        let conn = self.peer.id.to_string();
-        self.say(id, &ServerMessage::AuthSuccess(AuthSuccess { user_id: &principal.user_id, role: "owner", conn }));
+        count_auth("refused");
+        self.error(id, code, &text);
+        match close {
+            Some(close) => self.peer.close(close, None),
+            None => self.offend(),
+        }
     }
 
-    fn join(&mut self, id: Option<u64>, join: JoinProject) {
+    /// This connection counts among its user's from the first proof on. False, and it is closed, when there are too many.
+    fn sit(&self, id: Option<u64>, principal: &Principal) -> bool {
+        let shared = self.peer.shared();
+        if self.peer.is_seated() {
+            return true;
+        }
+        match shared.users.seat(principal, shared.limits.connections_per_user) {
+            Some(seat) => {
+                self.peer.sit(seat);
+                true
+            }
+            None => {
+                self.limit(id, "connections_per_user", "this user has as many connections as it may");
+                self.peer.close(CloseCode::ConnectionLimit, None);
+                false
+            }
+        }
+    }
+
+    fn lapsed(&self) -> bool {
+        self.peer.expires_at_ms().is_some_and(|at| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+            now >= at
+        })
+    }
+
+    /// Joins a room, as `JoinProject` does.
+    pub fn join(&mut self, id: Option<u64>, join: JoinProject) {
         if !self.may(id, Action::Read, join.project_id) {
             return;
         }
-        let asker = self.asker(id);
-        let join = Join { asker, project: join.project_id, since: join.since };
-        self.asked(id, self.hub.try_tell(join));
+        let Some(asker) = self.asker(id) else { return };
+        self.ask(Request::Join(Join { asker, project: join.project_id, since: join.since }));
     }
 
-    fn collaborate(&mut self, id: Option<u64>, said: &Collaboration<'_>) {
+    fn collaborate(&mut self, id: Option<u64>, tr: Option<Trace>, said: &Collaboration<'_>) {
         let project = said.project_id;
-        if !self.may(id, Action::Write, project) {
+        if !self.may(id, Action::Review, project) {
             return;
         }
-        let asker = self.asker(id);
+        let Some(asker) = self.asker(id) else { return };
         match (said.action.as_str(), &said.entity_id) {
             ("claim" | "release", None) => {
                 self.error(id, ErrorCode::BadRequest, "Collaboration.entity_id: a claim needs one");
@@ -131,7 +205,7 @@ impl Dialogue {
             (action @ ("claim" | "release"), Some(entity)) => {
                 let release = action == "release";
                 let claim = ClaimByFrame { asker, project, entity_id: entity.clone(), release };
-                self.asked(id, self.hub.try_tell(claim));
+                self.ask(Request::Claim(claim));
             }
             ("claimed" | "released", _) => {
                 self.error(id, ErrorCode::BadRequest, "Collaboration.action: only the server says that");
@@ -143,39 +217,51 @@ impl Dialogue {
                     entity_id: entity.as_deref(),
                     user_id: &self.user,
                     expires_at_ms: None,
+                    fence: None,
                     data: said.data,
                 };
                 let by = Some(self.peer.id);
-                let bytes = server::encode(Head { by, ..Head::default() }, &ServerMessage::Collaboration(body.clone()));
+                let bytes =
+                    server::encode(Head { by, tr, ..Head::default() }, &ServerMessage::Collaboration(body.clone()));
                 let ack = id.map(|_| {
                     body.data = None;
-                    server::encode(Head { re: id, by, ts: None }, &ServerMessage::Collaboration(body))
+                    server::encode(Head { re: id, by, ..Head::default() }, &ServerMessage::Collaboration(body))
                 });
                 metrics::counter!("tieout_rt_publish_total", "kind" => "collaboration").increment(1);
                 let frame = RoomFrame { bytes, kind: Kind::Ephemeral };
-                self.asked(id, self.hub.try_tell(Say { asker, project, frame, ack }));
+                self.ask(Request::Say(Say { asker, project, frame, ack }));
             }
         }
     }
 
     fn may(&self, id: Option<u64>, action: Action, project: ProjectId) -> bool {
-        let allowed = match self.peer.principal() {
-            Some(principal) => authorise(principal, action, Resource::Project(project)),
-            None => return false,
-        };
+        let allowed = self.peer.may(action, Resource::Project(project));
         if let Err(forbidden) = &allowed {
             self.error(id, ErrorCode::Forbidden, &forbidden.to_string());
         }
         allowed.is_ok()
     }
 
-    fn asker(&self, re: Option<u64>) -> Asker {
-        Asker { conn: self.peer.id, shard: self.peer.shard, user: self.user.clone(), re }
+    /// This connection as it asks the hub; none when too many of its requests are unanswered, which it is told.
+    fn asker(&self, re: Option<u64>) -> Option<Asker> {
+        let Some(pending) = self.peer.ask() else {
+            self.limit(re, "pending_requests", "too many requests are unanswered, wait for some");
+            return None;
+        };
+        Some(Asker { conn: self.peer.id, shard: self.peer.shard, user: self.user.clone(), re, pending })
     }
 
-    /// Whether the hub took a request; its answer comes through the shard.
-    fn asked<M>(&self, id: Option<u64>, sent: Result<(), SendError<M>>) {
-        if sent.is_err() {
+    fn limit(&self, id: Option<u64>, limit: &'static str, text: &str) {
+        let mut body = ErrorBody::new(ErrorCode::LimitExceeded, text);
+        body.limit = Some(limit);
+        body.retryable = true;
+        self.say(id, &ServerMessage::Error(body));
+    }
+
+    /// Ask the hub; its answer comes through the shard.
+    fn ask(&self, request: Request) {
+        let id = request.asker().re;
+        if !self.requests.request(request) {
             self.error(id, ErrorCode::Unavailable, "the hub is busy or restarting, try again");
         }
     }
@@ -208,4 +294,8 @@ impl Dialogue {
     fn say(&self, id: Option<u64>, message: &ServerMessage<'_>) {
         self.peer.control(server::encode(Head::reply(id), message));
     }
+}
+
+fn count_auth(result: &'static str) {
+    metrics::counter!("tieout_rt_auth_total", "result" => result).increment(1);
 }

@@ -5,11 +5,10 @@
 use super::{dialogue::Dialogue, socket::Socket};
 use crate::{
     actors::{
-        hub::Hub,
+        hub::users::Seat,
         realtime::{Realtime, RealtimeError},
     },
-    protocol::principal::Principal,
-    runtime::Addr,
+    protocol::principal::{BadToken, Grant},
 };
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
@@ -23,8 +22,8 @@ use tokio_util::task::TaskTracker;
 /// The subprotocol with siblings around messages.
 pub const SUBPROTOCOL: &str = "tieout.v1+json";
 
-/// Turns a token into the principal it stands for.
-pub type Verify = Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>;
+/// Turns a token into what it proves.
+pub type Verify = Arc<dyn Fn(&str) -> Result<Grant, BadToken> + Send + Sync>;
 
 /// What the upgrade needs from the server.
 #[derive(Clone)]
@@ -33,7 +32,7 @@ pub struct Door {
     pub realtime: Realtime,
     /// Who owns the connections' tasks.
     pub tracker: TaskTracker,
-    /// Turns the token of an `Auth` message into a principal.
+    /// Turns the token of an `Auth` message into what it proves.
     pub verify: Verify,
 }
 
@@ -72,19 +71,26 @@ impl From<RealtimeError> for Refused {
     }
 }
 
-/// Answer an upgrade. `principal` is none when the client must send `Auth` first.
+/// Answer an upgrade. `grant` is none when the client must send `Auth` first.
 ///
 /// # Errors
 /// [`Refused`] says what to answer instead.
-pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: Door) -> Result<Response, Refused> {
+pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> Result<Response, Refused> {
     let accept = check(&request)?;
-    let hub = door.realtime.admit().await?;
+    door.realtime.admit().await?;
+    let known = match grant {
+        Some(grant) => {
+            let seat = door.realtime.seat(&grant.principal)?;
+            Some((grant, seat))
+        }
+        None => None,
+    };
     let subprotocol = offers(request.headers());
     let upgrading = hyper::upgrade::on(&mut request);
     door.tracker.clone().spawn(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => serve(stream, first, principal, hub, &door).await,
+                Some((stream, first)) => serve(stream, first, known, !subprotocol, &door).await,
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -101,10 +107,11 @@ pub async fn upgrade(mut request: Request, principal: Option<Principal>, door: D
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-async fn serve(stream: TcpStream, first: Bytes, principal: Option<Principal>, hub: Addr<Hub>, door: &Door) {
-    let peer = door.realtime.connect(stream, principal);
-    let dialogue = Dialogue::new(peer.clone(), hub, door.verify.clone());
-    let session = Socket::new(peer.clone(), &first, dialogue);
+async fn serve(stream: TcpStream, first: Bytes, known: Option<(Grant, Seat)>, bare: bool, door: &Door) {
+    let (reading, writing) = stream.into_split();
+    let peer = door.realtime.connect(writing, known, bare);
+    let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
+    let session = Socket::new(peer.clone(), reading, &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
     drop(first);
     session.await;

@@ -9,7 +9,11 @@ use std::{
     io::{self, Read, Write},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::tcp::OwnedReadHalf,
 };
 use tokio_tungstenite::tungstenite::{
     Error as WsError, Message,
@@ -46,13 +50,26 @@ pub struct Socket<L> {
 }
 
 /// What tungstenite reads from and writes to.
-struct Pipe(Arc<Peer>);
+struct Pipe {
+    peer: Arc<Peer>,
+    half: OwnedReadHalf,
+    /// The task to wake when there is more to read.
+    waker: Waker,
+}
 
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.try_read(buffer)?;
-        self.0.heard();
-        Ok(read)
+        // Not `try_read`: this one knows that a read which does not fill the buffer was the last for now.
+        let mut buffer = ReadBuf::new(buffer);
+        let mut cx = Context::from_waker(&self.waker);
+        match Pin::new(&mut self.half).poll_read(&mut cx, &mut buffer) {
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            Poll::Ready(read) => {
+                read?;
+                self.peer.heard();
+                Ok(buffer.filled().len())
+            }
+        }
     }
 }
 
@@ -60,9 +77,9 @@ impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         const CLOSE: u8 = 0x88;
         if bytes.first() == Some(&CLOSE) {
-            self.0.answer_close(Bytes::copy_from_slice(bytes));
+            self.peer.answer_close(Bytes::copy_from_slice(bytes));
         } else {
-            self.0.control(Bytes::copy_from_slice(bytes));
+            self.peer.control(Bytes::copy_from_slice(bytes));
         }
         Ok(bytes.len())
     }
@@ -73,15 +90,15 @@ impl Write for Pipe {
 }
 
 impl<L: Listener> Socket<L> {
-    /// A socket over `peer`; `first` was read during the upgrade.
-    pub fn new(peer: Arc<Peer>, first: &[u8], listener: L) -> Self {
+    /// A socket that is read from `half` and written to by `peer`; `first` was read during the upgrade.
+    pub fn new(peer: Arc<Peer>, half: OwnedReadHalf, first: &[u8], listener: L) -> Self {
         let longest = listener.longest();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_message_size(Some(longest))
             .max_frame_size(Some(longest));
-        let pipe = Pipe(peer.clone());
+        let pipe = Pipe { peer: peer.clone(), half, waker: Waker::noop().clone() };
         let frames = if first.is_empty() {
             WebSocket::from_raw_socket(pipe, Role::Server, Some(config))
         } else {
@@ -126,6 +143,7 @@ impl<L: Listener> Future for Socket<L> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.frames.get_mut().waker.clone_from(cx.waker());
         for _ in 0..MESSAGES_PER_TURN {
             if this.peer.is_dead() {
                 return Poll::Ready(());
@@ -144,13 +162,7 @@ impl<L: Listener> Future for Socket<L> {
                 }
                 Ok(Message::Binary(bytes)) => this.listener.binary(&bytes),
                 Ok(_) => {}
-                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match this.peer.poll_readable(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    }
-                }
+                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) if this.failed(&error) => return Poll::Ready(()),
                 Err(_) => {}
             }

@@ -38,7 +38,12 @@ impl Socket {
 
     /// Opens with further headers; `Err` holds the status and body of a refusal.
     pub async fn try_open(addr: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Socket, String> {
-        let mut request = format!("ws://{addr}/ws").into_client_request().expect("the address is a URL");
+        Socket::try_open_at(addr, "/ws", headers).await
+    }
+
+    /// As [`Socket::try_open`], at a path with its query string.
+    pub async fn try_open_at(addr: SocketAddr, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, String> {
+        let mut request = format!("ws://{addr}{path}").into_client_request().expect("the address is a URL");
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("tieout.v1+json"));
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a header value"));

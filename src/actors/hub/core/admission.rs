@@ -6,21 +6,26 @@ use super::*;
 
 impl Core {
     /// Keep a request until its shard has reported; who is a member is not known before.
-    pub(super) fn keep(&mut self, asker: &Asker, early: Early) {
-        if self.stash[asker.shard].len() < MAX_EARLY {
-            self.stash[asker.shard].push(early);
-        } else {
-            self.refuse(asker, ErrorCode::Unavailable, "the hub is restarting, try again");
+    pub(super) fn keep(&mut self, early: Request) {
+        let shard = early.asker().shard;
+        if self.stash[shard].len() < MAX_EARLY {
+            return self.stash[shard].push(early);
         }
+        self.refuse(early.asker(), ErrorCode::Unavailable, "the hub is restarting, try again");
     }
 
     /// The room, opened if need be.
     pub(super) fn open(&mut self, project: ProjectId) -> &mut Room {
-        let shards = self.attached.len();
+        let attached = &self.attached;
         let out = &mut self.out;
         self.rooms.entry(project).or_insert_with(|| {
             out.push(Output::ReadHead(project, Purpose::Open));
-            Room::new(shards)
+            let mut room = Room::new(attached.len());
+            for (view, attached) in room.shards.iter_mut().zip(attached) {
+                // Its members are not known yet, but are not to miss what others are told meanwhile.
+                view.behind = (!attached).then(Behind::default);
+            }
+            room
         })
     }
 
@@ -29,9 +34,9 @@ impl Core {
         if room.live {
             return;
         }
-        let (History::Head { ep, off } | History::Gone { ep, off }) = history else {
+        let History::Opened { ep, off, claims } = history else {
             let waiting = std::mem::take(&mut room.waiting);
-            if room.members.is_empty() {
+            if room.members.is_empty() && room.leavers.is_empty() {
                 self.rooms.remove(&project);
             } else {
                 self.timers.push(Reverse((now.instant + RETRY, Timer::Open(project))));
@@ -42,6 +47,15 @@ impl Core {
             return;
         };
         room.restart_at(ep, off);
+        for row in claims {
+            room.claims.put(&row, &self.given.incarnation, self.given.limits.claim_ttl, now);
+        }
+        room.stale();
+        let leavers = std::mem::take(&mut room.leavers);
+        self.time_claims(project);
+        for (conn, user) in leavers {
+            self.release_all(project, conn, &user, now);
+        }
         for shard in 0..self.attached.len() {
             self.catch_up(project, shard);
         }
@@ -54,12 +68,13 @@ impl Core {
         if let Purpose::Join(join) = purpose {
             self.refuse(&join.asker, ErrorCode::NotFound, "no such project");
         }
+        self.remembered().remove(&project);
         let Some(room) = self.rooms.remove(&project) else { return };
         for join in &room.waiting {
             self.refuse(&join.asker, ErrorCode::NotFound, "no such project");
         }
         for (conn, member) in room.members {
-            let left = ShardJob::Left { conn, room: project, re: None, reason: "deleted" };
+            let left = ShardJob::Left { conn, room: project, re: None, reason: "deleted", pending: Pending::default() };
             self.out.push(Output::Shard(member.shard, left));
         }
     }
@@ -103,34 +118,42 @@ impl Core {
                 None => None,
             },
         };
-        self.enter(join, missed, now);
+        self.enter(join, missed, "ring", now);
     }
 
-    pub(super) fn enter(&mut self, join: Join, missed: Option<Vec<RoomFrame>>, now: Now) {
+    /// In, with what was missed; `source` says where that was looked for.
+    pub(super) fn enter(&mut self, join: Join, missed: Option<Vec<RoomFrame>>, source: &'static str, now: Now) {
         let Join { asker, project, since } = join;
-        let ledger = self.ledger.clone();
-        let room = self.open(project);
-        let source = match (&missed, &since) {
-            (_, None) => "fresh",
-            (Some(_), _) => "recovered",
-            (None, _) => "snapshot",
+        let (source, result) = match (&missed, &since) {
+            (_, None) => ("none", "fresh"),
+            (Some(_), _) => (source, "recovered"),
+            (None, _) => (source, "snapshot"),
         };
-        metrics::counter!("tieout_rt_recover_total", "result" => source).increment(1);
-        let snapshot =
-            room.snapshot(now.instant, || ledger.lock().unwrap_or_else(PoisonError::into_inner).list(project));
-        let added = room.add(asker.conn, asker.shard, asker.user.clone());
+        metrics::counter!("tieout_rt_recover_total", "source" => source, "result" => result).increment(1);
+        let memory = self.given.memory.clone();
+        let sample = self.given.limits.presence.sample;
+        let room = self.open(project);
+        let claims = room.claims.list();
+        let snapshot = room.snapshot(now.instant, |jobs| {
+            let remembered = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let presence = remembered.get(&project).map(|presence| presence.announced(sample)).unwrap_or_default();
+            Snapshot { presence, jobs, claims }
+        });
+        let cursor = room.cursor();
+        let added = self.add(project, asker.conn, asker.shard, &asker.user);
         let job = JoinedJob {
             conn: asker.conn,
             room: project,
             re: asker.re,
-            cursor: room.cursor(),
+            cursor,
             recovered: missed.is_some(),
             missed: missed.unwrap_or_default(),
             snapshot,
+            pending: asker.pending,
         };
         self.out.push(Output::Shard(asker.shard, ShardJob::Joined(Box::new(job))));
         if added {
-            self.time_presence(project, now.instant);
+            self.time_presence(project, now);
         }
     }
 
@@ -142,11 +165,11 @@ impl Core {
         }
         let missed = match history {
             History::Events { events, head } => {
-                let complete = events.last().is_none_or(|(off, _)| *off == head);
-                let last = events.last().map(|(off, _)| *off);
+                let complete = events.last().is_none_or(|event| event.off == head);
+                let last = events.last().map(|event| event.off);
                 let upto = room.head;
                 let mut frames: Vec<RoomFrame> =
-                    events.iter().filter(|(off, _)| *off <= upto).map(|(_, bytes)| room::durable(bytes)).collect();
+                    events.iter().filter(|event| event.off <= upto).map(|event| room::durable(&event.bytes)).collect();
                 let reached = last.unwrap_or_else(|| join.since.as_ref().map_or(0, |since| since.off)).min(upto);
                 match room.after(reached) {
                     Some(rest) if complete => {
@@ -161,16 +184,27 @@ impl Core {
             }
             _ => None,
         };
-        self.enter(join, missed, now);
+        self.enter(join, missed, "store", now);
     }
 
+    /// A member more; false when it was one already.
+    pub(super) fn add(&mut self, project: ProjectId, conn: ConnId, shard: usize, user: &Arc<str>) -> bool {
+        let added = self.open(project).add(conn, shard, user.clone());
+        if added {
+            self.presence(project, |presence| presence.enter(user));
+        }
+        added
+    }
+
+    /// A member less, still shown for a while.
     pub(super) fn gone(&mut self, project: ProjectId, conn: ConnId, now: Now) {
-        if let Some(room) = self.rooms.get_mut(&project) {
-            room.waiting.retain(|join| join.asker.conn != conn);
-            if room.remove(conn, now.instant) {
-                self.time_presence(project, now.instant);
-                self.time_empty(project, now);
-            }
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        room.waiting.retain(|join| join.asker.conn != conn);
+        if let Some(member) = room.remove(conn, now.instant) {
+            let until = now.instant + self.given.limits.presence.linger;
+            self.presence(project, |presence| presence.leave(&member.user, until));
+            self.time_presence(project, now);
+            self.time_empty(project, now);
         }
     }
 }

@@ -4,17 +4,60 @@
 use super::*;
 
 impl Core {
-    pub(super) fn hand_out(&mut self, project: ProjectId, off: u64, bytes: Bytes, now: Now) {
+    /// A durable event was committed.
+    pub fn publish(&mut self, publish: Publish, now: Now) {
+        let Publish { project, ep, event, ends } = publish;
+        let off = event.off;
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        room.append(off, bytes.clone(), now.instant);
-        let frame = Outgoing::Ready(room::durable(&bytes));
+        if ends.is_some_and(|job| room.jobs.remove(&job).is_some()) {
+            room.stale();
+        }
+        if !room.live {
+            if room.ahead.len() < MAX_AHEAD {
+                room.ahead.insert(off, event);
+            }
+            return;
+        }
+        if room.ep != ep {
+            return self.replaced(project, ep, off, now);
+        }
+        if off <= room.head {
+            return;
+        }
+        if off == room.head + 1 {
+            self.hand_out(project, event, now);
+            self.hand_out_ahead(project, now);
+        } else {
+            if room.ahead.len() < MAX_AHEAD {
+                room.ahead.insert(off, event);
+            }
+            self.watch_hole(project, HOLE_WAIT, now);
+        }
+    }
+
+    /// A publish may have been lost on its way: compare with the store.
+    pub fn check(&mut self, project: ProjectId) {
+        if self.rooms.get(&project).is_some_and(|room| room.live) {
+            self.out.push(Output::ReadHead(project, Purpose::Check));
+        }
+    }
+
+    pub(super) fn hand_out(&mut self, project: ProjectId, event: Event, now: Now) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        if self.lag_at.is_none_or(|at| now.instant.duration_since(at) >= LAG_EVERY) {
+            self.lag_at = Some(now.instant);
+            let lag = u64::try_from(now.unix_ms - event.ts_ms).unwrap_or(0);
+            metrics::histogram!("tieout_rt_delivery_lag_seconds").record(Duration::from_millis(lag));
+        }
+        let frame = Outgoing::Ready(room::durable(&event.bytes));
+        room.append(event, &self.given.limits, now.instant);
         let cursor = room.cursor();
         broadcast(room, &mut self.out, project, &frame, Some(&cursor));
     }
 
     pub(super) fn hand_out_ahead(&mut self, project: ProjectId, now: Now) {
-        while let Some((off, bytes)) = self.rooms.get_mut(&project).and_then(Room::next_ahead) {
-            self.hand_out(project, off, bytes, now);
+        while let Some(event) = self.rooms.get_mut(&project).and_then(Room::next_ahead) {
+            self.hand_out(project, event, now);
         }
         let Some(room) = self.rooms.get_mut(&project) else { return };
         let head = room.head;
@@ -47,9 +90,9 @@ impl Core {
         room.hole_watched = false;
         match history {
             History::Events { events, .. } => {
-                for (off, bytes) in events {
-                    if self.rooms.get(&project).is_some_and(|room| off == room.head + 1) {
-                        self.hand_out(project, off, bytes, now);
+                for event in events {
+                    if self.rooms.get(&project).is_some_and(|room| event.off == room.head + 1) {
+                        self.hand_out(project, event, now);
                     }
                 }
                 self.hand_out_ahead(project, now);
@@ -78,6 +121,9 @@ impl Core {
         room.restart_at(ep, off);
         let cursor = room.cursor();
         for (shard, view) in room.shards.iter_mut().enumerate() {
+            if !self.attached[shard] {
+                continue;
+            }
             view.behind = None;
             if view.members > 0 {
                 let job = ShardJob::Break { room: project, reason: "history_replaced", cursor: Some(cursor.clone()) };
@@ -91,7 +137,7 @@ impl Core {
     /// Bring a shard's members up to date after a restart, from the ring or the store.
     pub(super) fn catch_up(&mut self, project: ProjectId, shard: usize) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        if !room.live {
+        if !room.live || !self.attached[shard] {
             return;
         }
         let here = room.cursor();
@@ -117,10 +163,10 @@ impl Core {
         behind.reading = false;
         let from = behind.cursor.as_ref().map_or(0, |cursor| cursor.off);
         match history {
-            History::Events { events, head } if events.last().is_none_or(|(off, _)| *off == head) => {
-                let reached = events.last().map_or(from, |(off, _)| *off).min(upto);
+            History::Events { events, head } if events.last().is_none_or(|event| event.off == head) => {
+                let reached = events.last().map_or(from, |event| event.off).min(upto);
                 let mut missed: Vec<RoomFrame> =
-                    events.iter().filter(|(off, _)| *off <= upto).map(|(_, bytes)| room::durable(bytes)).collect();
+                    events.iter().filter(|event| event.off <= upto).map(|event| room::durable(&event.bytes)).collect();
                 match room.after(reached) {
                     Some(rest) => {
                         missed.extend(rest);

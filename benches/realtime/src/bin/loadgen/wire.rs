@@ -87,8 +87,12 @@ pub fn handshake(proto: Proto, port: u16, room: usize) -> Vec<u8> {
         Proto::RawAsk => "/ask".to_owned(),
         Proto::Tieout | Proto::TieoutAsk => "/ws".to_owned(),
     };
+    let subprotocol = match proto {
+        Proto::Raw | Proto::RawAsk => "",
+        Proto::Tieout | Proto::TieoutAsk => "Sec-WebSocket-Protocol: tieout.v1+json\r\n",
+    };
     format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{subprotocol}\r\n"
     )
     .into_bytes()
 }

@@ -1,0 +1,143 @@
+//! What connections ask and shards report: in, out, saying something, being taken out.
+//!
+//! Letting in is `admission`'s, claims are `claims`'. Easy to get wrong: a request from a shard that has not reported
+//! to this incarnation waits until it has, for who is a member is not known before.
+use super::*;
+
+impl Core {
+    /// A shard reports.
+    pub fn attach(&mut self, attach: Attach, now: Now) {
+        let Attach { generation, shard, rooms } = attach;
+        if generation != self.generation || self.attached[shard] {
+            return;
+        }
+        self.attached[shard] = true;
+        let theirs: HashSet<ProjectId> = rooms.iter().map(|attached| attached.room).collect();
+        for (project, room) in &mut self.rooms {
+            if !theirs.contains(project) {
+                room.shards[shard].behind = None;
+            }
+        }
+        for attached in rooms {
+            self.open(attached.room);
+            for (conn, user) in attached.members {
+                self.add(attached.room, conn, shard, &user);
+            }
+            let Some(room) = self.rooms.get_mut(&attached.room) else { continue };
+            // What the others were told meanwhile follows once it has what it lacks.
+            room.shards[shard].behind.get_or_insert_default().cursor = attached.cursor;
+            self.time_presence(attached.room, now);
+            self.catch_up(attached.room, shard);
+        }
+        for (project, user) in self.revoked.clone() {
+            self.expel(project, &user, now);
+        }
+        if self.attached.iter().all(|attached| *attached) {
+            self.revoked.clear();
+        }
+        for early in std::mem::take(&mut self.stash[shard]) {
+            self.request(early, now);
+        }
+    }
+
+    /// A connection asks.
+    pub fn request(&mut self, request: Request, now: Now) {
+        match request {
+            Request::Join(join) => self.join(join, now),
+            Request::Leave(leave) => self.leave(leave, now),
+            Request::Say(say) => self.say(say),
+            Request::Claim(ask) => self.claim_by_frame(ask, now),
+        }
+    }
+
+    /// A connection wants in.
+    pub fn join(&mut self, join: Join, now: Now) {
+        let shard = join.asker.shard;
+        if !self.attached[shard] {
+            return self.keep(Request::Join(join));
+        }
+        let project = join.project;
+        let room = self.open(project);
+        if room.waiting.len() >= MAX_WAITING_JOINS {
+            self.refuse(&join.asker, ErrorCode::Unavailable, "too many wait to join, try again");
+        } else if !room.live || room.shards[shard].behind.is_some() {
+            room.waiting.push(join);
+        } else {
+            self.admit(join, true, now);
+        }
+    }
+
+    /// A connection wants out. What it has claimed it gives back.
+    pub fn leave(&mut self, leave: Leave, now: Now) {
+        if !self.attached[leave.asker.shard] {
+            return self.keep(Request::Leave(leave));
+        }
+        let Leave { asker, project } = leave;
+        if !self.is_member(project, asker.conn) {
+            return self.refuse(&asker, ErrorCode::NotJoined, "you are not in that project's room");
+        }
+        self.gone(project, asker.conn, now);
+        self.release_all(project, asker.conn, &asker.user, now);
+        let Asker { conn, shard, re, pending, .. } = asker;
+        let left = ShardJob::Left { conn, room: project, re, reason: "left", pending };
+        self.out.push(Output::Shard(shard, left));
+    }
+
+    /// A connection has ended. Its claims last as long as their leases: the reviewer may be back in a moment.
+    pub fn disconnect(&mut self, disconnect: &Disconnect, now: Now) {
+        for project in &disconnect.rooms {
+            self.gone(*project, disconnect.conn, now);
+        }
+    }
+
+    /// A user may no longer be in a room: out at once, whatever was queued for it is discarded, and what it had claimed
+    /// is free. Returns the connections that were in.
+    pub fn revoke(&mut self, revoke: &Revoke, now: Now) -> usize {
+        let Revoke { project, user } = revoke;
+        if self.attached.iter().any(|attached| !attached) && self.revoked.len() < MAX_EARLY {
+            // Shards that have not reported yet may have more of them.
+            self.revoked.push((*project, user.clone()));
+        }
+        self.expel(*project, user, now)
+    }
+
+    fn expel(&mut self, project: ProjectId, user: &Arc<str>, now: Now) -> usize {
+        let Some(room) = self.rooms.get_mut(&project) else { return 0 };
+        let conns: Vec<(ConnId, usize)> =
+            room.members.iter().filter(|(_, m)| m.user == *user).map(|(conn, m)| (*conn, m.shard)).collect();
+        let (refused, waiting) =
+            std::mem::take(&mut room.waiting).into_iter().partition(|join| join.asker.user == *user);
+        room.waiting = waiting;
+        let refused: Vec<Join> = refused;
+        for join in &refused {
+            self.refuse(&join.asker, ErrorCode::Forbidden, "you may no longer enter that project's room");
+        }
+        for (conn, shard) in &conns {
+            self.gone(project, *conn, now);
+            self.release_all(project, *conn, user, now);
+            let pending = Pending::default();
+            let left = ShardJob::Left { conn: *conn, room: project, re: None, reason: "revoked", pending };
+            self.out.push(Output::Shard(*shard, left));
+        }
+        self.presence(project, |presence| presence.expel(user));
+        self.time_presence(project, now);
+        conns.len()
+    }
+
+    /// A member says something.
+    pub fn say(&mut self, say: Say) {
+        if !self.attached[say.asker.shard] {
+            return self.keep(Request::Say(say));
+        }
+        let Say { asker, project, frame, ack } = say;
+        match self.rooms.get_mut(&project) {
+            Some(room) if room.members.contains_key(&asker.conn) => {
+                broadcast(room, &mut self.out, project, &Outgoing::Ready(frame), None);
+                if let Some(ack) = ack {
+                    self.reply(&asker, Reply::Ready(ack));
+                }
+            }
+            _ => self.refuse(&asker, ErrorCode::NotJoined, "you are not in that project's room"),
+        }
+    }
+}

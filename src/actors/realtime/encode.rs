@@ -1,0 +1,80 @@
+//! A stored event as the frame that rooms are sent.
+//!
+//! Easy to get wrong: an event is encoded here alone, on whatever way it comes, or a client that recovers would see
+//! another one than those who were there.
+use crate::{
+    db::DurableEvent,
+    protocol::{
+        ids::ProjectId,
+        server::{self, DataUpdate},
+    },
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// What of a `DataUpdate` is needed to say where its entity is.
+#[derive(Deserialize)]
+struct Update<'a> {
+    project_id: ProjectId,
+    #[serde(borrow)]
+    entity: Cow<'a, str>,
+    entity_id: String,
+    #[serde(borrow)]
+    action: Cow<'a, str>,
+}
+
+/// The frame; a `DataUpdate` of more than `most` bytes names the URL of its entity instead of carrying it. Other events
+/// are small by their making.
+pub fn encode(event: &DurableEvent, most: usize) -> Bytes {
+    let short = if event.body.len() > most { shortened(&event.body) } else { None };
+    server::durable((&event.ep, event.off), event.ts_ms, short.as_deref().unwrap_or(&event.body))
+}
+
+fn shortened(body: &str) -> Option<String> {
+    let json = body.strip_prefix(r#""DataUpdate":"#)?;
+    let Update { project_id, entity, entity_id, action } = serde_json::from_str(json).ok()?;
+    let url = match &*entity {
+        "source" => format!("/api/v1/sources/{entity_id}"),
+        "job" => format!("/api/v1/jobs/{entity_id}"),
+        _ => format!("/api/v1/projects/{project_id}"),
+    };
+    Some(DataUpdate { project_id, entity: &entity, entity_id, action: &action, data: None, url: Some(url) }.body())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame;
+
+    fn sent(body: String, most: usize) -> serde_json::Value {
+        let project_id = ProjectId::generate();
+        let event = DurableEvent { project_id, ep: "e".into(), off: 7, ts_ms: 5, body };
+        serde_json::from_slice(frame::payload(&encode(&event, most))).unwrap()
+    }
+
+    #[test]
+    fn what_is_too_large_names_where_to_fetch_it() {
+        let project = ProjectId::generate();
+        let data = "x".repeat(2_000);
+        let body = format!(
+            r#""DataUpdate":{{"project_id":"{project}","entity":"source","entity_id":"s1","action":"updated","data":"{data}"}}"#
+        );
+        assert_eq!(sent(body.clone(), 4_000)["DataUpdate"]["data"], data);
+        let short = sent(body, 1_000);
+        assert_eq!((&short["off"], &short["DataUpdate"]["url"]), (&7.into(), &"/api/v1/sources/s1".into()));
+        assert_eq!(short["DataUpdate"]["action"], "updated");
+        assert!(short["DataUpdate"]["data"].is_null());
+        let quoted = format!(
+            r#""DataUpdate":{{"project_id":"{project}","entity":"a\"b","entity_id":"\u0041","action":"x\\","data":"{data}"}}"#
+        );
+        let short = sent(quoted, 1_000);
+        assert_eq!(
+            (&short["DataUpdate"]["entity"], &short["DataUpdate"]["entity_id"]),
+            (&r#"a"b"#.into(), &"A".into())
+        );
+        assert!(short["DataUpdate"]["data"].is_null(), "escapes in a name must not keep it long: {short}");
+        let note = format!(r#""Notification":{{"message":"{data}"}}"#);
+        assert_eq!(sent(note, 1_000)["Notification"]["message"], data);
+    }
+}

@@ -1,0 +1,116 @@
+//! Events that come from outside through the server API, each published once per `Idempotency-Key`.
+//!
+//! It leaves what may be published to its caller. The one thing easy to get wrong: the key is looked up and kept in the
+//! transaction that stores the event, or two requests with one key would both publish.
+use super::error::StoreError;
+use super::events::{self, DurableEvent, Position};
+use super::pool;
+use super::projects;
+use super::schema::publications;
+use super::sql_types::{ms, now_us};
+use super::store::Store;
+use crate::protocol::ids::ProjectId;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+/// A caller's promise that requests with this key are one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Whose key it is; two users may use the same.
+    pub user_id: String,
+    /// The key.
+    pub key: String,
+    /// A hash of the request: the same key with another request is a mistake.
+    pub request_hash: String,
+}
+
+/// What a publication is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Of the stored event; none for an ephemeral one.
+    pub position: Option<Position>,
+    /// When it was taken, Unix milliseconds.
+    pub ts_ms: i64,
+}
+
+/// What became of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// It was taken now; the event, when it is durable, is to be handed to the hub.
+    Now(Receipt, Option<DurableEvent>),
+    /// It had been taken before, with this answer.
+    Before(Receipt),
+    /// The key was used for another request.
+    KeyReused,
+}
+
+/// Takes a publication for a project; `durable` is the JSON member text of an event to store, `"DataUpdate":{…}`.
+///
+/// # Errors
+/// [`StoreError::NotFound`] for the project.
+pub async fn publish(
+    store: &Store,
+    project: ProjectId,
+    durable: Option<String>,
+    once: Option<Once>,
+) -> Result<Published, StoreError> {
+    pool::write!(store, |conn| {
+        if let Some(once) = &once {
+            let before: Option<(String, Option<String>, Option<i64>, i64)> = publications::table
+                .find((&once.user_id, &once.key))
+                .select((publications::request_hash, publications::ep, publications::off, publications::at_us))
+                .first(conn)
+                .await
+                .optional()?;
+            if let Some((hash, ep, off, at_us)) = before {
+                if hash != once.request_hash {
+                    return Ok(Published::KeyReused);
+                }
+                let position = ep.zip(off).map(|(ep, off)| Position { ep, off: off.unsigned_abs() });
+                return Ok(Published::Before(Receipt { position, ts_ms: ms(at_us) }));
+            }
+        }
+        projects::find(conn, project).await?;
+        let event = match durable {
+            Some(body) => Some(events::append(conn, project, body).await?),
+            None => None,
+        };
+        let position = event.as_ref().map(|event| Position { ep: event.ep.clone(), off: event.off });
+        let at_us = event.as_ref().map_or_else(now_us, |event| event.ts_ms * 1000);
+        if let Some(once) = &once {
+            diesel::insert_into(publications::table)
+                .values((
+                    publications::user_id.eq(&once.user_id),
+                    publications::key.eq(&once.key),
+                    publications::request_hash.eq(&once.request_hash),
+                    publications::ep.eq(position.as_ref().map(|position| position.ep.clone())),
+                    publications::off.eq(position.as_ref().map(|position| position.off as i64)),
+                    publications::at_us.eq(at_us),
+                ))
+                .execute(conn)
+                .await?;
+        }
+        Ok::<_, StoreError>(Published::Now(Receipt { position, ts_ms: ms(at_us) }, event))
+    })
+}
+
+/// Forgets at most `batch` keys that are older than `older_than_us`; returns how many.
+///
+/// # Errors
+/// As any call.
+pub async fn trim(store: &Store, older_than_us: i64, batch: usize) -> Result<usize, StoreError> {
+    pool::write!(store, |conn| {
+        let old: Vec<(String, String)> = publications::table
+            .filter(publications::at_us.lt(older_than_us))
+            .order(publications::at_us)
+            .limit(batch as i64)
+            .select((publications::user_id, publications::key))
+            .load(conn)
+            .await?;
+        // One statement per key: SQLite deletes by no pair list, and a batch is bounded.
+        for (user, key) in &old {
+            diesel::delete(publications::table.find((user, key))).execute(conn).await?;
+        }
+        Ok::<_, StoreError>(old.len())
+    })
+}

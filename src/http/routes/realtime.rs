@@ -1,0 +1,116 @@
+//! `/api/realtime`: what belongs to live connections and is asked over plain HTTP.
+//!
+//! Leaves the connections to `ws` and the hub. Easy to get wrong: a ticket is the only secret that may stand in a URL,
+//! because it is used up by being looked at.
+use crate::{
+    http::{
+        auth::no_token,
+        error::{ApiError, ApiResult},
+        extract::JsonBody,
+        sse::NoStream,
+        state::AppState,
+        tickets::{Issued, TooMany},
+        ws::Verify,
+    },
+    protocol::principal::{Action, Grant, Principal, Resource, authorise},
+};
+use axum::{
+    Json,
+    extract::{Extension, Request, State},
+};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// Opens one live connection as the caller.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Ticket {
+    /// For `?ticket=` of `/ws` or `/events`.
+    ticket: String,
+    /// When it lapses unless used, Unix milliseconds.
+    expires_at_ms: i64,
+}
+
+pub(in crate::http) async fn ticket(
+    State(app): State<AppState>,
+    grant: Option<Extension<Grant>>,
+) -> ApiResult<Json<Ticket>> {
+    let Extension(grant) = grant.ok_or_else(no_token)?;
+    authorise(&grant.principal, Action::Read, Resource::Server)?;
+    let Issued { ticket, expires_at_ms } = app.tickets.issue(grant)?;
+    Ok(Json(Ticket { ticket, expires_at_ms }))
+}
+
+/// A message of an event stream's client.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Sent {
+    /// `conn` of the stream's first event.
+    conn: String,
+    /// `key` of the stream's first event.
+    key: String,
+    /// Any frame that a WebSocket takes.
+    message: Box<RawValue>,
+}
+
+pub(in crate::http) async fn send(
+    State(app): State<AppState>,
+    caller: Principal,
+    JsonBody(sent): JsonBody<Sent>,
+) -> ApiResult<StatusCode> {
+    // What the message may do is the dialogue's to say, by the stream's own proof.
+    match app.streams.say(&sent.conn, &sent.key, &caller.user_id, sent.message.get()) {
+        Ok(()) => Ok(StatusCode::ACCEPTED),
+        Err(NoStream::Unknown) => {
+            Err(ApiError::not_found("there is no event stream of yours with this conn and key").code("no_such_stream"))
+        }
+        Err(NoStream::TooLong(most)) => {
+            let detail = format!("a message has at most {most} bytes");
+            Err(ApiError::limit(StatusCode::PAYLOAD_TOO_LARGE, "inbound_bytes", detail))
+        }
+    }
+}
+
+/// The server's answer to the token of an `Auth` message.
+pub(super) fn verifier(app: &AppState) -> Verify {
+    let auth = app.auth.clone();
+    Arc::new(move |token: &str| auth.verify(token))
+}
+
+/// Who opens a connection: by the `ticket` of the query string, else by the header. None when neither is there.
+pub(super) fn caller(app: &AppState, request: &Request) -> ApiResult<Option<Grant>> {
+    let by_header = request.extensions().get::<Grant>();
+    let Some(ticket) = query_value(request.uri().query(), "ticket") else { return Ok(by_header.cloned()) };
+    let bad = |detail: &str| ApiError::unauthorized(detail).code("bad_ticket");
+    let Some(by_ticket) = app.tickets.redeem(ticket) else {
+        return Err(bad("this ticket was used already, has lapsed, or was never given out"));
+    };
+    match by_header {
+        Some(header) if app.auth.token_required() && header.principal.user_id != by_ticket.principal.user_id => {
+            Err(bad("the ticket and the Authorization header are those of different users"))
+        }
+        _ => Ok(Some(by_ticket)),
+    }
+}
+
+/// The first value of a name in a query string, as it stands there; tickets need no escapes.
+pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+impl From<TooMany> for ApiError {
+    fn from(error: TooMany) -> Self {
+        match error {
+            TooMany::InAll(most) => {
+                let text = format!("{most} tickets are open already");
+                Self::limit(StatusCode::SERVICE_UNAVAILABLE, "max_tickets", text)
+            }
+            TooMany::OfUser(most) => {
+                let text = format!("{most} tickets of yours are open already: use them, or wait until they lapse");
+                Self::limit(StatusCode::TOO_MANY_REQUESTS, "tickets_per_user", text)
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The open event streams of this process, by connection, so that `POST /api/realtime/send` can talk for one.
+//!
+//! Leaves feeding them to `stream`. Easy to get wrong: a connection's number is known to everybody in its rooms; only the
+//! key from its first event, kept here as a hash, and the same user make a message its own.
+use super::text::Encoder;
+use crate::{
+    http::ws::Dialogue,
+    protocol::{
+        ClientMessage,
+        client::{self, JoinProject},
+        ids::ConnId,
+    },
+};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use subtle::ConstantTimeEq;
+
+/// Bytes of randomness in a key.
+const KEY_BYTES: usize = 24;
+
+/// All open streams. Bounded by `max_sockets`, which admits each of them.
+#[derive(Default)]
+pub struct Streams(Mutex<HashMap<ConnId, Arc<Stream>>>);
+
+/// One open stream.
+pub(in crate::http) struct Stream {
+    user: String,
+    key: [u8; 32],
+    longest: usize,
+    dialogue: Mutex<Dialogue>,
+    pub(super) encoder: Mutex<Encoder>,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::http) enum NoStream {
+    /// There is no such stream here, or this is not its key, or not its user.
+    Unknown,
+    /// The message is longer than this many bytes.
+    TooLong(usize),
+}
+
+impl Streams {
+    /// Enters a stream; gives it and its key, once.
+    pub(super) fn enter(
+        &self,
+        conn: ConnId,
+        user: &str,
+        longest: usize,
+        dialogue: Dialogue,
+        encoder: Encoder,
+    ) -> (Arc<Stream>, String) {
+        let key: String = rand::random::<[u8; KEY_BYTES]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let stream = Arc::new(Stream {
+            user: user.to_owned(),
+            key: Sha256::digest(key.as_bytes()).into(),
+            longest,
+            dialogue: Mutex::new(dialogue),
+            encoder: Mutex::new(encoder),
+        });
+        lock(&self.0).insert(conn, stream.clone());
+        (stream, key)
+    }
+
+    /// The stream has ended.
+    pub(super) fn leave(&self, conn: ConnId) {
+        lock(&self.0).remove(&conn);
+    }
+
+    /// Says `message` for the stream `conn`; whatever it is answered comes on the stream.
+    pub(in crate::http) fn say(&self, conn: &str, key: &str, user: &str, message: &str) -> Result<(), NoStream> {
+        let number = conn.strip_prefix("c-").and_then(|number| number.parse().ok()).ok_or(NoStream::Unknown)?;
+        let stream = lock(&self.0).get(&ConnId(number)).cloned().ok_or(NoStream::Unknown)?;
+        let given: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        if !bool::from(stream.key.ct_eq(&given)) || stream.user != user {
+            return Err(NoStream::Unknown);
+        }
+        if message.len() > stream.longest {
+            return Err(NoStream::TooLong(stream.longest));
+        }
+        stream.say(message);
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// Joins a room for the client, which asked for it in the URL.
+    pub(super) fn join(&self, join: JoinProject) {
+        lock(&self.dialogue).join(None, join);
+    }
+
+    fn say(&self, message: &str) {
+        // Where a join starts from counts for the ids of what it is answered.
+        if let Ok(frame) = client::parse(message)
+            && let ClientMessage::JoinProject(JoinProject { project_id, since: Some(since) }) = frame.message
+        {
+            lock(&self.encoder).since(project_id, since);
+        }
+        lock(&self.dialogue).obey(message);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whatever panicked under one of these locks left its value whole, if not up to date.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
