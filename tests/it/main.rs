@@ -39,4 +39,5 @@ mod ws_bare;
 mod ws_delivery;
 mod ws_protocol;
 mod ws_slow;
+mod ws_slow_beside;
 mod ws_support;
