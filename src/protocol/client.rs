@@ -216,6 +216,7 @@ mod tests {
             (r#"{"id":-1,"Ping":{}}"#, "id:"),
             (r#"{"JoinProject":{"project_id":"x"}}"#, "JoinProject"),
             (r#"{"JoinProject":{"projectId":"x"}}"#, "projectId"),
+            (r#"{"tr":"x","tr":"y","Ping":{}}"#, "tr: given twice"),
             (r#"{"Jump":{}}"#, "Jump"),
             (r#"{"Ping":{"x":1}}"#, "Ping"),
             (r#"{"tr":"00-1-2-3","Ping":{}}"#, "tr:"),

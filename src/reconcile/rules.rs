@@ -334,7 +334,10 @@ impl RuleSet {
             return Err(RuleError::new("(file)", "not an object"));
         };
         if let Some(unknown) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            return Err(RuleError::new(unknown.as_str(), format!("unknown key; known are {}", KEYS.join(", "))));
+            // A path names a place, which an empty key does not.
+            let (path, what) =
+                if unknown.is_empty() { ("(file)", "an empty key") } else { (&**unknown, "unknown key") };
+            return Err(RuleError::new(path, format!("{what}; known are {}", KEYS.join(", "))));
         }
         let rules = Self {
             version: section(&mut map, "version")?.unwrap_or(1),
@@ -468,6 +471,7 @@ mod tests {
     fn every_error_names_the_path_in_the_file() {
         let path = |text: &str| RuleSet::parse(text).expect_err("must be refused").to_string();
         assert!(path(r#"{"compare":[],"colour":1}"#).contains("rules: colour: unknown key"));
+        assert!(path(r#"{"":1}"#).contains("rules: (file): an empty key"));
         assert!(path(r#"{"compare":[]}"#).contains("rules: compare: at least one"));
         let unknown = path(r#"{"compare":[{"kind":"exact","left":"a","right":"b","tolerence":1}]}"#);
         assert!(unknown.contains("compare[0]") && unknown.contains("tolerence"), "{unknown}");
