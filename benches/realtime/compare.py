@@ -30,6 +30,8 @@ SCENARIOS = {
     "fan1k-paced": dict(rooms=1, members=1000, mode="paced", rate=20, warm=1, seconds=4),
     "fan1k-flat": dict(rooms=1, members=1000, mode="window", window=32, warm=1, seconds=3),
     "rooms-paced": dict(rooms=1000, members=5, mode="paced", rate=3000, warm=1, seconds=4),
+    "slow1k": dict(rooms=1, members=999, mode="paced", rate=20, warm=1, seconds=3, peers=["tieout", "tieout-slow"]),
+    "post-ask": dict(rooms=1, members=64, mode="none", warm=1, seconds=3, peers=["post-atomic", "post-ask"]),
     "ask": dict(rooms=1, members=64, mode="none", warm=1, seconds=3, ask=True),
     "idle10k": dict(rooms=2000, members=5, mode="none", settle=5, seconds=0),
 }
@@ -75,14 +77,19 @@ def make_projects(port, count, directory):
 
 
 def run(peer, scenario):
-    plan = dict(scenario)
+    plan = {key: value for key, value in scenario.items() if key != "peers"}
     ask = plan.pop("ask", False)
     port = free_port()
     directory = tempfile.mkdtemp(prefix="tieout-bench-")
-    if peer == "tieout":
+    post = peer.startswith("post-")
+    tieout = peer.startswith("tieout")
+    if tieout:
         command = [TIEOUT, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", directory, "--workers",
                    os.environ.get("WORKERS", "2"), "--max-message-rate", "0", "--log", "error"]
         proto = "tieout"
+    elif post:
+        command = [os.path.join(os.path.dirname(TIEOUT), "examples", "post_ask"), str(port), peer.removeprefix("post-")]
+        proto = "post-inc"
     else:
         command = [os.path.join(BENCH, "floor"), str(port), "batch" if peer.endswith("batch") else "direct"]
         proto = "raw"
@@ -90,8 +97,10 @@ def run(peer, scenario):
     try:
         wait_for(port, server)
         arguments = {"proto": proto + ("-ask" if ask else ""), "port": port, "pid": server.pid, **plan}
-        if peer == "tieout":
-            arguments["projects-file"] = make_projects(port, plan["rooms"], directory)
+        if tieout:
+            slow = peer.endswith("-slow")
+            arguments.update(slow=int(slow))
+            arguments["projects-file"] = make_projects(port, plan["rooms"] + slow, directory)
         time.sleep(0.3)
         words = [str(word) for pair in arguments.items() for word in ("--" + pair[0], pair[1])]
         done = subprocess.run([os.path.join(BENCH, "loadgen"), *words], capture_output=True, text=True, timeout=180)
@@ -112,7 +121,7 @@ def run(peer, scenario):
 def main():
     name = sys.argv[1] if len(sys.argv) > 1 else "fan1k-paced"
     repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    peers = sys.argv[3].split(",") if len(sys.argv) > 3 else PEERS
+    peers = sys.argv[3].split(",") if len(sys.argv) > 3 else SCENARIOS[name].get("peers", PEERS)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, 65536), limit))
     results = {peer: [] for peer in peers}
@@ -122,7 +131,7 @@ def main():
             results[peer].append(result)
             print(f"{name} {peer}: {json.dumps(result)}", file=sys.stderr, flush=True)
     columns = ["cpu_per_million", "actor_us_per_publish", "reads_per_delivery", "p50_us", "p99_us", "handshake_us",
-               "idle_bytes"]
+               "idle_bytes", "resident_kb"]
     faults = ["failed", "closed", "missing", "lost", "repeated", "foreign"]
     print(f"\n{name}, medians of {repeats}")
     print(f"{'peer':16} {'ratio':>6} " + " ".join(f"{column:>20}" for column in columns) + "  faults")

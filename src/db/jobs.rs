@@ -79,7 +79,7 @@ pub struct NewJob {
 }
 
 /// What a finished job found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Counts {
     /// Records of the left side.
     pub left: u64,

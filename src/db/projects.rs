@@ -11,6 +11,7 @@ use super::store::Store;
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Longest name of a project or source, in characters.
@@ -19,7 +20,7 @@ pub const MAX_NAME_CHARS: usize = 200;
 pub const MAX_PAGE: usize = 1_000;
 
 /// A project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Project {
     /// Its id.
     pub id: ProjectId,

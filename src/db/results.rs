@@ -14,6 +14,7 @@ use super::store::Store;
 use crate::protocol::ids::{JobId, SourceId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -48,7 +49,7 @@ impl ResultStatus {
 }
 
 /// One match or break, as it crosses the wire.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ResultItem {
     /// Its place in the job's results.
     pub ordinal: u64,
@@ -68,13 +69,14 @@ pub struct ResultItem {
     /// Records of the right side.
     pub right: Vec<ResultRecord>,
     /// Field by field: `{label,left,right,level,weight}`.
+    #[schemars(with = "Vec<crate::reconcile::FieldComparison>")]
     pub comparisons: Value,
     /// The same in a sentence.
     pub explanation: String,
 }
 
 /// A record as part of a result.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ResultRecord {
     /// Its line in the file.
     pub ordinal: u64,
@@ -101,7 +103,7 @@ pub struct ResultPage {
 }
 
 /// A row of a file that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RowProblem {
     /// `left` or `right`.
     pub side: String,

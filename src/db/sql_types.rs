@@ -61,7 +61,7 @@ macro_rules! word_column {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, diesel::expression::AsExpression,
-                 diesel::deserialize::FromSqlRow, serde::Serialize, serde::Deserialize)]
+                 diesel::deserialize::FromSqlRow, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[diesel(sql_type = diesel::sql_types::Text)]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
 

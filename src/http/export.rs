@@ -10,7 +10,7 @@ use crate::{
 use serde::Deserialize;
 
 /// The format of a download.
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// Comma-separated, one line per pair of records.

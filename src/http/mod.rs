@@ -5,11 +5,13 @@
 mod auth;
 mod commit;
 mod console;
+mod contract;
 pub(crate) mod error;
 mod export;
 mod extract;
 mod jwt;
 mod listener;
+mod openapi;
 mod options;
 mod pipeline;
 mod position;

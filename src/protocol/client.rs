@@ -3,6 +3,7 @@
 //! It checks form only; membership, rights and rates are the session's. Easy to get wrong: `data` stays raw JSON
 //! (borrowed from the frame), it is never parsed and printed again.
 use super::{envelope, error::ErrorCode, ids::ProjectId, trace::Trace};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 pub const MAX_NAME_BYTES: usize = 128;
 
 /// A position in a project's history: everything up to and including `off` of epoch `ep` is known.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
     /// Epoch of the history; changes when the history is replaced.
@@ -31,7 +32,7 @@ pub struct ClientFrame<'a> {
 }
 
 /// What a client may ask.
-#[derive(Debug)]
+#[derive(Debug, JsonSchema)]
 pub enum ClientMessage<'a> {
     /// Authenticate this connection.
     Auth(Auth),
@@ -44,12 +45,13 @@ pub enum ClientMessage<'a> {
     /// Are you there.
     Ping {
         /// The frame was the bare string, so the answer is too.
+        #[schemars(skip)]
         bare: bool,
     },
 }
 
 /// Body of `Auth`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     /// Bearer token.
@@ -63,7 +65,7 @@ impl std::fmt::Debug for Auth {
 }
 
 /// Body of `JoinProject`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinProject {
     /// The project.
@@ -74,7 +76,7 @@ pub struct JoinProject {
 }
 
 /// Body of `LeaveProject`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeaveProject {
     /// The project.
@@ -82,15 +84,17 @@ pub struct LeaveProject {
 }
 
 /// Body of `Collaboration`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Collaboration<'a> {
     /// The project.
     pub project_id: ProjectId,
     /// `claim`, `release`, or a word of the clients' own.
+    #[schemars(length(min = 1, max = 128))]
     pub action: String,
     /// What it is about.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 128))]
     pub entity_id: Option<String>,
     /// Anything; goes to the room as it is.
     #[serde(default, borrow)]
@@ -212,6 +216,7 @@ mod tests {
             (r#"{"id":-1,"Ping":{}}"#, "id:"),
             (r#"{"JoinProject":{"project_id":"x"}}"#, "JoinProject"),
             (r#"{"JoinProject":{"projectId":"x"}}"#, "projectId"),
+            (r#"{"tr":"x","tr":"y","Ping":{}}"#, "tr: given twice"),
             (r#"{"Jump":{}}"#, "Jump"),
             (r#"{"Ping":{"x":1}}"#, "Ping"),
             (r#"{"tr":"00-1-2-3","Ping":{}}"#, "tr:"),

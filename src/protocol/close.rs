@@ -37,6 +37,49 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// Every code, by number.
+    pub const ALL: [Self; 14] = [
+        Self::Normal,
+        Self::Protocol,
+        Self::NotUtf8,
+        Self::BadRequests,
+        Self::Token,
+        Self::Forbidden,
+        Self::AuthTimeout,
+        Self::ConnectionLimit,
+        Self::TooBig,
+        Self::RateLimited,
+        Self::Internal,
+        Self::Draining,
+        Self::NoPong,
+        Self::Slow,
+    ];
+
+    /// Why, in a sentence for people; the wire carries [`CloseCode::name`].
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Normal => "normal end; the client's close is answered",
+            Self::Protocol => "the bytes break RFC 6455",
+            Self::NotUtf8 => "a text message is not UTF-8",
+            Self::BadRequests => "too many malformed messages",
+            Self::Token => "the bearer token is wrong, or has expired",
+            Self::Forbidden => "the connection is another user's, or this user may no longer have one",
+            Self::AuthTimeout => "no `Auth` in time",
+            Self::ConnectionLimit => "no room for another connection",
+            Self::TooBig => "a message is longer than the limit",
+            Self::RateLimited => "far more messages than the rate allows",
+            Self::Internal => "the server failed",
+            Self::Draining => "the server is going away",
+            Self::NoPong => "no byte came after an unanswered ping",
+            Self::Slow => "the client does not read what it is sent",
+        }
+    }
+
+    /// Whether to connect again unchanged: at once when normal, else after `retry_ms` or a random time.
+    pub const fn comes_back(self) -> bool {
+        matches!(self.number(), 1000 | 4429 | 4500..=4599)
+    }
+
     /// The number on the wire.
     pub const fn number(self) -> u16 {
         match self {

@@ -73,6 +73,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                     }
                     Err(_) => Some("id: must be a whole number from 0 on".to_string()),
                 },
+                "tr" if out.trace.is_some() => Some("tr: given twice".to_string()),
                 "tr" => match serde_json::from_str::<CowStr<'de>>(raw.get()) {
                     Ok(CowStr(trace)) => {
                         out.trace = Some(trace);

@@ -2,10 +2,11 @@
 //!
 //! The texts come from whoever raises the error; this file only names the codes. Easy to get wrong: `retryable`
 //! promises that the same message may be sent again unchanged.
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What went wrong, by what the client can do about it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
     /// The message is well formed but makes no sense.
@@ -37,6 +38,23 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 13] = [
+        Self::BadRequest,
+        Self::InvalidFormat,
+        Self::AuthError,
+        Self::TokenExpired,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::NotJoined,
+        Self::AlreadyClaimed,
+        Self::LimitExceeded,
+        Self::RateLimited,
+        Self::TooLarge,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
     /// Whether sending the same message again may succeed.
     pub const fn retryable(self) -> bool {
         matches!(self, Self::RateLimited | Self::Unavailable | Self::Internal)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 pub const HEADROOM: usize = 10;
 
 const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 
@@ -22,6 +23,11 @@ pub fn text_in_place(buffer: Vec<u8>) -> Bytes {
 /// A text frame of `payload`, copied.
 pub fn text(payload: &[u8]) -> Bytes {
     copied(TEXT, payload)
+}
+
+/// A binary frame of `payload`, copied.
+pub fn binary(payload: &[u8]) -> Bytes {
+    copied(BINARY, payload)
 }
 
 /// A ping with an empty payload.

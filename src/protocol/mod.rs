@@ -2,6 +2,7 @@
 //!
 //! Left to others: reading and writing sockets (`http::ws`), order and membership (`actors::hub`). Easy to get
 //! wrong: a server frame is encoded once and shared by every member, so nothing in it may depend on the reader.
+pub mod asyncapi;
 pub mod bare;
 pub mod client;
 pub mod close;
@@ -11,6 +12,7 @@ pub mod frame;
 pub mod ids;
 pub mod positions;
 pub mod principal;
+pub mod schema;
 pub mod server;
 pub mod trace;
 

@@ -9,6 +9,7 @@ use super::{
     trace::Trace,
 };
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io::Write;
@@ -34,7 +35,7 @@ impl Head {
 }
 
 /// What the server says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub enum ServerMessage<'a> {
     /// The token is good.
     AuthSuccess(AuthSuccess<'a>),
@@ -68,7 +69,7 @@ pub enum ServerMessage<'a> {
 }
 
 /// Body of `AuthSuccess`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AuthSuccess<'a> {
     /// The user the token stands for.
     pub user_id: &'a str,
@@ -85,7 +86,7 @@ pub struct AuthSuccess<'a> {
 }
 
 /// Body of `AuthExpiring`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AuthExpiring {
     /// When the token lapses, unix milliseconds. From then on only `Auth` and `Ping` are obeyed.
     pub expires_at_ms: i64,
@@ -94,7 +95,7 @@ pub struct AuthExpiring {
 }
 
 /// Body of `ProjectJoined`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ProjectJoined<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -109,13 +110,14 @@ pub struct ProjectJoined<'a> {
     /// Who is there.
     pub presence: &'a Presence,
     /// Latest progress of each running job.
+    #[schemars(with = "Vec<JobProgressUpdate>")]
     pub jobs: Vec<&'a RawValue>,
     /// Who works on what.
     pub claims: &'a [ClaimView],
 }
 
 /// Who is in a room.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Presence {
     /// Grows by one with each `PresenceDiff`.
     pub rev: u64,
@@ -129,7 +131,7 @@ pub struct Presence {
 }
 
 /// A claim as the room sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct ClaimView {
     /// What is claimed.
     pub entity_id: String,
@@ -142,7 +144,7 @@ pub struct ClaimView {
 }
 
 /// Body of `ProjectLeft`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ProjectLeft<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -151,7 +153,7 @@ pub struct ProjectLeft<'a> {
 }
 
 /// Body of `DataUpdate`. Stored as text in the event's row by whoever commits the change: [`DataUpdate::body`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DataUpdate<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -164,10 +166,13 @@ pub struct DataUpdate<'a> {
     /// The entity after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a serde_json::Value>,
+    /// Where to fetch the entity, in place of `data` that is too large for a frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Body of `Collaboration` as the room sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Collaboration<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -190,7 +195,7 @@ pub struct Collaboration<'a> {
 }
 
 /// Body of `Notification`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Notification<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -201,7 +206,7 @@ pub struct Notification<'a> {
 }
 
 /// Body of `JobProgressUpdate`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobProgressUpdate {
     /// The project.
     pub project_id: ProjectId,
@@ -226,7 +231,7 @@ pub struct JobProgressUpdate {
 }
 
 /// Body of `PresenceDiff`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PresenceDiff {
     /// The project.
     pub project_id: ProjectId,
@@ -244,7 +249,7 @@ pub struct PresenceDiff {
 }
 
 /// Body of `ResyncRequired`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ResyncRequired<'a> {
     /// The project.
     pub project_id: ProjectId,
@@ -253,7 +258,7 @@ pub struct ResyncRequired<'a> {
 }
 
 /// Body of `Error`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ErrorBody<'a> {
     /// What went wrong.
     pub code: ErrorCode,

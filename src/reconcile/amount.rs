@@ -2,10 +2,11 @@
 //!
 //! Amounts never touch floating point. A file writes decimals in one style per column (`1,234.56` or
 //! `1.234,56`); the style is sniffed from the column, because `1,234` alone is ambiguous.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which character separates the fraction in a column.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DecimalStyle {
     /// `1,234.56`

@@ -2,10 +2,11 @@
 //!
 //! Day-first and month-first look alike in most rows; the style is sniffed over the whole column and a value
 //! that does not fit it is a bad value, never reinterpreted alone.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a column writes its dates.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DateStyle {
     /// `2024-10-17`, `2024/10/17`, also followed by a time.

@@ -2,6 +2,7 @@
 //!
 //! Rows are referred to by table position; ids are added by `report`. Every row of both tables is in exactly one
 //! match or one break.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One of the two files.
@@ -85,7 +86,7 @@ pub struct MatchLine {
 }
 
 /// One comparison of a matched pair.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FieldComparison {
     /// The comparison's label.
     pub label: String,

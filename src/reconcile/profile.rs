@@ -8,6 +8,7 @@ use super::csv_text::{self, ReadError, ReadOptions};
 use super::date::{self, DateStyle};
 use super::text;
 use rustc_hash::FxHashSet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 
@@ -18,7 +19,7 @@ const SKETCH: usize = 512;
 const SAMPLES: usize = 5;
 
 /// What the values of a column are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnType {
     /// Decimal amounts, kept as exact integers.
@@ -34,7 +35,7 @@ pub enum ColumnType {
 }
 
 /// One column as the profile saw it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ColumnProfile {
     /// The header.
     pub name: String,
@@ -64,6 +65,7 @@ pub struct ColumnProfile {
     pub date: Option<DateStyle>,
     /// Smallest hashes of the values and of their tokens, with the number of different tokens; see `overlap`.
     #[serde(default)]
+    #[schemars(skip)]
     pub(crate) sketch: Sketches,
 }
 
@@ -76,7 +78,7 @@ pub(crate) struct Sketches {
 }
 
 /// What a file looks like.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
     /// Field separator.
     pub delimiter: char,

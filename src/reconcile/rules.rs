@@ -5,6 +5,7 @@
 //! silently ignored makes wrong matches.
 use super::outcome::Side;
 use super::profile::ColumnType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -28,7 +29,7 @@ impl RuleError {
 }
 
 /// How two files are reconciled.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSet {
     /// Format version, 1.
@@ -63,7 +64,7 @@ pub struct RuleSet {
 }
 
 /// What a comparison does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CompareKind {
     /// Equal after normalisation (case, accents, punctuation).
@@ -79,7 +80,7 @@ pub enum CompareKind {
 }
 
 /// How text is compared.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// By what the columns hold.
@@ -94,7 +95,7 @@ pub enum Method {
 }
 
 /// One comparison.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compare {
     /// What it does.
@@ -158,7 +159,7 @@ impl Compare {
 }
 
 /// One source of candidate pairs: rows that share every key, and whose dates are near.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// The keys, at least one.
@@ -169,7 +170,7 @@ pub struct Block {
 }
 
 /// What of a value is a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// The whole value.
@@ -186,7 +187,7 @@ pub enum By {
 }
 
 /// One key of a block.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockKey {
     /// Column of the left file.
@@ -199,7 +200,7 @@ pub struct BlockKey {
 }
 
 /// Dates near enough to be candidates.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockWindow {
     /// Date column of the left file.
@@ -213,7 +214,7 @@ pub struct BlockWindow {
 }
 
 /// How comparisons become a probability.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Model {
     /// Weights learnt from the data without labels (Fellegi and Sunter, by expectation maximisation).
@@ -224,7 +225,7 @@ pub enum Model {
 }
 
 /// Choosing among candidates.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assign {
     /// Smallest probability of a match.
@@ -240,7 +241,7 @@ impl Default for Assign {
 }
 
 /// One-to-many and many-to-one groups whose amounts add up.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sums {
     /// Look for them at all.
@@ -260,7 +261,7 @@ impl Default for Sums {
 }
 
 /// What is decided without a person.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct States {
     /// Smallest probability of state `auto`.
@@ -274,7 +275,7 @@ impl Default for States {
 }
 
 /// Bounds on the work of a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunLimits {
     /// Candidate pairs per row, on average, above which a rule set is refused as a cross product.
@@ -333,7 +334,10 @@ impl RuleSet {
             return Err(RuleError::new("(file)", "not an object"));
         };
         if let Some(unknown) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            return Err(RuleError::new(unknown.as_str(), format!("unknown key; known are {}", KEYS.join(", "))));
+            // A path names a place, which an empty key does not.
+            let (path, what) =
+                if unknown.is_empty() { ("(file)", "an empty key") } else { (&**unknown, "unknown key") };
+            return Err(RuleError::new(path, format!("{what}; known are {}", KEYS.join(", "))));
         }
         let rules = Self {
             version: section(&mut map, "version")?.unwrap_or(1),
@@ -467,6 +471,7 @@ mod tests {
     fn every_error_names_the_path_in_the_file() {
         let path = |text: &str| RuleSet::parse(text).expect_err("must be refused").to_string();
         assert!(path(r#"{"compare":[],"colour":1}"#).contains("rules: colour: unknown key"));
+        assert!(path(r#"{"":1}"#).contains("rules: (file): an empty key"));
         assert!(path(r#"{"compare":[]}"#).contains("rules: compare: at least one"));
         let unknown = path(r#"{"compare":[{"kind":"exact","left":"a","right":"b","tolerence":1}]}"#);
         assert!(unknown.contains("compare[0]") && unknown.contains("tolerence"), "{unknown}");

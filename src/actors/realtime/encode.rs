@@ -4,28 +4,24 @@
 //! another one than those who were there.
 use crate::{
     db::DurableEvent,
-    protocol::{ids::ProjectId, server},
+    protocol::{
+        ids::ProjectId,
+        server::{self, DataUpdate},
+    },
 };
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use std::borrow::Cow;
 
 /// What of a `DataUpdate` is needed to say where its entity is.
 #[derive(Deserialize)]
 struct Update<'a> {
     project_id: ProjectId,
-    entity: &'a str,
-    entity_id: &'a str,
-    action: &'a str,
-}
-
-/// A `DataUpdate` whose data is to be fetched.
-#[derive(Serialize)]
-struct Fetch<'a> {
-    project_id: ProjectId,
-    entity: &'a str,
-    entity_id: &'a str,
-    action: &'a str,
-    url: String,
+    #[serde(borrow)]
+    entity: Cow<'a, str>,
+    entity_id: String,
+    #[serde(borrow)]
+    action: Cow<'a, str>,
 }
 
 /// The frame; a `DataUpdate` of more than `most` bytes names the URL of its entity instead of carrying it. Other events
@@ -38,13 +34,12 @@ pub fn encode(event: &DurableEvent, most: usize) -> Bytes {
 fn shortened(body: &str) -> Option<String> {
     let json = body.strip_prefix(r#""DataUpdate":"#)?;
     let Update { project_id, entity, entity_id, action } = serde_json::from_str(json).ok()?;
-    let url = match entity {
+    let url = match &*entity {
         "source" => format!("/api/v1/sources/{entity_id}"),
         "job" => format!("/api/v1/jobs/{entity_id}"),
         _ => format!("/api/v1/projects/{project_id}"),
     };
-    let fetch = Fetch { project_id, entity, entity_id, action, url };
-    serde_json::to_string(&fetch).ok().map(|json| format!(r#""DataUpdate":{json}"#))
+    Some(DataUpdate { project_id, entity: &entity, entity_id, action: &action, data: None, url: Some(url) }.body())
 }
 
 #[cfg(test)]
@@ -70,6 +65,15 @@ mod tests {
         assert_eq!((&short["off"], &short["DataUpdate"]["url"]), (&7.into(), &"/api/v1/sources/s1".into()));
         assert_eq!(short["DataUpdate"]["action"], "updated");
         assert!(short["DataUpdate"]["data"].is_null());
+        let quoted = format!(
+            r#""DataUpdate":{{"project_id":"{project}","entity":"a\"b","entity_id":"\u0041","action":"x\\","data":"{data}"}}"#
+        );
+        let short = sent(quoted, 1_000);
+        assert_eq!(
+            (&short["DataUpdate"]["entity"], &short["DataUpdate"]["entity_id"]),
+            (&r#"a"b"#.into(), &"A".into())
+        );
+        assert!(short["DataUpdate"]["data"].is_null(), "escapes in a name must not keep it long: {short}");
         let note = format!(r#""Notification":{{"message":"{data}"}}"#);
         assert_eq!(sent(note, 1_000)["Notification"]["message"], data);
     }

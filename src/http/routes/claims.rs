@@ -23,16 +23,31 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Longest name of a thing that can be claimed, in bytes.
 const MAX_ENTITY_ID: usize = 200;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Wanted {
     entity_id: String,
+}
+
+/// A claim that is the caller's now.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Granted {
+    entity_id: String,
+    user_id: String,
+    /// Always true; a refusal is a problem with the code `already_claimed`.
+    granted: bool,
+    /// The caller had it before.
+    renewed: bool,
+    /// Grows each time the claim changes hands.
+    fence: u64,
+    /// When it lapses unless renewed, Unix milliseconds.
+    expires_at_ms: i64,
 }
 
 pub(in crate::http) async fn claim(
@@ -40,21 +55,21 @@ pub(in crate::http) async fn claim(
     caller: Principal,
     Id(project): Id<ProjectId>,
     JsonBody(wanted): JsonBody<Wanted>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<Granted>> {
     authorise(&caller, Action::Review, Resource::Project(project))?;
     if wanted.entity_id.is_empty() || wanted.entity_id.len() > MAX_ENTITY_ID {
         return Err(ApiError::invalid(format!("entity_id must have 1 to {MAX_ENTITY_ID} bytes")));
     }
     projects::get(&app.store, project).await?;
     let claim = app.realtime.claim(project, &wanted.entity_id, &caller.user_id).await?;
-    Ok(Json(json!({
-        "entity_id": claim.entity_id,
-        "user_id": claim.user_id,
-        "granted": true,
-        "renewed": !claim.granted,
-        "fence": claim.fence,
-        "expires_at_ms": claim.expires_at_ms,
-    })))
+    Ok(Json(Granted {
+        entity_id: claim.entity_id,
+        user_id: claim.user_id,
+        granted: true,
+        renewed: !claim.granted,
+        fence: claim.fence,
+        expires_at_ms: claim.expires_at_ms,
+    }))
 }
 
 pub(in crate::http) async fn release(

@@ -15,11 +15,11 @@ use crate::{
     },
 };
 use axum::{Json, extract::State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Who, and from where; without a project from everywhere.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Disconnect {
     user_id: String,
@@ -27,11 +27,18 @@ pub(in crate::http) struct Disconnect {
     project_id: Option<ProjectId>,
 }
 
+/// How many were sent away.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct SentAway {
+    /// Connections that were closed or taken out of the room.
+    connections: usize,
+}
+
 pub(in crate::http) async fn disconnect(
     State(app): State<AppState>,
     caller: Principal,
     JsonBody(Disconnect { user_id, project_id }): JsonBody<Disconnect>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<SentAway>> {
     authorise(&caller, Action::Manage, project_id.map_or(Resource::Server, Resource::Project))?;
     if user_id.is_empty() || user_id.len() > MAX_NAME_BYTES {
         return Err(ApiError::invalid(format!("user_id: must have 1 to {MAX_NAME_BYTES} bytes")));
@@ -41,5 +48,5 @@ pub(in crate::http) async fn disconnect(
         None => app.realtime.disconnect_user(&user_id).await?,
     };
     log::info!("a user was sent away by={} user={user_id:?} connections={connections}", caller.user_id);
-    Ok(Json(json!({ "connections": connections })))
+    Ok(Json(SentAway { connections }))
 }

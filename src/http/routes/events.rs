@@ -22,6 +22,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::header;
+use schemars::JsonSchema;
+
+/// The query string, as [`Asked`] reads it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the schema of a query string with a repeated name, which serde can't read")]
+pub(in crate::http) struct EventsQuery {
+    /// Projects to join at once; may be repeated.
+    #[serde(default)]
+    project: Vec<ProjectId>,
+    /// `id` of the last event that was seen; the header wins over it.
+    last_event_id: Option<String>,
+    /// Who calls, where no header can say it.
+    ticket: Option<String>,
+}
+
+/// Headers that count.
+pub(in crate::http) const HEADERS: &[(&str, &str)] =
+    &[("Last-Event-ID", "`id` of the last event that was seen; what follows it comes, once and in order")];
 
 pub(in crate::http) async fn open(State(app): State<AppState>, request: Request) -> ApiResult<Response> {
     if app.shutdown.is_cancelled() {

@@ -26,6 +26,7 @@ use axum::{
 };
 use futures_util::stream;
 use http::header;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{io, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
@@ -35,7 +36,7 @@ const PAGE: usize = 500;
 /// Encoded pages on their way to the client; past it the store is read no further.
 const QUEUE_PAGES: usize = 2;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Selection {
     format: Option<Format>,

@@ -10,14 +10,87 @@ use crate::{
 };
 use axum::{Json, extract::State, response::IntoResponse};
 use http::StatusCode;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-pub(in crate::http) async fn health(State(app): State<AppState>) -> Json<Value> {
-    Json(json!({
-        "status": "ok",
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": app.started.elapsed().as_secs(),
-    }))
+/// The process answers.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Alive {
+    status: &'static str,
+    version: &'static str,
+    uptime_seconds: u64,
+}
+
+/// What the process can do now.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Readiness {
+    /// `ready`, `degraded`, `unavailable` or `draining`.
+    status: &'static str,
+    checks: Checks,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Checks {
+    store: StoreCheck,
+    actors: ActorsCheck,
+    realtime: RealtimeCheck,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct StoreCheck {
+    state: &'static str,
+    /// Why, when it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct RealtimeCheck {
+    state: &'static str,
+    /// The setting `realtime`.
+    mode: String,
+    connections: usize,
+    /// Bytes that wait for slow clients.
+    queued_bytes: usize,
+}
+
+/// The actor thread.
+#[derive(Serialize, JsonSchema)]
+struct ActorsCheck {
+    state: &'static str,
+    thread_alive: bool,
+    /// The handler that does not come back.
+    stalled: Option<StallCheck>,
+    /// The actor that has used up its restarts.
+    failed: Option<FailedCheck>,
+    leaked_threads: usize,
+    actors: Vec<ActorCheck>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct FailedCheck {
+    name: String,
+    cause: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct StallCheck {
+    actor: String,
+    message: &'static str,
+    for_ms: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ActorCheck {
+    name: String,
+    state: &'static str,
+    mailbox_depth: usize,
+    restarts: u64,
+}
+
+pub(in crate::http) async fn health(State(app): State<AppState>) -> Json<Alive> {
+    let uptime_seconds = app.started.elapsed().as_secs();
+    Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION"), uptime_seconds })
 }
 
 pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResponse {
@@ -35,16 +108,11 @@ pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResp
         "ready"
     };
     let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let checks = json!({
-        "store": store_check(&store),
-        "actors": actors(&runtime),
-        "realtime": realtime_check(&realtime),
-    });
-    let body = json!({ "status": status, "checks": checks });
-    (code, Json(body))
+    let checks = Checks { store: store_check(&store), actors: actors(&runtime), realtime: realtime_check(&realtime) };
+    (code, Json(Readiness { status, checks }))
 }
 
-fn store_check(status: &Status) -> Value {
+fn store_check(status: &Status) -> StoreCheck {
     let state = match status {
         Status::Connecting => "connecting",
         Status::Migrating => "migrating",
@@ -53,13 +121,10 @@ fn store_check(status: &Status) -> Value {
         Status::MigrationFailed { .. } => "migration_failed",
         Status::Stopped => "stopped",
     };
-    match status.reason() {
-        None => json!({ "state": state }),
-        Some(reason) => json!({ "state": state, "reason": reason }),
-    }
+    StoreCheck { state, reason: status.reason().map(|reason| reason.to_string()) }
 }
 
-fn realtime_check(health: &RealtimeHealth) -> Value {
+fn realtime_check(health: &RealtimeHealth) -> RealtimeCheck {
     let state = match (&health.hub, health.mode) {
         _ if health.draining => "draining",
         (Some(state), _) => state_word(state),
@@ -67,15 +132,15 @@ fn realtime_check(health: &RealtimeHealth) -> Value {
         (None, Mode::Lazy) => "not_started",
         (None, Mode::Off) => "off",
     };
-    json!({
-        "state": state,
-        "mode": health.mode.to_string(),
-        "connections": health.connections,
-        "queued_bytes": health.queued_bytes,
-    })
+    RealtimeCheck {
+        state,
+        mode: health.mode.to_string(),
+        connections: health.connections,
+        queued_bytes: health.queued_bytes,
+    }
 }
 
-fn actors(health: &Health) -> Value {
+fn actors(health: &Health) -> ActorsCheck {
     let state = if !health.thread_alive {
         "thread_dead"
     } else if health.stalled.is_some() {
@@ -85,33 +150,25 @@ fn actors(health: &Health) -> Value {
     } else {
         "degraded"
     };
-    let stalled = health.stalled.as_ref().map(|stall| {
-        json!({
-            "actor": &*stall.actor,
-            "message": stall.message,
-            "for_ms": stall.for_.as_millis() as u64,
-        })
+    let stalled = health.stalled.as_ref().map(|stall| StallCheck {
+        actor: stall.actor.to_string(),
+        message: stall.message,
+        for_ms: stall.for_.as_millis() as u64,
     });
-    let actors: Vec<Value> = health
-        .actors
-        .iter()
-        .map(|actor| {
-            json!({
-                "name": &*actor.name,
-                "state": state_word(&actor.state),
-                "mailbox_depth": actor.mailbox_depth,
-                "restarts": actor.restarts,
-            })
-        })
-        .collect();
-    json!({
-        "state": state,
-        "thread_alive": health.thread_alive,
-        "stalled": stalled,
-        "failed": health.failed.as_ref().map(|f| json!({ "name": &*f.name, "cause": &*f.cause })),
-        "leaked_threads": health.leaked_threads,
-        "actors": actors,
-    })
+    let actors = health.actors.iter().map(|actor| ActorCheck {
+        name: actor.name.to_string(),
+        state: state_word(&actor.state),
+        mailbox_depth: actor.mailbox_depth,
+        restarts: actor.restarts,
+    });
+    ActorsCheck {
+        state,
+        thread_alive: health.thread_alive,
+        stalled,
+        failed: health.failed.as_ref().map(|f| FailedCheck { name: f.name.to_string(), cause: f.cause.to_string() }),
+        leaked_threads: health.leaked_threads,
+        actors: actors.collect(),
+    }
 }
 
 fn state_word(state: &ActorState) -> &'static str {

@@ -2,9 +2,13 @@
 //!
 //! Leaves running to the jobs actors: starting is a row and a nudge. Easy to get wrong: the row is the truth, the live
 //! figures are only fresher; they are mixed in while a runner has the job.
-use super::{projects::Paging, rules, sources::profiled};
+use super::{
+    projects::{Page, Paging},
+    rules,
+    sources::profiled,
+};
 use crate::{
-    db::jobs::{self, Job, NewJob},
+    db::jobs::{self, Counts, Job, JobState, NewJob},
     http::{
         error::{ApiError, ApiResult},
         extract::{Id, JsonBody, Query},
@@ -22,14 +26,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewJobBody {
     left: SourceId,
     right: SourceId,
+    #[schemars(with = "Option<crate::reconcile::RuleSet>")]
     rules: Option<Value>,
     left_id: Option<String>,
     right_id: Option<String>,
@@ -60,7 +66,7 @@ pub(in crate::http) async fn create(
         job = enqueue(&app, job.id).await?;
     }
     let location = format!("/api/v1/jobs/{}", job.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown(&app, &job)?)).into_response())
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown(&app, job))).into_response())
 }
 
 pub(in crate::http) async fn list(
@@ -71,17 +77,17 @@ pub(in crate::http) async fn list(
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
     let page = jobs::list(&app.store, project, paging.after(), paging.limit()).await?;
-    let items = page.items.iter().map(|job| shown(&app, job)).collect::<ApiResult<Vec<_>>>()?;
-    Ok(position::at(page.position.as_ref(), json!({ "items": items, "next": page.next })))
+    let items = page.items.into_iter().map(|job| shown(&app, job)).collect();
+    Ok(position::at(page.position.as_ref(), Page { items, next: page.next }))
 }
 
 pub(in crate::http) async fn get(
     State(app): State<AppState>,
     caller: Principal,
     Id(id): Id<JobId>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<JobView>> {
     let job = find(&app, &caller, Action::Read, id).await?;
-    shown(&app, &job).map(Json)
+    Ok(Json(shown(&app, job)))
 }
 
 pub(in crate::http) async fn start(
@@ -91,7 +97,7 @@ pub(in crate::http) async fn start(
 ) -> ApiResult<Response> {
     find(&app, &caller, Action::Write, id).await?;
     let job = enqueue(&app, id).await?;
-    Ok((StatusCode::ACCEPTED, Json(shown(&app, &job)?)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(shown(&app, job))).into_response())
 }
 
 pub(in crate::http) async fn cancel(
@@ -103,7 +109,7 @@ pub(in crate::http) async fn cancel(
     let store = app.store.clone();
     let job = app.commit(async move { jobs::request_cancel(&store, id).await }).await?;
     app.jobs.cancel(id);
-    Ok((StatusCode::ACCEPTED, Json(shown(&app, &job)?)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(shown(&app, job))).into_response())
 }
 
 pub(in crate::http) async fn delete(
@@ -121,28 +127,28 @@ pub(in crate::http) async fn progress(
     State(app): State<AppState>,
     caller: Principal,
     Id(id): Id<JobId>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<ProgressView>> {
     let job = find(&app, &caller, Action::Read, id).await?;
     let live = app.jobs.progress(id).filter(|_| job.state.is_running());
     Ok(Json(match live {
-        Some(live) => json!({
-            "state": job.state,
-            "phase": live.phase,
-            "done": live.done,
-            "total": live.total,
-            "matches": live.matches,
-            "rows_per_second": live.rows_per_second,
-            "eta_seconds": live.eta_seconds,
-        }),
-        None => json!({
-            "state": job.state,
-            "phase": job.phase,
-            "done": job.done,
-            "total": job.total,
-            "matches": job.counts.map_or(0, |counts| counts.matched + counts.discrepancy),
-            "rows_per_second": null,
-            "eta_seconds": null,
-        }),
+        Some(live) => ProgressView {
+            state: job.state,
+            phase: live.phase,
+            done: live.done,
+            total: live.total,
+            matches: live.matches,
+            rows_per_second: Some(live.rows_per_second),
+            eta_seconds: live.eta_seconds,
+        },
+        None => ProgressView {
+            state: job.state,
+            phase: job.phase.into(),
+            done: job.done,
+            total: job.total,
+            matches: job.counts.map_or(0, |counts| counts.matched + counts.discrepancy),
+            rows_per_second: None,
+            eta_seconds: None,
+        },
     }))
 }
 
@@ -161,17 +167,75 @@ async fn enqueue(app: &AppState, id: JobId) -> ApiResult<Job> {
 }
 
 /// A job as the API shows it: the id columns at the top, and live figures while it runs.
-fn shown(app: &AppState, job: &Job) -> ApiResult<Value> {
-    let mut value = serde_json::to_value(job).map_err(|error| ApiError::internal(error.to_string()))?;
-    value["left_id"] = job.options["left_id"].clone();
-    value["right_id"] = job.options["right_id"].clone();
-    if let Some(object) = value.as_object_mut() {
-        object.remove("options");
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct JobView {
+    id: JobId,
+    project_id: ProjectId,
+    left_source_id: SourceId,
+    right_source_id: SourceId,
+    state: JobState,
+    /// What it is doing within its state.
+    phase: String,
+    /// Units of the phase that are done.
+    done: u64,
+    /// Units of the phase; 0 while unknown.
+    total: u64,
+    #[schemars(with = "crate::reconcile::RuleSet")]
+    rules: Value,
+    /// Column that names a left row.
+    #[schemars(with = "Option<String>")]
+    left_id: Value,
+    /// Column that names a right row.
+    #[schemars(with = "Option<String>")]
+    right_id: Value,
+    /// What it found; null until it is completed.
+    counts: Option<Counts>,
+    /// Why it failed.
+    error: Option<String>,
+    /// How often it was begun.
+    attempt: i64,
+    /// Unix milliseconds.
+    created_at_ms: i64,
+    /// Unix milliseconds of the latest beginning.
+    started_at_ms: Option<i64>,
+    /// Unix milliseconds.
+    finished_at_ms: Option<i64>,
+}
+
+fn shown(app: &AppState, mut job: Job) -> JobView {
+    let live = app.jobs.progress(job.id).filter(|_| job.state.is_running());
+    let (phase, done, total) =
+        live.map_or_else(|| (job.phase.into(), job.done, job.total), |live| (live.phase, live.done, live.total));
+    JobView {
+        id: job.id,
+        project_id: job.project_id,
+        left_source_id: job.left_source_id,
+        right_source_id: job.right_source_id,
+        state: job.state,
+        phase,
+        done,
+        total,
+        rules: job.rules,
+        left_id: job.options["left_id"].take(),
+        right_id: job.options["right_id"].take(),
+        counts: job.counts,
+        error: job.error,
+        attempt: job.attempt,
+        created_at_ms: job.created_at_ms,
+        started_at_ms: job.started_at_ms,
+        finished_at_ms: job.finished_at_ms,
     }
-    if let Some(live) = app.jobs.progress(job.id).filter(|_| job.state.is_running()) {
-        value["phase"] = json!(live.phase);
-        value["done"] = json!(live.done);
-        value["total"] = json!(live.total);
-    }
-    Ok(value)
+}
+
+/// How far a job is.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct ProgressView {
+    state: JobState,
+    phase: String,
+    done: u64,
+    total: u64,
+    matches: u64,
+    /// Null when the job does not run.
+    rows_per_second: Option<f64>,
+    eta_seconds: Option<f64>,
 }

@@ -12,5 +12,6 @@ pub(super) mod realtime;
 pub(super) mod results;
 pub(super) mod rules;
 pub(super) mod sources;
+pub(super) mod specs;
 pub(super) mod test_hooks;
 pub(super) mod ws;

@@ -18,18 +18,27 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Length of a page when the caller does not say.
 pub(super) const DEFAULT_PAGE: usize = 100;
 
 /// `limit` and `after` of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Paging {
     limit: Option<usize>,
     after: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
+pub(in crate::http) struct Page<T> {
+    pub items: Vec<T>,
+    /// Give it as `after` for the next page.
+    pub next: Option<String>,
 }
 
 impl Paging {
@@ -42,7 +51,7 @@ impl Paging {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Named {
     name: String,
@@ -55,7 +64,7 @@ pub(in crate::http) async fn list(
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Server)?;
     let page = projects::list(&app.store, paging.after(), paging.limit()).await?;
-    Ok(Json(json!({ "items": page.items, "next": page.next })).into_response())
+    Ok(Json(Page { items: page.items, next: page.next }).into_response())
 }
 
 pub(in crate::http) async fn create(

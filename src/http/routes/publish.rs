@@ -23,8 +23,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 
 /// Longest key, in bytes.
@@ -33,14 +34,14 @@ const MAX_KEY_BYTES: usize = 255;
 const MAX_MESSAGE_BYTES: usize = 4_096;
 
 /// One message, as it stands in a frame.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 pub(in crate::http) enum Publication {
     Notification(NotificationBody),
     DataUpdate(DataUpdateBody),
     Collaboration(CollaborationBody),
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NotificationBody {
     project_id: ProjectId,
@@ -48,7 +49,7 @@ pub(in crate::http) struct NotificationBody {
     message: String,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct DataUpdateBody {
     project_id: ProjectId,
@@ -59,7 +60,7 @@ pub(in crate::http) struct DataUpdateBody {
     data: Option<Value>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct CollaborationBody {
     project_id: ProjectId,
@@ -69,6 +70,25 @@ pub(in crate::http) struct CollaborationBody {
     #[serde(default)]
     data: Option<Box<RawValue>>,
 }
+
+/// The message is with the room.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Sent {
+    /// Epoch of the project's history; of a durable message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ep: Option<String>,
+    /// Its offset there; of a durable message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off: Option<u64>,
+    /// Server time, Unix milliseconds.
+    ts: i64,
+}
+
+/// Headers that count.
+pub(in crate::http) const HEADERS: &[(&str, &str)] = &[
+    ("Idempotency-Key", "1 to 255 characters; asked again with it within 24 h, the answer is the first one"),
+    ("traceparent", "W3C trace context; goes on as `tr` of an ephemeral message"),
+];
 
 pub(in crate::http) async fn publish(
     State(app): State<AppState>,
@@ -115,11 +135,8 @@ fn answer(published: Published) -> ApiResult<Response> {
         }
     };
     let Receipt { position, ts_ms } = receipt;
-    let body = match position {
-        Some(position) => json!({ "ep": position.ep, "off": position.off, "ts": ts_ms }),
-        None => json!({ "ts": ts_ms }),
-    };
-    let mut response = Json(body).into_response();
+    let (ep, off) = position.map(|position| (position.ep, position.off)).unzip();
+    let mut response = Json(Sent { ep, off, ts: ts_ms }).into_response();
     if replayed {
         let name = HeaderName::from_static("idempotency-replayed");
         response.headers_mut().insert(name, HeaderValue::from_static("true"));
@@ -181,7 +198,10 @@ impl Publication {
             }
             Self::DataUpdate(DataUpdateBody { project_id, entity, entity_id, action, data }) => {
                 let entity_id = entity_id.clone();
-                Some(DataUpdate { project_id: *project_id, entity, entity_id, action, data: data.as_ref() }.body())
+                Some(
+                    DataUpdate { project_id: *project_id, entity, entity_id, action, data: data.as_ref(), url: None }
+                        .body(),
+                )
             }
             Self::Collaboration(_) => None,
         }

@@ -19,26 +19,39 @@ use axum::{
     extract::{Extension, Request, State},
 };
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::sync::Arc;
+
+/// Opens one live connection as the caller.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Ticket {
+    /// For `?ticket=` of `/ws` or `/events`.
+    ticket: String,
+    /// When it lapses unless used, Unix milliseconds.
+    expires_at_ms: i64,
+}
 
 pub(in crate::http) async fn ticket(
     State(app): State<AppState>,
     grant: Option<Extension<Grant>>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<Ticket>> {
     let Extension(grant) = grant.ok_or_else(no_token)?;
     authorise(&grant.principal, Action::Read, Resource::Server)?;
     let Issued { ticket, expires_at_ms } = app.tickets.issue(grant)?;
-    Ok(Json(json!({ "ticket": ticket, "expires_at_ms": expires_at_ms })))
+    Ok(Json(Ticket { ticket, expires_at_ms }))
 }
 
 /// A message of an event stream's client.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Sent {
+    /// `conn` of the stream's first event.
     conn: String,
+    /// `key` of the stream's first event.
     key: String,
+    /// Any frame that a WebSocket takes.
     message: Box<RawValue>,
 }
 

@@ -1,7 +1,10 @@
 //! `/api/v1/jobs/{id}/results` and `…/errors`: what a completed job found, by page.
-use super::{jobs::find, projects::Paging};
+use super::{
+    jobs::find,
+    projects::{Page, Paging},
+};
 use crate::{
-    db::results::{self, ResultStatus},
+    db::results::{self, ResultItem, ResultStatus},
     http::{
         error::ApiResult,
         extract::{Id, Query},
@@ -14,18 +17,28 @@ use crate::{
     },
 };
 use axum::{extract::State, response::Response};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Length of a page when the caller does not say: a screen of results, each with its records.
 const DEFAULT_PAGE: usize = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Selection {
     status: Option<ResultStatus>,
     limit: Option<usize>,
     after: Option<String>,
+}
+
+/// A page of results.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Results {
+    items: Vec<ResultItem>,
+    /// Give it as `after` for the next page.
+    next: Option<String>,
+    /// How many there are of that status in all.
+    total: u64,
 }
 
 pub(in crate::http) async fn list(
@@ -38,7 +51,7 @@ pub(in crate::http) async fn list(
     let status = query.status.unwrap_or(ResultStatus::All);
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     let page = results::page(&app.store, id, status, query.after.as_deref(), limit).await?;
-    let body = json!({ "items": page.items, "next": page.next, "total": page.total });
+    let body = Results { items: page.items, next: page.next, total: page.total };
     Ok(position::at(Some(&page.position), body))
 }
 
@@ -50,5 +63,5 @@ pub(in crate::http) async fn errors(
 ) -> ApiResult<Response> {
     find(&app, &caller, Action::Read, id).await?;
     let page = results::row_errors(&app.store, id, paging.after(), paging.limit()).await?;
-    Ok(position::at(page.position.as_ref(), json!({ "items": page.items, "next": page.next })))
+    Ok(position::at(page.position.as_ref(), Page { items: page.items, next: page.next }))
 }

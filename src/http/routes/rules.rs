@@ -16,10 +16,11 @@ use crate::{
     reconcile::{Profile, RuleSet, Side, infer_rules},
 };
 use axum::{Json, extract::State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Suggestion {
     left: SourceId,
@@ -28,17 +29,27 @@ pub(in crate::http) struct Suggestion {
     right_id: Option<String>,
 }
 
+/// Rules inferred from two files.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct Suggested {
+    /// Column that names a left row.
+    left_id: Option<String>,
+    /// Column that names a right row.
+    right_id: Option<String>,
+    rules: RuleSet,
+}
+
 pub(in crate::http) async fn suggest(
     State(app): State<AppState>,
     caller: Principal,
     Id(project): Id<ProjectId>,
     Query(query): Query<Suggestion>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<Suggested>> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
     let left = profiled(&app, project, query.left).await?;
     let right = profiled(&app, project, query.right).await?;
     let rules = complete(None, (&left, query.left_id), (&right, query.right_id))?;
-    Ok(Json(json!({ "left_id": rules.left_id, "right_id": rules.right_id, "rules": rules })))
+    Ok(Json(Suggested { left_id: rules.left_id.clone(), right_id: rules.right_id.clone(), rules }))
 }
 
 /// The rules of a job: given or inferred, with both id columns settled and every column present.

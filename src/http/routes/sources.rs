@@ -1,5 +1,5 @@
 //! `/api/v1/projects/{id}/sources` and `/api/v1/sources/{id}`: uploaded files and what their columns look like.
-use super::projects::Paging;
+use super::projects::{Page, Paging};
 use crate::{
     db::{
         projects,
@@ -16,7 +16,7 @@ use crate::{
         ids::{ProjectId, SourceId},
         principal::{Action, Principal, Resource, authorise},
     },
-    reconcile::Profile,
+    reconcile::{ColumnProfile, Profile},
 };
 use axum::{
     Json,
@@ -24,10 +24,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct UploadQuery {
     name: Option<String>,
@@ -69,7 +70,7 @@ pub(in crate::http) async fn upload(
     let made = made.await?;
     let status = if made.created { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/api/v1/sources/{}", made.source.id);
-    Ok((status, [(header::LOCATION, location)], Json(shown(&made.source)?)).into_response())
+    Ok((status, [(header::LOCATION, location)], Json(shown(made.source))).into_response())
 }
 
 pub(in crate::http) async fn list(
@@ -80,18 +81,18 @@ pub(in crate::http) async fn list(
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
     let page = sources::list(&app.store, project, paging.after(), paging.limit()).await?;
-    let items = page.items.iter().map(shown).collect::<ApiResult<Vec<_>>>()?;
-    Ok(position::at(page.position.as_ref(), json!({ "items": items, "next": page.next })))
+    let items = page.items.into_iter().map(shown).collect();
+    Ok(position::at(page.position.as_ref(), Page { items, next: page.next }))
 }
 
 pub(in crate::http) async fn get(
     State(app): State<AppState>,
     caller: Principal,
     Id(id): Id<SourceId>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<SourceView>> {
     let source = sources::get(&app.store, id).await?;
     authorise(&caller, Action::Read, Resource::Project(source.project_id))?;
-    shown(&source).map(Json)
+    Ok(Json(shown(source)))
 }
 
 pub(in crate::http) async fn delete(
@@ -124,27 +125,55 @@ pub(super) async fn column_names(app: &AppState, id: SourceId) -> ApiResult<Vec<
 }
 
 /// A source as the API shows it: the profile's columns without the sketches that only the engine reads.
-fn shown(source: &Source) -> ApiResult<Value> {
-    let mut value = json!({
-        "id": source.id,
-        "project_id": source.project_id,
-        "name": source.name,
-        "filename": source.filename,
-        "format": source.format,
-        "bytes": source.bytes,
-        "sha256": source.sha256,
-        "rows": source.rows,
-        "errors": source.errors,
-        "delimiter": source.columns.get("delimiter"),
-        "encoding": source.columns.get("encoding"),
-        "columns": source.columns.get("columns").unwrap_or(&source.columns),
-        "state": source.state,
-        "created_at_ms": source.created_at_ms,
-    });
-    for column in value["columns"].as_array_mut().into_iter().flatten() {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::http) struct SourceView {
+    id: SourceId,
+    project_id: ProjectId,
+    name: String,
+    /// What the uploader's file was called.
+    filename: String,
+    format: String,
+    bytes: u64,
+    /// Lower-case hex.
+    sha256: String,
+    /// Records stored from it; null until a job has read it.
+    rows: Option<u64>,
+    /// Rows that could not be read; null until a job has read it.
+    errors: Option<u64>,
+    #[schemars(with = "Option<char>")]
+    delimiter: Value,
+    #[schemars(with = "Option<String>")]
+    encoding: Value,
+    #[schemars(with = "Vec<ColumnProfile>")]
+    columns: Value,
+    state: &'static str,
+    created_at_ms: i64,
+}
+
+fn shown(source: Source) -> SourceView {
+    let mut profile = source.columns;
+    let mut part = |name: &str| profile.get_mut(name).map(Value::take);
+    let (delimiter, encoding, columns) = (part("delimiter"), part("encoding"), part("columns"));
+    let mut columns = columns.unwrap_or(profile);
+    for column in columns.as_array_mut().into_iter().flatten() {
         if let Some(column) = column.as_object_mut() {
             column.remove("sketch");
         }
     }
-    Ok(value)
+    SourceView {
+        id: source.id,
+        project_id: source.project_id,
+        name: source.name,
+        filename: source.filename,
+        format: source.format,
+        bytes: source.bytes,
+        sha256: source.sha256,
+        rows: source.rows,
+        errors: source.errors,
+        delimiter: delimiter.unwrap_or_default(),
+        encoding: encoding.unwrap_or_default(),
+        columns,
+        state: source.state,
+        created_at_ms: source.created_at_ms,
+    }
 }

@@ -10,10 +10,11 @@ use crate::{
 };
 use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Victim {
     actor: String,
@@ -37,7 +38,7 @@ pub(in crate::http) async fn panic(
 /// The longest stall that can be asked for.
 const MAX_STALL_MS: u64 = 10_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Stall {
     for_ms: u64,

@@ -12,6 +12,15 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use schemars::JsonSchema;
+
+/// The query string.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the schema of what `caller` looks up")]
+pub(in crate::http) struct SocketQuery {
+    /// Who calls, where no header can say it.
+    ticket: Option<String>,
+}
 
 pub(in crate::http) async fn open(State(app): State<AppState>, request: Request) -> ApiResult<Response> {
     if app.shutdown.is_cancelled() {

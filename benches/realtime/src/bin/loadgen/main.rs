@@ -89,6 +89,7 @@ fn main() {
         "raw-ask" => Proto::RawAsk,
         "tieout" => Proto::Tieout,
         "tieout-ask" => Proto::TieoutAsk,
+        "post-inc" => Proto::PostInc,
         other => panic!("unknown proto {other}"),
     };
     let rooms = number("rooms", 1.0) as usize;
@@ -98,7 +99,9 @@ fn main() {
             std::fs::read_to_string(file).expect("the projects file").lines().map(str::to_owned).collect::<Vec<_>>()
         }
     };
-    assert_eq!(projects.len(), rooms, "one project a room");
+    // One that does not read, and a project through which its queue is filled.
+    let slow = number("slow", 0.0) > 0.0;
+    assert_eq!(projects.len(), rooms + usize::from(slow), "one project a room");
     let plan = Plan {
         proto,
         members: number("members", 100.0) as usize,
@@ -113,13 +116,20 @@ fn main() {
     let seen = Arc::new(Seen::default());
     let resident_before = resident_bytes(plan.pid);
     let cpu_before = cpu_seconds(plan.pid, None);
-    let mut receiver = Receiver::new(proto, number("port", 0.0) as u16, projects, plan.members, seen.clone());
+    let mut receiver =
+        Receiver::new(proto, number("port", 0.0) as u16, projects, (rooms, plan.members), slow, seen.clone());
     receiver.connect_all(number("at-once", 128.0) as usize, now_ns() + 60_000_000_000);
     let ready = seen.ready.load(Relaxed);
     let handshake_us = (cpu_seconds(plan.pid, None) - cpu_before) * 1e6 / ready.max(1) as f64;
     let fds = (0..rooms).map(|room| receiver.lines[room].fd).collect();
-    let projects = receiver.projects.clone();
-    let asking = matches!(proto, Proto::RawAsk | Proto::TieoutAsk);
+    let mut projects = receiver.projects.clone();
+    let stuffing = slow.then(|| {
+        let side = projects.pop().expect("the project more");
+        let [deaf, stuffer] = [0, 1].map(|more| receiver.lines[rooms * plan.members + more].fd);
+        send_all(deaf, &wire::join(proto, &side).expect("a protocol with rooms"));
+        (stuffer, wire::stuffing(&side))
+    });
+    let asking = matches!(proto, Proto::RawAsk | Proto::TieoutAsk) || proto.is_http();
     let stop = seen.clone();
     let thread = std::thread::spawn(move || {
         let mut asked = false;
@@ -134,6 +144,13 @@ fn main() {
     });
     sleep(Duration::from_secs_f64(number("settle", 1.5)));
     let idle_bytes = (resident_bytes(plan.pid) as f64 - resident_before as f64) / ready.max(1) as f64;
+    if let Some((stuffer, frame)) = stuffing {
+        // More than any kernel holds for a connection and the server's queue for it together.
+        for _ in 0..400 {
+            send_all(stuffer, &frame);
+        }
+        sleep(Duration::from_secs_f64(number("settle", 1.5)));
+    }
     let mut publisher = Publisher {
         frames: projects
             .iter()
@@ -167,7 +184,8 @@ fn main() {
     let cpu = cpu_seconds(plan.pid, None) - cpu;
     let actor = cpu_seconds(plan.pid, Some("actix-rt")) - actor;
     let published = publisher.published - published_before;
-    let loaded_bytes = (resident_bytes(plan.pid) as f64 - resident_before as f64) / ready.max(1) as f64;
+    let resident = resident_bytes(plan.pid);
+    let loaded_bytes = (resident as f64 - resident_before as f64) / ready.max(1) as f64;
     seen.asking.store(false, Relaxed);
     sleep(Duration::from_millis(100));
     seen.stop.store(true, Relaxed);
@@ -182,7 +200,7 @@ fn main() {
         concat!(
             "{{\"ready\":{},\"failed\":{},\"closed\":{},\"published\":{},\"delivered\":{},\"missing\":{},\"lost\":{},\"repeated\":{},\"foreign\":{},",
             "\"seconds\":{:.2},\"per_second\":{:.0},\"cpu_per_million\":{:.3},\"actor_us_per_publish\":{:.2},\"p50_us\":{},\"p99_us\":{},",
-            "\"reads_per_delivery\":{:.3},\"handshake_us\":{:.1},\"idle_bytes\":{:.0},\"loaded_bytes\":{:.0}}}"
+            "\"reads_per_delivery\":{:.3},\"handshake_us\":{:.1},\"idle_bytes\":{:.0},\"loaded_bytes\":{:.0},\"resident_kb\":{}}}"
         ),
         ready,
         seen.failed.load(Relaxed),
@@ -203,5 +221,6 @@ fn main() {
         handshake_us,
         idle_bytes,
         loaded_bytes,
+        resident / 1024,
     );
 }

@@ -58,6 +58,8 @@ pub struct Receiver {
     pub faults: Faults,
     pub latencies_us: Vec<u32>,
     pub reads: u64,
+    /// A line that joins and then never reads.
+    slow: Option<usize>,
     delivered: u64,
     epoll: i32,
     buffer: Vec<u8>,
@@ -82,11 +84,20 @@ pub fn send_all(fd: i32, mut bytes: &[u8]) -> bool {
 }
 
 impl Receiver {
-    pub fn new(proto: Proto, port: u16, projects: Vec<String>, members: usize, seen: Arc<Seen>) -> Self {
-        let rooms = projects.len();
+    /// `rooms` rooms of `members` each. With `slow`, two lines more, for a project more: one in the first room that never
+    /// reads, and one in the last project's, which has nobody else.
+    pub fn new(
+        proto: Proto,
+        port: u16,
+        projects: Vec<String>,
+        (rooms, members): (usize, usize),
+        slow: bool,
+        seen: Arc<Seen>,
+    ) -> Self {
+        let readers = rooms * members;
         let line = |index: usize| Line {
             fd: -1,
-            room: index % rooms,
+            room: if index > readers { rooms } else { index % rooms },
             state: State::Idle,
             next: None,
             carry: Vec::new(),
@@ -96,11 +107,12 @@ impl Receiver {
             proto,
             port,
             projects,
-            lines: (0..rooms * members).map(line).collect(),
+            lines: (0..readers + if slow { 2 } else { 0 }).map(line).collect(),
             seen,
             faults: Faults::default(),
             latencies_us: Vec::new(),
             reads: 0,
+            slow: slow.then_some(readers),
             delivered: 0,
             // SAFETY: no pointers.
             epoll: unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) },
@@ -173,6 +185,7 @@ impl Receiver {
     fn handle(&mut self, index: usize) {
         match self.lines[index].state {
             State::Idle | State::Closed => return,
+            State::Connecting if self.proto.is_http() => self.ready(index),
             State::Connecting => {
                 self.lines[index].state = State::Upgrading;
                 let request = wire::handshake(self.proto, self.port, self.lines[index].room);
@@ -233,6 +246,9 @@ impl Receiver {
             }
         }
         let now = now_ns();
+        if self.proto.is_http() {
+            return self.responses(index, bytes, now);
+        }
         loop {
             let rest = &bytes[at..];
             if rest.len() < 2 {
@@ -296,6 +312,22 @@ impl Receiver {
         }
     }
 
+    fn responses(&mut self, index: usize, bytes: &[u8], now: u64) -> usize {
+        let mut at = 0;
+        loop {
+            match wire::response(&bytes[at..]) {
+                Ok(Some(length)) => at += length,
+                Ok(None) => return at,
+                Err(head) => {
+                    eprintln!("refused: {head}");
+                    self.close(index);
+                    return bytes.len();
+                }
+            }
+            self.answered(index, &[], now);
+        }
+    }
+
     fn answered(&mut self, index: usize, payload: &[u8], now: u64) {
         let tieout = self.proto == Proto::TieoutAsk;
         if tieout && memchr::memmem::find(payload, b"\"re\":").is_none() {
@@ -322,6 +354,11 @@ impl Receiver {
     fn ready(&mut self, index: usize) {
         self.lines[index].state = State::Ready;
         self.seen.ready.fetch_add(1, Relaxed);
+        if Some(index) == self.slow {
+            // From here on nobody reads what it is sent.
+            // SAFETY: the descriptor is ours and registered; no event is needed to remove it.
+            unsafe { libc::epoll_ctl(self.epoll, libc::EPOLL_CTL_DEL, self.lines[index].fd, std::ptr::null_mut()) };
+        }
     }
 
     fn close(&mut self, index: usize) {

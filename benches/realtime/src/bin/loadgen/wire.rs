@@ -16,6 +16,15 @@ pub enum Proto {
     Tieout,
     /// Request and reply with Tieout's hub: claim and release.
     TieoutAsk,
+    /// `POST` over plain HTTP: `/inc` of `examples/post_ask.rs`.
+    PostInc,
+}
+
+impl Proto {
+    /// Requests and responses, not WebSocket frames.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::PostInc)
+    }
 }
 
 /// A masked client frame; the key is zero, so the payload stays readable and can be changed in place.
@@ -57,7 +66,7 @@ pub fn event(proto: Proto, project: &str, room: usize, size: usize) -> (Vec<u8>,
     event.resize(size.max(event.len() + 2) - 2, b'x');
     event.extend_from_slice(b"\"}");
     let payload = match proto {
-        Proto::Raw | Proto::RawAsk => event,
+        Proto::Raw | Proto::RawAsk | Proto::PostInc => event,
         Proto::Tieout | Proto::TieoutAsk => {
             let event = String::from_utf8_lossy(&event);
             format!("{{\"Collaboration\":{{\"project_id\":\"{project}\",\"action\":\"e\",\"data\":{event}}}}}")
@@ -69,10 +78,42 @@ pub fn event(proto: Proto, project: &str, room: usize, size: usize) -> (Vec<u8>,
     (out, at)
 }
 
+/// A request that keeps its connection.
+fn post(path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Length of the response at the head of `bytes` once it is whole; an error unless it is a success.
+pub fn response(bytes: &[u8]) -> Result<Option<usize>, String> {
+    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let whole = end + 4 + length.unwrap_or(0);
+    if !head.starts_with("http/1.1 2") {
+        return Err(head);
+    }
+    Ok((bytes.len() >= whole).then_some(whole))
+}
+
+/// Large frames that fill the queue of whoever does not read; nothing in them is looked for.
+pub fn stuffing(project: &str) -> Vec<u8> {
+    let data = "s".repeat(30_000);
+    frame(
+        1,
+        format!("{{\"Collaboration\":{{\"project_id\":\"{project}\",\"action\":\"s\",\"data\":\"{data}\"}}}}")
+            .as_bytes(),
+    )
+}
+
 /// A request whose reply is awaited.
 pub fn ask(proto: Proto, project: &str, index: usize, number: u64) -> Vec<u8> {
     match proto {
         Proto::Raw | Proto::RawAsk => frame(1, b"inc"),
+        Proto::PostInc => post("/inc", ""),
         Proto::Tieout | Proto::TieoutAsk => {
             let body = format!("{{\"project_id\":\"{project}\",\"action\":\"claim\",\"entity_id\":\"e{index}\"}}");
             frame(1, format!("{{\"id\":{number},\"Collaboration\":{body}}}").as_bytes())
@@ -85,10 +126,10 @@ pub fn handshake(proto: Proto, port: u16, room: usize) -> Vec<u8> {
     let path = match proto {
         Proto::Raw => format!("/ws/r{room:04x}"),
         Proto::RawAsk => "/ask".to_owned(),
-        Proto::Tieout | Proto::TieoutAsk => "/ws".to_owned(),
+        _ => "/ws".to_owned(),
     };
     let subprotocol = match proto {
-        Proto::Raw | Proto::RawAsk => "",
+        Proto::Raw | Proto::RawAsk | Proto::PostInc => "",
         Proto::Tieout | Proto::TieoutAsk => "Sec-WebSocket-Protocol: tieout.v1+json\r\n",
     };
     format!(
@@ -100,7 +141,7 @@ pub fn handshake(proto: Proto, port: u16, room: usize) -> Vec<u8> {
 /// What joins the room after the upgrade; nothing where the path does.
 pub fn join(proto: Proto, project: &str) -> Option<Vec<u8>> {
     match proto {
-        Proto::Raw | Proto::RawAsk => None,
+        Proto::Raw | Proto::RawAsk | Proto::PostInc => None,
         Proto::Tieout | Proto::TieoutAsk => {
             Some(frame(1, format!("{{\"id\":1,\"JoinProject\":{{\"project_id\":\"{project}\"}}}}").as_bytes()))
         }

@@ -1,0 +1,164 @@
+//! Routes with their contract: one call registers the handler and says what it takes and answers.
+//!
+//! Leaves the document to `openapi` and the list itself to `router`. Easy to get wrong: the schemas of what comes in
+//! and of what goes out differ (a default makes a field optional only on its way in), so each has its generator.
+use super::state::AppState;
+use axum::{
+    Router,
+    handler::Handler,
+    routing::{MethodFilter, MethodRouter, on},
+};
+use http::Method;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+/// Makes the schema of one type.
+pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What a body is.
+#[derive(Clone)]
+pub(super) enum Content {
+    /// No body.
+    Empty,
+    /// JSON of this type.
+    Json(SchemaOf),
+    /// Other media types, without a schema.
+    Raw(&'static [&'static str]),
+}
+
+/// A successful answer.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub content: Content,
+    /// Carries `X-Tieout-Position`.
+    pub position: bool,
+}
+
+/// What one method at one path takes and answers. Problems are the same everywhere and not repeated here.
+#[derive(Clone)]
+pub(super) struct Operation {
+    pub method: Method,
+    pub path: &'static str,
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub open: bool,
+    pub query: Option<SchemaOf>,
+    /// Names, and what they are for.
+    pub headers: &'static [(&'static str, &'static str)],
+    pub body: Content,
+    pub answers: Vec<Answer>,
+}
+
+/// Begins the contract of an operation, with its name in the document and one sentence.
+pub(super) fn does(id: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        method: Method::GET,
+        path: "",
+        id,
+        summary,
+        open: false,
+        query: None,
+        headers: &[],
+        body: Content::Empty,
+        answers: Vec::new(),
+    }
+}
+
+impl Operation {
+    /// It answers without a token.
+    pub fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    /// It takes this query string.
+    pub fn query<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(T::json_schema);
+        self
+    }
+
+    /// It takes these headers.
+    pub fn headers(mut self, named: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = named;
+        self
+    }
+
+    /// It takes this JSON.
+    pub fn takes<T: JsonSchema>(mut self) -> Self {
+        self.body = Content::Json(T::json_schema);
+        self
+    }
+
+    /// It takes a body of these media types.
+    pub fn takes_raw(mut self, kinds: &'static [&'static str]) -> Self {
+        self.body = Content::Raw(kinds);
+        self
+    }
+
+    /// It answers this JSON.
+    pub fn json<T: JsonSchema>(self, status: u16) -> Self {
+        self.answer(status, Content::Json(|generator| generator.subschema_for::<T>()))
+    }
+
+    /// It answers these media types.
+    pub fn raw(self, status: u16, kinds: &'static [&'static str]) -> Self {
+        self.answer(status, Content::Raw(kinds))
+    }
+
+    /// It answers without a body.
+    pub fn empty(self, status: u16) -> Self {
+        self.answer(status, Content::Empty)
+    }
+
+    /// The last answer says up to which event it is true.
+    pub fn positioned(mut self) -> Self {
+        if let Some(answer) = self.answers.last_mut() {
+            answer.position = true;
+        }
+        self
+    }
+
+    fn answer(mut self, status: u16, content: Content) -> Self {
+        self.answers.push(Answer { status, content, position: false });
+        self
+    }
+}
+
+/// The routes and their contracts, which can't differ: both are made by the same call.
+pub(super) struct Table {
+    router: Router<AppState>,
+    operations: Vec<Operation>,
+}
+
+impl Table {
+    pub fn new() -> Self {
+        Self { router: Router::new(), operations: Vec::new() }
+    }
+
+    pub fn get<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
+        self.at(Method::GET, path, on(MethodFilter::GET, handler), does)
+    }
+
+    pub fn post<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
+        self.at(Method::POST, path, on(MethodFilter::POST, handler), does)
+    }
+
+    pub fn patch<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
+        self.at(Method::PATCH, path, on(MethodFilter::PATCH, handler), does)
+    }
+
+    pub fn delete<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
+        self.at(Method::DELETE, path, on(MethodFilter::DELETE, handler), does)
+    }
+
+    fn at(mut self, method: Method, path: &'static str, route: MethodRouter<AppState>, does: Operation) -> Self {
+        self.operations.push(Operation { method, path, ..does });
+        self.router = self.router.route(path, route);
+        self
+    }
+
+    /// The router, and what it holds.
+    pub fn finish(self) -> (Router<AppState>, Vec<Operation>) {
+        (self.router, self.operations)
+    }
+}

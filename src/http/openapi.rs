@@ -1,0 +1,169 @@
+//! The OpenAPI 3.1 document, from the list of routes and the types their handlers take and answer.
+//!
+//! Leaves what each route says to `router`. Easy to get wrong: a request's schemas are written in place, because the
+//! same type may look different in an answer, and the named ones are the answers'.
+use super::contract::{Answer, Content, Operation, SchemaOf};
+use schemars::{
+    JsonSchema, SchemaGenerator,
+    generate::{Contract, SchemaSettings},
+};
+use serde_json::{Map, Value, json};
+
+/// RFC 9457, as `http::error` writes it. The named members after `request_id` come with some codes only.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the schema of what `ApiError::render` writes, checked against real answers")]
+pub(super) struct Problem {
+    /// Always `about:blank`; `code` tells problems apart.
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The status.
+    status: u16,
+    /// Machine-readable.
+    code: String,
+    /// One sentence for people.
+    detail: String,
+    /// The path that was asked for.
+    instance: String,
+    /// Also the header `x-request-id`; stands in the server's log.
+    request_id: String,
+    /// The limit that was passed, by the name of its setting.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    limit: Option<String>,
+    /// Who holds the claim.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    holder: Option<String>,
+    /// When the token expired, Unix milliseconds.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    expired_at_ms: Option<i64>,
+    /// When that claim lapses, Unix milliseconds.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    expires_at_ms: Option<i64>,
+    /// What is wrong with rules or a file, and where.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<Place>>,
+}
+
+/// A place in rules (`path`) or in a file (`file`, `line`, `column`).
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "see `Problem`")]
+pub(super) struct Place {
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// The document of these operations.
+pub(super) fn document(version: &str, operations: &[Operation]) -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
+    let mut writing = settings.clone().for_serialize().into_generator();
+    let mut reading =
+        settings.with(|s| (s.inline_subschemas, s.contract) = (true, Contract::Deserialize)).into_generator();
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in operations {
+        let described = describe(operation, &mut reading, &mut writing);
+        let at = paths.entry(operation.path).or_insert_with(|| json!({}));
+        at[operation.method.as_str().to_ascii_lowercase()] = described;
+    }
+    let problem = writing.subschema_for::<Problem>();
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Tieout", "version": version, "license": { "name": "MIT OR Apache-2.0" } },
+        "servers": [{ "url": "/" }],
+        // On a loopback address nothing is asked for.
+        "security": [{}, { "bearer": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": writing.take_definitions(true),
+            "responses": { "Problem": {
+                "description": "what went wrong; 429 and 503 say in Retry-After when to try again",
+                "content": { "application/problem+json": { "schema": problem } },
+            } },
+            "headers": { "Position": {
+                "description": "`ep:off` of the last event that the answer knows; join with it as `since`",
+                "schema": { "type": "string", "pattern": "^[^:]+:[0-9]+$" },
+            } },
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+        },
+    })
+}
+
+fn describe(operation: &Operation, reading: &mut SchemaGenerator, writing: &mut SchemaGenerator) -> Value {
+    let mut parameters = path_parameters(operation.path);
+    if let Some(schema) = operation.query {
+        parameters.extend(query_parameters(schema, reading));
+    }
+    parameters.extend(operation.headers.iter().map(|(name, text)| {
+        json!({ "name": name, "in": "header", "required": false, "description": text, "schema": { "type": "string" } })
+    }));
+    let mut responses = Map::new();
+    for answer in &operation.answers {
+        responses.insert(answer.status.to_string(), response(answer, writing));
+    }
+    responses.insert("default".into(), json!({ "$ref": "#/components/responses/Problem" }));
+    let mut described = json!({
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": responses,
+    });
+    if operation.open {
+        described["security"] = json!([{}]);
+    }
+    if let Some(content) = content(&operation.body, reading) {
+        described["requestBody"] = json!({ "required": true, "content": content });
+    }
+    described
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let one = |name: &str| {
+        let schema =
+            if name == "id" { json!({ "type": "string", "format": "uuid" }) } else { json!({ "type": "string" }) };
+        json!({ "name": name, "in": "path", "required": true, "schema": schema })
+    };
+    names.map(one).collect()
+}
+
+fn query_parameters(schema: SchemaOf, reading: &mut SchemaGenerator) -> Vec<Value> {
+    let schema = schema(reading).to_value();
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let one = |(name, schema): (&String, &Value)| {
+        json!({
+            "name": name, "in": "query", "required": required.iter().any(|other| other == name.as_str()), "schema": schema,
+        })
+    };
+    schema["properties"].as_object().into_iter().flatten().map(one).collect()
+}
+
+fn response(answer: &Answer, writing: &mut SchemaGenerator) -> Value {
+    let status = http::StatusCode::from_u16(answer.status).ok();
+    let mut response = json!({ "description": status.and_then(|s| s.canonical_reason()).unwrap_or_default() });
+    if let Some(content) = content(&answer.content, writing) {
+        response["content"] = content;
+    }
+    if answer.position {
+        response["headers"] = json!({ "X-Tieout-Position": { "$ref": "#/components/headers/Position" } });
+    }
+    response
+}
+
+fn content(content: &Content, generator: &mut SchemaGenerator) -> Option<Value> {
+    match content {
+        Content::Empty => None,
+        Content::Json(schema) => Some(json!({ "application/json": { "schema": schema(generator) } })),
+        Content::Raw(kinds) => {
+            Some(kinds.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect::<Map<_, _>>().into())
+        }
+    }
+}
