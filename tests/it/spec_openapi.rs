@@ -165,6 +165,9 @@ async fn talk(server: &mut Checked, project: &str) {
     server.post(send, send, json!({"conn": conn, "key": "x", "message": {"Ping": {}}}), 404).await;
     server.driven.insert("get /events".into());
     server.get("/events", "/events?project=x", 404).await;
+    let disconnect = "/api/realtime/disconnect";
+    server.post(disconnect, disconnect, json!({"user_id": "nobody"}), 200).await;
+    server.post(disconnect, disconnect, json!({"user_id": ""}), 422).await;
     let publish = "/api/realtime/publish";
     let note = json!({"Notification": {"project_id": project, "level": "info", "message": "hello"}});
     let told = server.post(publish, publish, note, 200).await;
