@@ -1,5 +1,6 @@
 //! Single moments of the core that the model's random walks meet too seldom, or can't judge.
 use super::*;
+use crate::actors::hub::jobs::Attached;
 use std::sync::Mutex;
 
 struct Stage {
@@ -15,6 +16,10 @@ fn given(memory: &Memory) -> Given {
     let (limits, incarnation) = (Limits::default(), "here".into());
     assert_eq!(limits.presence.linger, LINGER, "the times below are made for it");
     Given { limits, memory: memory.clone(), incarnation, heard: Arc::new(|_, _| None) }
+}
+
+fn event(off: u64) -> Event {
+    Event { off, ts_ms: 0, bytes: "x".into() }
 }
 
 impl Stage {
@@ -43,6 +48,12 @@ impl Stage {
         let (project, generation, now) = (self.project, self.core.generation(), self.at(ms));
         let history = History::Opened { ep: "e".into(), off: 0, claims: Vec::new() };
         self.core.told(Told { generation, project, purpose: Purpose::Open, history }, now);
+    }
+
+    fn publish(&mut self, off: u64, ms: u64) {
+        let publish = Publish { project: self.project, ep: "e".into(), event: event(off), ends: None };
+        let now = self.at(ms);
+        self.core.publish(publish, now);
     }
 
     fn disconnect(&mut self, conn: u64, ms: u64) {
@@ -78,7 +89,7 @@ fn a_restart_of_the_hub_shows_nobody_as_leaving_who_comes_back_in_time() {
     assert_eq!(stage.pass(1_000, 2_000), []);
     let members = vec![(ConnId(1), "ana".into())];
     let cursor = Some(Cursor { ep: "e".into(), off: 0 });
-    let rooms = vec![crate::actors::hub::jobs::Attached { room: stage.project, cursor, members }];
+    let rooms = vec![Attached { room: stage.project, cursor, members }];
     stage.core.attach(Attach { generation: 2, shard: 0, rooms }, stage.at(2_000));
     stage.opened(2_000);
     assert_eq!(stage.pass(2_000, 5_900), [], "nothing before the time for coming back is over");
@@ -115,12 +126,85 @@ fn a_publication_that_comes_twice_is_sent_once_and_asks_the_store_nothing() {
     stage.join(1, "ana", 0);
     stage.opened(0);
     stage.pass(0, 500);
-    for _ in 0..2 {
-        let event = Event { off: 1, ts_ms: 0, bytes: "x".into() };
-        let publish = Publish { project: stage.project, ep: "e".into(), event, ends: None };
-        stage.core.publish(publish, stage.at(500));
-    }
+    stage.publish(1, 500);
+    stage.publish(1, 500);
     stage.core.tick(stage.at(700));
     let outputs: Vec<_> = stage.core.outputs().collect();
     assert!(matches!(outputs[..], [Output::Shard(0, ShardJob::Frame { .. })]), "{outputs:?}");
+}
+
+#[test]
+fn a_restart_after_which_nothing_is_missing_interrupts_nobody() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.opened(0);
+    stage.publish(1, 100);
+    stage.pass(0, 500);
+    stage.core = Core::new(2, 1, given(&stage.memory), stage.at(1_000).instant);
+    let members = vec![(ConnId(1), "ana".into())];
+    let cursor = Some(Cursor { ep: "e".into(), off: 1 });
+    let rooms = vec![Attached { room: stage.project, cursor, members }];
+    stage.core.attach(Attach { generation: 2, shard: 0, rooms }, stage.at(1_000));
+    let (project, now) = (stage.project, stage.at(1_000));
+    let history = History::Opened { ep: "e".into(), off: 1, claims: Vec::new() };
+    stage.core.told(Told { generation: 2, project, purpose: Purpose::Open, history }, now);
+    let broken = |output: &Output| matches!(output, Output::Shard(_, ShardJob::Break { .. }));
+    assert!(!stage.core.outputs().any(|output| broken(&output)));
+}
+
+#[test]
+fn what_was_published_while_a_hole_was_read_follows_at_once() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.opened(0);
+    stage.pass(0, 500);
+    stage.publish(2, 500);
+    stage.core.tick(stage.at(600));
+    assert!(stage.core.outputs().any(|output| matches!(output, Output::ReadSince(_, _, Purpose::Hole))));
+    // The store had two events when it was read; the third comes before its answer does.
+    stage.publish(3, 610);
+    let (project, now) = (stage.project, stage.at(620));
+    let history = History::Events { events: vec![event(1), event(2)], head: 2 };
+    stage.core.told(Told { generation: 1, project, purpose: Purpose::Hole, history }, now);
+    let sent = stage.core.outputs().filter(|output| matches!(output, Output::Shard(0, ShardJob::Frame { .. })));
+    assert_eq!(sent.count(), 3);
+}
+
+#[test]
+fn a_store_that_knows_more_than_the_hub_breaks_no_shard_that_is_behind() {
+    let mut stage = Stage::new();
+    stage.core = Core::new(2, 1, given(&stage.memory), stage.start);
+    let members = vec![(ConnId(1), "ana".into())];
+    let cursor = Some(Cursor { ep: "e".into(), off: 0 });
+    let rooms = vec![Attached { room: stage.project, cursor, members }];
+    stage.core.attach(Attach { generation: 2, shard: 0, rooms }, stage.at(0));
+    let (project, now) = (stage.project, stage.at(0));
+    let history = History::Opened { ep: "e".into(), off: 1, claims: Vec::new() };
+    stage.core.told(Told { generation: 2, project, purpose: Purpose::Open, history }, now);
+    assert!(stage.core.outputs().any(|output| matches!(output, Output::ReadSince(_, _, Purpose::Catchup(0)))));
+    // The second was committed since, and is on its way to the hub.
+    let history = History::Events { events: vec![event(1), event(2)], head: 2 };
+    stage.core.told(Told { generation: 2, project, purpose: Purpose::Catchup(0), history }, now);
+    let outputs: Vec<_> = stage.core.outputs().collect();
+    assert!(matches!(outputs[..], [Output::Shard(0, ShardJob::Frame { .. })]), "{outputs:?}");
+    stage.publish(2, 10);
+    assert_eq!(stage.core.outputs().count(), 1);
+}
+
+#[test]
+fn who_is_sent_away_while_the_hub_restarts_is_out_as_soon_as_its_shard_reports() {
+    let mut stage = Stage::new();
+    stage.core = Core::new(2, 1, given(&stage.memory), stage.start);
+    let revoke = Revoke { project: Some(stage.project), user: "ana".into() };
+    assert_eq!(stage.core.revoke(&revoke, stage.at(0)), 0, "nobody is known yet");
+    let members = vec![(ConnId(1), "ana".into()), (ConnId(2), "bob".into())];
+    let cursor = Some(Cursor { ep: "e".into(), off: 0 });
+    let rooms = vec![Attached { room: stage.project, cursor, members }];
+    stage.core.attach(Attach { generation: 2, shard: 0, rooms }, stage.at(100));
+    let left = |output: Output| match output {
+        Output::Shard(0, ShardJob::Left { conn, reason, .. }) => Some((conn, reason)),
+        _ => None,
+    };
+    assert_eq!(stage.core.outputs().filter_map(left).collect::<Vec<_>>(), [(ConnId(1), "revoked")]);
+    assert_eq!(stage.core.counts().subscriptions, 1);
 }
