@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tieout::{actors::hub::Limits, protocol::ids::ProjectId};
 
-const QUEUE_BYTES: usize = 64 * 1024;
+/// Many times a frame: a queue with no place for one more would stay below three quarters for ever.
+const QUEUE_BYTES: usize = 256 * 1024;
 /// A frame may be added to a queue that is not yet full, and each connection has one half on the wire.
 const ONE_FRAME: usize = 21_000;
 
