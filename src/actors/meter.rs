@@ -3,7 +3,7 @@
 //! The runtime knows nothing of metrics; it calls back, and an actor of our own feels how busy their thread is. Easy to get
 //! wrong: actors that are made per job have names of their own, which would be a new line in every metric for ever, so
 //! they are counted as one family.
-use crate::runtime::{Backoff, Builder, ChildSpec, Event, Handled, OnExhausted, Runtime, StartError};
+use crate::runtime::{Backoff, Builder, ChildSpec, Event, Handled, OnExhausted, Rejected, Runtime, StartError};
 use actix::{Actor, AsyncContext, Context};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::{
@@ -43,6 +43,7 @@ impl Meter {
         let (of_events, of_handled) = (meter.clone(), meter.clone());
         let builder = builder
             .on_event(move |event| of_events.happened(event))
+            .on_rejected(rejected)
             .on_handled(SAMPLE_EVERY, move |handled| of_handled.handled(handled));
         (builder, meter)
     }
@@ -126,6 +127,11 @@ impl Meter {
         // What is known is only handles; half of them would still be right.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn rejected(rejected: &Rejected) {
+    let Rejected { actor, message, reason } = rejected;
+    count(actor, short(message), ("tieout_actor_rejected_total", "reason", reason));
 }
 
 impl OfMessage {
@@ -235,12 +241,14 @@ mod tests {
             meter.handled(&Handled { actor: name.clone(), message, queue_time, handle_time, weight: 16 });
             meter.handled(&Handled { actor: name.clone(), message, queue_time, handle_time, weight: 16 });
             meter.happened(&Event::DeadLetter { actor: name.clone(), message, reason: "expired" });
+            rejected(&Rejected { actor: name.clone(), message, reason: "mailbox_full" });
             meter.happened(&Event::Stalled(crate::runtime::Stall { actor: name, message, for_: queue_time }));
             recorder.handle().render()
         });
         for line in [
             r#"tieout_actor_messages_total{actor="job",message="Go",outcome="handled"} 32"#,
             r#"tieout_actor_dead_letters_total{actor="job",message="Go",reason="expired"} 1"#,
+            r#"tieout_actor_rejected_total{actor="job",message="Go",reason="mailbox_full"} 1"#,
             r#"tieout_actor_stalls_total{actor="job",message="Go"} 1"#,
             r#"tieout_actor_queue_seconds_count{actor="job",message="Go"} 2"#,
             r#"tieout_actor_handle_seconds_count{actor="job",message="Go"} 2"#,

@@ -125,7 +125,7 @@ impl Realtime {
     /// Claim `entity_id` for `user`. Granted to exactly one caller until released or lapsed.
     ///
     /// # Errors
-    /// [`ClaimRefused::AlreadyClaimed`] names the holder.
+    /// [`crate::actors::hub::ClaimRefused::AlreadyClaimed`] names the holder.
     pub async fn claim(&self, project: ProjectId, entity_id: &str, user: &str) -> Result<Claim, ClaimError> {
         let ask = ClaimEntity { project, entity_id: entity_id.to_string(), user: user.into() };
         let answer = self.hub().await?.ask(ask).await.map_err(unanswered)?;
@@ -135,7 +135,7 @@ impl Realtime {
     /// Release what `user` holds.
     ///
     /// # Errors
-    /// [`ClaimRefused::NotHeld`].
+    /// [`crate::actors::hub::ClaimRefused::NotHeld`].
     pub async fn release(&self, project: ProjectId, entity_id: &str, user: &str) -> Result<(), ClaimError> {
         let ask = ReleaseEntity { project, entity_id: entity_id.to_string(), user: user.into() };
         let answer = self.hub().await?.ask(ask).await.map_err(unanswered)?;

@@ -151,12 +151,7 @@ impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<End> {
         let this = &mut *self;
-        // A fenced instance must not register: it would take the place of its successor, whose drain then has nobody to wake.
-        let fenced = this.shared.fenced(this.epoch) || {
-            this.shared.waker.register(cx.waker());
-            this.shared.fenced(this.epoch)
-        };
-        if fenced {
+        if !this.shared.register(this.epoch, cx.waker()) {
             this.dispose();
             return Poll::Ready(End::Fenced);
         }

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering},
     },
-    task::Context as TaskContext,
+    task::{Context as TaskContext, Waker},
     time::Duration,
 };
 
@@ -183,6 +183,17 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
 
     pub(crate) fn fenced(&self, epoch: u64) -> bool {
         self.epoch.load(Ordering::Acquire) != epoch
+    }
+
+    /// Whom to wake when there is something to do. False for a fenced instance, which must not take the place of its
+    /// successor, or nobody would wake that; so the look and the entry are one step beside [`Self::raise_epoch`].
+    pub(crate) fn register(&self, epoch: u64, waker: &Waker) -> bool {
+        let _inbox = lock(&self.inbox);
+        let mine = !self.fenced(epoch);
+        if mine {
+            self.waker.register(waker);
+        }
+        mine
     }
 
     /// Fences the present instance; what was in its hand waits for the next one, except what it was handling.

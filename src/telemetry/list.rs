@@ -263,6 +263,13 @@ pub const METRICS: &[Metric] = &[
         what: "accepted and never handled: `stopped`, `overflow`, `expired`, `withdrawn`",
     },
     Metric {
+        name: "tieout_actor_rejected_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &["actor", "message", "reason"],
+        what: "refused at the mailbox and given back to the sender, by the error's code",
+    },
+    Metric {
         name: "tieout_actor_stalls_total",
         kind: Kind::Counter,
         unit: "stalls",
