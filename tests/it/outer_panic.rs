@@ -1,5 +1,6 @@
 //! A panic inside an actor while clients are connected: they notice nothing but a short delay.
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::{
     Api, LONG, Options, Run, SHORT, Sample, Server,
@@ -81,6 +82,21 @@ async fn a_panicking_shard_costs_its_own_connections_and_they_come_back_to_it() 
         let joined = again.join(&project, Some((&epoch, off))).await;
         assert_eq!(joined["recovered"], true, "client {n}: {joined}");
         again.wait(SHORT, "what it missed", |m| m["off"] == off + 1).await;
+    }
+    // Whoever comes in at that moment is closed or served, never left hanging.
+    for _ in 0..30 {
+        let (_, mut newcomers) = tokio::join!(panic_in(&api, "shard"), async {
+            let mut sockets = Vec::new();
+            for _ in 0..4 {
+                sockets.push(server.socket().await);
+            }
+            sockets
+        });
+        for socket in &mut newcomers {
+            if socket.try_send(json!({"id": 1, "Ping": {}}).to_string()).await {
+                drop(timeout(LONG, socket.next()).await.expect("an answer or an end"));
+            }
+        }
     }
     assert_eq!(api.get("/api/ready").await.expect(200)["status"], "ready");
 }

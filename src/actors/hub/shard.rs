@@ -26,6 +26,7 @@ use crate::{
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,6 +66,8 @@ pub struct Shard {
     hub: Addr<Hub>,
     lines: FxHashMap<ConnId, Line>,
     rooms: FxHashMap<ProjectId, Room>,
+    /// Taken from the queue and not done yet.
+    taken: VecDeque<ShardJob>,
     draining: bool,
     /// How often the hub is nudged, and how often frames are written.
     asking: Pace,
@@ -83,6 +86,7 @@ impl Shard {
             hub,
             lines: FxHashMap::default(),
             rooms: FxHashMap::default(),
+            taken: VecDeque::new(),
             draining: false,
             asking: pace(),
             writing: pace(),
@@ -142,6 +146,16 @@ impl Shard {
             }
         }
         self.queue.forget_nudge();
+        // What was still to be done. Frames and answers were for those who are gone.
+        for job in std::mem::take(&mut self.taken) {
+            match job {
+                ShardJob::Add(peer) => peer.kill(),
+                ShardJob::Joined(job) => self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await,
+                ShardJob::NewHub { generation } => self.attach(generation).await,
+                ShardJob::Drain { window } => self.begin_drain(window),
+                _ => {}
+            }
+        }
     }
 
     /// The end: every connection is.
@@ -171,9 +185,9 @@ impl Shard {
     }
 
     async fn drain(&mut self) {
-        let jobs = self.queue.take();
+        self.taken.append(&mut self.queue.take());
         let mut groups: Vec<(ProjectId, Vec<RoomFrame>, Option<Cursor>)> = Vec::new();
-        for job in jobs {
+        while let Some(job) = self.taken.pop_front() {
             if let ShardJob::Frame { room, frame, cursor } = job {
                 let frame = frame.encode();
                 match groups.iter_mut().find(|(r, _, _)| *r == room) {

@@ -64,6 +64,11 @@ impl Socket {
         sent.unwrap_or_else(|e| panic!("a frame is sent: {e}"));
     }
 
+    /// Sends a text frame; false when the connection has ended.
+    pub async fn try_send(&mut self, text: impl Into<String>) -> bool {
+        self.stream.send(Message::text(text.into())).await.is_ok()
+    }
+
     /// Sends text frames in one write.
     pub async fn send_together(&mut self, texts: impl IntoIterator<Item = String>) {
         for text in texts {
