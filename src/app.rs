@@ -12,7 +12,7 @@ use crate::{
     },
     config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
     db::{self, Store},
-    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Server, Streams, Tickets},
+    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Server, Streams, Tickets},
     reconcile::ReadLimits,
     runtime::{self, Runtime, RuntimeFailure},
     telemetry,
@@ -104,7 +104,7 @@ impl App {
         let data_dir = &config.data_dir;
         let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
         let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;
-        let state = AppState {
+        let state = AppState::new(Parts {
             auth: Arc::new(auth),
             tickets: Arc::new(Tickets::new(config.ticket_ttl.0, config.max_tickets as usize)),
             streams: Arc::new(Streams::default()),
@@ -118,7 +118,7 @@ impl App {
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
             started: Instant::now(),
-        };
+        });
         state.tracker.spawn(fold_metrics(state.shutdown.clone()));
         let server = Server::start(bound, state.clone());
         Ok(Self { address, token, state, server, janitor, shutdown_timeout: config.shutdown_timeout.0 })

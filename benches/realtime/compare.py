@@ -33,6 +33,8 @@ SCENARIOS = {
     "slow1k": dict(rooms=1, members=999, mode="paced", rate=20, warm=1, seconds=3, peers=["tieout", "tieout-slow"]),
     "post-ask": dict(rooms=1, members=64, mode="none", warm=1, seconds=3, peers=["post-atomic", "post-ask"]),
     "ask": dict(rooms=1, members=64, mode="none", warm=1, seconds=3, ask=True),
+    "handshake": dict(rooms=1, members=10000, mode="none", settle=1, seconds=0, upgrade=True, ratio="handshake_us"),
+    "handshake-join": dict(rooms=1000, members=10, mode="none", settle=1, seconds=0, ratio="handshake_us"),
     "idle10k": dict(rooms=2000, members=5, mode="none", settle=5, seconds=0),
 }
 PEERS = ["raw-epoll", "raw-epoll-batch", "tieout"]
@@ -77,8 +79,8 @@ def make_projects(port, count, directory):
 
 
 def run(peer, scenario):
-    plan = {key: value for key, value in scenario.items() if key != "peers"}
-    ask = plan.pop("ask", False)
+    plan = {key: value for key, value in scenario.items() if key not in ("peers", "ratio")}
+    doing = "-ask" if plan.pop("ask", False) else "-upgrade" if plan.pop("upgrade", False) and peer == "tieout" else ""
     port = free_port()
     directory = tempfile.mkdtemp(prefix="tieout-bench-")
     post = peer.startswith("post-")
@@ -96,7 +98,7 @@ def run(peer, scenario):
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_for(port, server)
-        arguments = {"proto": proto + ("-ask" if ask else ""), "port": port, "pid": server.pid, **plan}
+        arguments = {"proto": proto + doing, "port": port, "pid": server.pid, **plan}
         if tieout:
             slow = peer.endswith("-slow")
             arguments.update(slow=int(slow))
@@ -135,11 +137,12 @@ def main():
     faults = ["failed", "closed", "missing", "lost", "repeated", "foreign"]
     print(f"\n{name}, medians of {repeats}")
     print(f"{'peer':16} {'ratio':>6} " + " ".join(f"{column:>20}" for column in columns) + "  faults")
-    floor = statistics.median(result["cpu_per_million"] for result in results[peers[0]])
+    unit = SCENARIOS[name].get("ratio", "cpu_per_million")
+    floor = statistics.median(result[unit] for result in results[peers[0]])
     for peer in peers:
         middle = {c: statistics.median(result[c] for result in results[peer]) for c in columns}
         wrong = sum(result[fault] for result in results[peer] for fault in faults)
-        ratio = middle["cpu_per_million"] / floor if floor else 0
+        ratio = middle[unit] / floor if floor else 0
         print(f"{peer:16} {ratio:6.2f} " + " ".join(f"{middle[c]:20.2f}" for c in columns) + f"  {wrong}")
 
 

@@ -2,7 +2,7 @@
 //!
 //! Leaves what is answered to `pipeline`. Easy to get wrong: a connection past the limit is answered, not dropped; and
 //! an accept error (no file descriptors left) must pause the loop, or it spins.
-use super::pipeline::Pipeline;
+use super::{pipeline::Pipeline, ws::Upgrading};
 use axum::{body::Body, extract::Request};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -14,7 +14,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -144,11 +144,21 @@ async fn admitted(
     let first_request = asked.clone();
     let cut = Cut(CancellationToken::new());
     let own_cut = cut.clone();
+    // What follows the connection's last answer, when that was an upgrade.
+    let upgrading = Arc::new(OnceLock::new());
+    let upgraded = upgrading.clone();
     let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         first_request.store(true, Ordering::Relaxed);
-        let pipeline = pipeline.clone();
+        let (pipeline, upgraded) = (pipeline.clone(), upgraded.clone());
         request.extensions_mut().insert(cut.clone());
-        async move { Ok::<_, Infallible>(pipeline.answer(request.map(Body::new)).await) }
+        async move {
+            let mut response = pipeline.answer(request.map(Body::new)).await;
+            if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>() {
+                // HTTP/1.1 has one upgrade, and HTTP/2 none.
+                upgraded.get_or_init(|| upgrading);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
@@ -167,8 +177,10 @@ async fn admitted(
             }
         }
     };
-    if let Err(error) = ended {
-        log::debug!("a connection ended early error={error}");
+    match (ended, upgrading.get()) {
+        (Err(error), _) => log::debug!("a connection ended early error={error}"),
+        (Ok(()), Some(upgrading)) => Upgrading::clone(upgrading).run().await,
+        (Ok(()), None) => {}
     }
 }
 

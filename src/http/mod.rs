@@ -31,5 +31,5 @@ pub use jwt::{BadKey, Jwt, JwtOptions};
 pub use options::{Limits, Options};
 pub use server::{Bound, Server};
 pub use sse::Streams;
-pub use state::AppState;
+pub use state::{AppState, Parts};
 pub use tickets::Tickets;

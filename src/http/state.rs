@@ -8,13 +8,16 @@ use crate::{
     db::Store,
     runtime::Runtime,
 };
-use std::{sync::Arc, time::Instant};
+use std::{ops::Deref, sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Shared by all handlers.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+/// What [`AppState`] gives access to.
+pub struct Parts {
     /// What the HTTP layer was told at start.
     pub config: Arc<Options>,
     /// The store.
@@ -41,4 +44,19 @@ pub struct AppState {
     pub transfers: Arc<Semaphore>,
     /// When the process came up.
     pub started: Instant,
+}
+
+impl AppState {
+    /// A handle of these.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }

@@ -154,16 +154,24 @@ pub struct Forbidden {
 /// # Errors
 /// [`Forbidden`] names who, what and which role it takes; callers show it as 403 or `FORBIDDEN`.
 pub fn authorise(principal: &Principal, action: Action, resource: Resource) -> Result<(), Forbidden> {
+    authorise_as(&principal.user_id, principal.role, action, resource)
+}
+
+/// The same for a user whose role is another now than when it came.
+///
+/// # Errors
+/// As [`authorise`].
+pub fn authorise_as(user_id: &str, role: Role, action: Action, resource: Resource) -> Result<(), Forbidden> {
     // Roles hold for the whole installation; members of single projects would be looked up here.
     let needed = match (action, resource) {
         (Action::Read, Resource::Server | Resource::Project(_)) => Role::Viewer,
         (Action::Review, Resource::Server | Resource::Project(_)) => Role::Reviewer,
         (Action::Write | Action::Manage, Resource::Server | Resource::Project(_)) => Role::Owner,
     };
-    if principal.role >= needed {
+    if role >= needed {
         return Ok(());
     }
-    Err(Forbidden { user_id: principal.user_id.clone(), role: principal.role, action, resource, needed })
+    Err(Forbidden { user_id: user_id.to_owned(), role, action, resource, needed })
 }
 
 #[cfg(test)]

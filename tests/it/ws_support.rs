@@ -6,14 +6,19 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use serde_json::{Value, json};
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tieout::{
     actors::{
         hub::Limits,
         realtime::{Mode, Options, Realtime},
     },
     db::{DurableEvent, projects},
-    http::ws::{Door, SUBPROTOCOL, upgrade},
+    http::ws::{Door, SUBPROTOCOL, Upgrading, upgrade},
     protocol::{
         ids::ProjectId,
         principal::{BadToken, Principal},
@@ -100,20 +105,29 @@ async fn accept(listener: TcpListener, door: Door, known: bool) {
     while let Ok((stream, _)) = listener.accept().await {
         let door = door.clone();
         tokio::spawn(async move {
+            let upgrading = Arc::new(OnceLock::new());
+            let upgraded = upgrading.clone();
             let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-                let door = door.clone();
+                let (door, upgraded) = (door.clone(), upgraded.clone());
                 async move {
                     let grant = known.then(|| Principal::local_owner().into());
                     let answer = upgrade(request.map(axum::body::Body::new), grant, door).await;
-                    Ok::<_, Infallible>(answer.unwrap_or_else(|refused| {
+                    let mut answer = answer.unwrap_or_else(|refused| {
                         let body = axum::body::Body::from(refused.code);
                         http::Response::builder().status(refused.status).body(body).expect("a response")
-                    }))
+                    });
+                    if let Some(rest) = answer.extensions_mut().remove::<Upgrading>() {
+                        upgraded.get_or_init(|| rest);
+                    }
+                    Ok::<_, Infallible>(answer)
                 }
             });
             let builder = Builder::new(TokioExecutor::new());
             // A client that goes away is the other side's business.
             let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+            if let Some(upgrading) = upgrading.get() {
+                Upgrading::clone(upgrading).run().await;
+            }
         });
     }
 }

@@ -36,6 +36,12 @@ impl Pace {
         self.close = self.last.is_some_and(|last| now.duration_since(last) < self.window * 2);
         self.last = Some(now);
     }
+
+    /// The turn took until now, from when the next one is counted: the longer a turn, the more has come in the
+    /// meantime, and what is about to come is to go along.
+    pub fn ended(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +76,20 @@ mod tests {
         let later = start + 40 * MS;
         pace.turn(later);
         assert!(pace.wait(later).is_none(), "after a pause all is as in the beginning");
+    }
+
+    #[test]
+    fn the_wait_counts_from_the_end_of_a_long_turn() {
+        let start = Instant::now();
+        let mut pace = Pace::new(2 * MS);
+        for at in [0, 1] {
+            pace.turn(start + at * MS);
+        }
+        pace.ended(start + 8 * MS);
+        assert_eq!(pace.wait(start + 8 * MS), Some(2 * MS), "what came meanwhile waits for company");
+        assert!(pace.wait(start + 10 * MS).is_none());
+        pace.turn(start + 10 * MS);
+        assert!(pace.is_busy(), "the length of a turn is no pause");
     }
 
     #[test]

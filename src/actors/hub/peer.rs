@@ -13,7 +13,7 @@ use crate::protocol::{
     CloseCode,
     bare::bare,
     ids::{ConnId, ProjectId},
-    principal::{Action, Forbidden, Grant, Principal, Resource, Role, authorise},
+    principal::{Action, Forbidden, Grant, Principal, Resource, Role, authorise_as},
 };
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -187,8 +187,8 @@ impl Peer {
     /// # Errors
     /// [`Forbidden`].
     pub fn may(&self, action: Action, resource: Resource) -> Result<(), Forbidden> {
-        let user_id = self.principal().map_or_else(String::new, |principal| principal.user_id.clone());
-        authorise(&Principal { user_id, role: self.role() }, action, resource)
+        let user_id = self.principal().map_or("", |principal| &principal.user_id);
+        authorise_as(user_id, self.role(), action, resource)
     }
 
     /// Count one more request to the hub; none at the limit `pending_requests`.

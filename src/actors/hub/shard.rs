@@ -13,7 +13,7 @@ use super::{
     outbox::{Batch, RoomFrame},
     pace::Pace,
     peer::Peer,
-    queue::Queue,
+    queue::{Queue, Waiting},
 };
 use crate::{
     protocol::{
@@ -99,31 +99,41 @@ impl Shard {
     /// Pass on what waits, both ways. What is to wait for company stays; the answer is how long.
     pub(super) async fn turn(&mut self) -> Option<Duration> {
         loop {
-            if self.asking.is_busy() || self.writing.is_busy() {
-                // What the sockets are about to ask comes along.
-                tokio::task::yield_now().await;
-            }
-            let waiting = self.queue.waiting();
+            let waiting = self.look().await;
             let now = Instant::now();
-            let mut later = None;
+            let frames_wait = self.writing.wait(now).filter(|_| waiting.jobs && !waiting.urgent);
+            let writes = waiting.jobs && frames_wait.is_none();
+            // First what goes out: who has an answer asks again, and that goes to the hub with the rest.
+            if writes {
+                self.writing.turn(now);
+                self.drain().await;
+                let now = Instant::now();
+                self.writing.ended(now);
+                // In step, so that what is asked at a tick is written at it, as soon as the hub has said it.
+                self.asking.ended(now);
+            }
+            let waiting = if writes { self.look().await } else { waiting };
+            let mut requests_wait = None;
             if waiting.requests {
-                later = self.asking.wait(now).filter(|_| !waiting.prompt);
-                if later.is_none() {
+                let now = Instant::now();
+                requests_wait = self.asking.wait(now).filter(|_| !waiting.prompt);
+                if requests_wait.is_none() {
                     self.asking.turn(now);
                     self.nudge();
                 }
             }
-            if !waiting.jobs {
-                return later;
+            if !writes {
+                return [frames_wait, requests_wait].into_iter().flatten().min();
             }
-            if !waiting.urgent
-                && let Some(left) = self.writing.wait(now)
-            {
-                return Some(later.map_or(left, |later| later.min(left)));
-            }
-            self.writing.turn(now);
-            self.drain().await;
         }
+    }
+
+    /// What waits, once the sockets have been looked at: what they are about to ask comes along.
+    async fn look(&self) -> Waiting {
+        if self.asking.is_busy() || self.writing.is_busy() {
+            tokio::task::yield_now().await;
+        }
+        self.queue.waiting()
     }
 
     pub(super) fn queue(&self) -> &Arc<Queue> {

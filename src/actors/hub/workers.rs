@@ -32,7 +32,11 @@ impl Workers {
             handles.push(runtime.handle().clone());
             let (stop, counted) = (stop.clone(), tasks.token());
             thread::Builder::new().name(format!("tieout-ws-{index}")).spawn(move || {
-                runtime.block_on(run(shard, stop));
+                // A task among the sockets' own: what `block_on` itself polls would always come before them.
+                let ended = runtime.block_on(runtime.spawn(run(shard, stop)));
+                if let Err(error) = ended {
+                    log::error!("a thread of the live connections ended early: {error}");
+                }
                 drop(runtime);
                 drop(counted);
             })?;

@@ -12,9 +12,13 @@ use crate::{
 };
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper_util::rt::TokioIo;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
@@ -73,7 +77,26 @@ impl From<RealtimeError> for Refused {
     }
 }
 
-/// Answer an upgrade. `grant` is none when the client must send `Auth` first.
+/// What is left to do once an upgrade's answer is on its way; an extension of that answer. Whoever serves the HTTP
+/// connection runs it when that has ended, so that taking over the socket needs no task of its own.
+#[derive(Clone)]
+pub struct Upgrading(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
+
+impl Upgrading {
+    fn new(rest: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(rest.boxed()))))
+    }
+
+    /// Take over the socket; nothing, the second time.
+    pub async fn run(self) {
+        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(rest) = rest {
+            rest.await;
+        }
+    }
+}
+
+/// Answer an upgrade; the answer carries [`Upgrading`]. `grant` is none when the client must send `Auth` first.
 ///
 /// # Errors
 /// [`Refused`] says what to answer instead.
@@ -89,7 +112,7 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     };
     let subprotocol = offers(request.headers());
     let upgrading = hyper::upgrade::on(&mut request);
-    door.tracker.clone().spawn(async move {
+    let upgrading = Upgrading::new(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
                 Some((stream, first)) => hand_over(stream, first, known, !subprotocol, door),
@@ -100,6 +123,7 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     });
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
+        .extension(upgrading)
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_ACCEPT, accept);

@@ -8,5 +8,5 @@ mod rate;
 mod socket;
 
 pub use dialogue::Dialogue;
-pub use handshake::{Door, Refused, SUBPROTOCOL, Verify, upgrade};
+pub use handshake::{Door, Refused, SUBPROTOCOL, Upgrading, Verify, upgrade};
 pub use socket::{Listener, Socket};

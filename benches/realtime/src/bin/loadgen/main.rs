@@ -17,7 +17,6 @@ use std::{
 use wire::Proto;
 
 struct Plan {
-    proto: Proto,
     members: usize,
     mode: String,
     rate: f64,
@@ -89,6 +88,7 @@ fn main() {
         "raw-ask" => Proto::RawAsk,
         "tieout" => Proto::Tieout,
         "tieout-ask" => Proto::TieoutAsk,
+        "tieout-upgrade" => Proto::TieoutUpgrade,
         "post-inc" => Proto::PostInc,
         other => panic!("unknown proto {other}"),
     };
@@ -103,7 +103,6 @@ fn main() {
     let slow = number("slow", 0.0) > 0.0;
     assert_eq!(projects.len(), rooms + usize::from(slow), "one project a room");
     let plan = Plan {
-        proto,
         members: number("members", 100.0) as usize,
         mode: text("mode", "paced"),
         rate: number("rate", 20.0),
@@ -148,6 +147,8 @@ fn main() {
         // More than any kernel holds for a connection and the server's queue for it together.
         for _ in 0..400 {
             send_all(stuffer, &frame);
+            // At a pace, so that the process grows by the queue and not by the burst.
+            sleep(Duration::from_millis(2));
         }
         sleep(Duration::from_secs_f64(number("settle", 1.5)));
     }

@@ -16,6 +16,8 @@ pub enum Proto {
     Tieout,
     /// Request and reply with Tieout's hub: claim and release.
     TieoutAsk,
+    /// Tieout, and no room is joined.
+    TieoutUpgrade,
     /// `POST` over plain HTTP: `/inc` of `examples/post_ask.rs`.
     PostInc,
 }
@@ -67,7 +69,7 @@ pub fn event(proto: Proto, project: &str, room: usize, size: usize) -> (Vec<u8>,
     event.extend_from_slice(b"\"}");
     let payload = match proto {
         Proto::Raw | Proto::RawAsk | Proto::PostInc => event,
-        Proto::Tieout | Proto::TieoutAsk => {
+        Proto::Tieout | Proto::TieoutAsk | Proto::TieoutUpgrade => {
             let event = String::from_utf8_lossy(&event);
             format!("{{\"Collaboration\":{{\"project_id\":\"{project}\",\"action\":\"e\",\"data\":{event}}}}}")
                 .into_bytes()
@@ -114,7 +116,7 @@ pub fn ask(proto: Proto, project: &str, index: usize, number: u64) -> Vec<u8> {
     match proto {
         Proto::Raw | Proto::RawAsk => frame(1, b"inc"),
         Proto::PostInc => post("/inc", ""),
-        Proto::Tieout | Proto::TieoutAsk => {
+        Proto::Tieout | Proto::TieoutAsk | Proto::TieoutUpgrade => {
             let body = format!("{{\"project_id\":\"{project}\",\"action\":\"claim\",\"entity_id\":\"e{index}\"}}");
             frame(1, format!("{{\"id\":{number},\"Collaboration\":{body}}}").as_bytes())
         }
@@ -130,7 +132,7 @@ pub fn handshake(proto: Proto, port: u16, room: usize) -> Vec<u8> {
     };
     let subprotocol = match proto {
         Proto::Raw | Proto::RawAsk | Proto::PostInc => "",
-        Proto::Tieout | Proto::TieoutAsk => "Sec-WebSocket-Protocol: tieout.v1+json\r\n",
+        Proto::Tieout | Proto::TieoutAsk | Proto::TieoutUpgrade => "Sec-WebSocket-Protocol: tieout.v1+json\r\n",
     };
     format!(
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{subprotocol}\r\n"
@@ -141,7 +143,7 @@ pub fn handshake(proto: Proto, port: u16, room: usize) -> Vec<u8> {
 /// What joins the room after the upgrade; nothing where the path does.
 pub fn join(proto: Proto, project: &str) -> Option<Vec<u8>> {
     match proto {
-        Proto::Raw | Proto::RawAsk | Proto::PostInc => None,
+        Proto::Raw | Proto::RawAsk | Proto::TieoutUpgrade | Proto::PostInc => None,
         Proto::Tieout | Proto::TieoutAsk => {
             Some(frame(1, format!("{{\"id\":1,\"JoinProject\":{{\"project_id\":\"{project}\"}}}}").as_bytes()))
         }
