@@ -78,6 +78,14 @@ def make_projects(port, count, directory):
     return path
 
 
+def writes_per_delivery(port):
+    """What Tieout counts itself: each batch is one write unless the member's socket is full."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+    counts = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    batches, frames = (float(counts.get(f"tieout_rt_{name}_total", 0)) for name in ("batches", "deliveries"))
+    return batches / frames if frames else 0
+
+
 def run(peer, scenario):
     plan = {key: value for key, value in scenario.items() if key not in ("peers", "ratio")}
     doing = "-ask" if plan.pop("ask", False) else "-upgrade" if plan.pop("upgrade", False) and peer == "tieout" else ""
@@ -108,7 +116,9 @@ def run(peer, scenario):
         done = subprocess.run([os.path.join(BENCH, "loadgen"), *words], capture_output=True, text=True, timeout=180)
         if done.stderr.strip():
             print(f"{peer}: {done.stderr.strip()[:300]}", file=sys.stderr)
-        return json.loads(done.stdout)
+        result = json.loads(done.stdout)
+        result["writes_per_delivery"] = writes_per_delivery(port) if tieout else 0
+        return result
     finally:
         server.send_signal(signal.SIGTERM)
         try:
@@ -132,8 +142,8 @@ def main():
             result = run(peer, SCENARIOS[name])
             results[peer].append(result)
             print(f"{name} {peer}: {json.dumps(result)}", file=sys.stderr, flush=True)
-    columns = ["cpu_per_million", "actor_us_per_publish", "reads_per_delivery", "p50_us", "p99_us", "handshake_us",
-               "idle_bytes", "resident_kb"]
+    columns = ["cpu_per_million", "actor_us_per_publish", "reads_per_delivery", "writes_per_delivery", "p50_us", "p99_us",
+               "handshake_us", "idle_bytes", "resident_kb"]
     faults = ["failed", "closed", "missing", "lost", "repeated", "foreign"]
     print(f"\n{name}, medians of {repeats}")
     print(f"{'peer':16} {'ratio':>6} " + " ".join(f"{column:>20}" for column in columns) + "  faults")
@@ -143,7 +153,7 @@ def main():
         middle = {c: statistics.median(result[c] for result in results[peer]) for c in columns}
         wrong = sum(result[fault] for result in results[peer] for fault in faults)
         ratio = middle[unit] / floor if floor else 0
-        print(f"{peer:16} {ratio:6.2f} " + " ".join(f"{middle[c]:20.2f}" for c in columns) + f"  {wrong}")
+        print(f"{peer:16} {ratio:6.2f} " + " ".join(f"{middle[c]:20.3f}" for c in columns) + f"  {wrong}")
 
 
 if __name__ == "__main__":

@@ -129,6 +129,13 @@ pub const METRICS: &[Metric] = &[
         what: "frames handed to members of rooms",
     },
     Metric {
+        name: "tieout_rt_batches_total",
+        kind: Kind::Counter,
+        unit: "batches",
+        labels: &[],
+        what: "times that a member was handed frames: one write each, none while its socket is full",
+    },
+    Metric {
         name: "tieout_rt_fanout_seconds",
         kind: Kind::Histogram,
         unit: "seconds",

@@ -16,6 +16,7 @@ const SHOWN: &[&str] = &[
     "tieout_rt_subscriptions",
     "tieout_rt_publish_total",
     "tieout_rt_deliveries_total",
+    "tieout_rt_batches_total",
     "tieout_rt_queue_bytes",
     "tieout_rt_slow_total",
     "tieout_rt_flush_seconds",
@@ -95,7 +96,8 @@ async fn a_used_server_shows_every_metric_of_the_list_with_its_type_and_no_other
     }
     assert!(value(&lines, r#"tieout_rt_publish_total{kind="durable"}"#) >= 2.0, "{lines:#?}");
     assert!(value(&lines, r#"tieout_rt_publish_total{kind="collaboration"}"#) >= 1.0);
-    assert!(value(&lines, "tieout_rt_deliveries_total") >= 3.0);
+    let (frames, batches) = (value(&lines, "tieout_rt_deliveries_total"), value(&lines, "tieout_rt_batches_total"));
+    assert!(frames >= 3.0 && batches >= 1.0 && batches <= frames, "{frames} frames in {batches} batches");
     assert!(value(&lines, r#"tieout_rt_recover_total{source="none",result="fresh"}"#) >= 2.0);
     assert!(value(&lines, r#"tieout_rt_close_total{code="FORBIDDEN"}"#) >= 1.0);
     // On loopback nobody needs a token, and any is taken.

@@ -1,7 +1,7 @@
 //! The hub: rooms, order, membership, presence, claims and progress, and the shards that write for it.
 //!
 //! In reading order: what is asked (`messages`), the decisions (`core` over `room` and `claims`, pure), the actor shell
-//! (`actor`), what shards are handed (`jobs` through `queue`) and how they write it (`workers`, `shard`, `pace`, `peer`, `outbox`),
+//! (`actor`), what shards are handed (`jobs` through `queue`) and how they write it (`workers`, `shard`, `line`, `pace`, `peer`, `outbox`),
 //! what ends in time (`expiry`), limits, counters (`meters`). It leaves parsing
 //! and authentication to `http::ws`. Easy to get wrong: the actor's turn must not depend on a room's size.
 pub mod actor;
@@ -10,6 +10,7 @@ pub mod core;
 pub mod expiry;
 pub mod jobs;
 pub mod limits;
+mod line;
 pub mod messages;
 pub mod meters;
 pub mod outbox;

@@ -6,9 +6,9 @@
 //! to get wrong: a job that is not a frame ends the grouping, or a joiner would get a frame that came before it.
 use super::{
     actor::Hub,
-    expiry::Expiry,
     jobs::{Attached, Cursor, JoinedJob, Reply, ShardJob},
     limits::Shared,
+    line::Line,
     messages::{Attach, Disconnect, Serve},
     outbox::{Batch, RoomFrame},
     pace::Pace,
@@ -24,7 +24,6 @@ use crate::{
     runtime::{Addr, SendError},
 };
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -37,25 +36,12 @@ const MEMBERS_PER_SLICE: usize = 128;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Time between sweeps while closing connections down.
 const DRAIN_SWEEP_EVERY: Duration = Duration::from_millis(100);
-/// How long a connection whose close frame is queued may take to go.
-const CLOSE_GRACE_MS: u32 = 2_000;
 
 #[derive(Default)]
 struct Room {
     members: Vec<(ConnId, Arc<Peer>)>,
     /// What every member of this shard has been handed; none until the hub says.
     cursor: Option<Cursor>,
-}
-
-struct Line {
-    peer: Arc<Peer>,
-    rooms: SmallVec<[ProjectId; 2]>,
-    ping_at: u32,
-    pinged_at: Option<u32>,
-    closing_since: Option<u32>,
-    drain_at: Option<u32>,
-    expiry: Expiry,
-    born: u32,
 }
 
 /// The task's state.
@@ -73,6 +59,7 @@ pub struct Shard {
     asking: Pace,
     writing: Pace,
     deliveries: metrics::Counter,
+    batches: metrics::Counter,
     fanout: metrics::Histogram,
 }
 
@@ -91,6 +78,7 @@ impl Shard {
             asking: pace(),
             writing: pace(),
             deliveries: metrics::counter!("tieout_rt_deliveries_total"),
+            batches: metrics::counter!("tieout_rt_batches_total"),
             fanout: metrics::histogram!("tieout_rt_fanout_seconds"),
             shared,
         }
@@ -234,6 +222,7 @@ impl Shard {
                 room.cursor = cursor;
             }
             self.deliveries.increment((room.members.len() * batch.len()) as u64);
+            self.batches.increment(room.members.len() as u64);
             self.fanout.record(begun.elapsed());
         }
     }
@@ -271,16 +260,7 @@ impl Shard {
         if self.draining {
             peer.close(CloseCode::Draining, Some(rand::random_range(500..5_000)));
         }
-        let line = Line {
-            peer: peer.clone(),
-            rooms: SmallVec::new(),
-            ping_at,
-            pinged_at: None,
-            closing_since: None,
-            drain_at: None,
-            expiry: Expiry::default(),
-            born: tick,
-        };
+        let line = Line::new(peer.clone(), tick, ping_at);
         self.lines.insert(peer.id, line);
     }
 
@@ -400,64 +380,5 @@ impl Shard {
             }
         }
         metrics::gauge!("tieout_rt_queue_bytes", "shard" => self.index.to_string()).set(waiting as f64);
-    }
-}
-
-/// Whether `tick` has reached `due`, across the wrap.
-fn reached(tick: u32, due: u32) -> bool {
-    tick.wrapping_sub(due) < u32::MAX / 2
-}
-
-impl Line {
-    /// Look after one connection; returns the bytes that wait for it.
-    fn sweep(&mut self, limits: &super::limits::Limits, tick: u32, now: Instant) -> usize {
-        let (closed, stuck, waiting) = {
-            let outbox = self.peer.outbox();
-            (outbox.is_closed(), outbox.stuck_since(), outbox.waiting_bytes())
-        };
-        if closed {
-            let since = *self.closing_since.get_or_insert(tick);
-            if tick.wrapping_sub(since) >= CLOSE_GRACE_MS {
-                self.peer.kill();
-            }
-            return waiting;
-        }
-        if let Some((progress_at, full_since)) = stuck {
-            let stuck = now.duration_since(progress_at) >= limits.no_progress;
-            let full = full_since.is_some_and(|since| now.duration_since(since) >= limits.full_for);
-            if stuck || full {
-                self.peer.close_slow();
-                return waiting;
-            }
-        }
-        if self.drain_at.is_some_and(|due| reached(tick, due)) {
-            self.peer.close(CloseCode::Draining, Some(rand::random_range(500..10_000)));
-        } else if self.peer.principal().is_none() {
-            if tick.wrapping_sub(self.born) >= limits.auth_within.as_millis() as u32 {
-                self.peer.close(CloseCode::AuthTimeout, None);
-            }
-        } else if !self.expiry.sweep(&self.peer, limits) {
-            self.keep_alive(limits, tick);
-        }
-        waiting
-    }
-
-    fn keep_alive(&mut self, limits: &super::limits::Limits, tick: u32) {
-        let silent = self.peer.silent_ms(tick);
-        if let Some(pinged) = self.pinged_at {
-            let unanswered = tick.wrapping_sub(pinged);
-            // The clock counts milliseconds: an answer may come within the one of its ping.
-            if silent <= unanswered {
-                self.pinged_at = None;
-            } else if unanswered >= limits.pong_within.as_millis() as u32 {
-                self.peer.close(CloseCode::NoPong, Some(rand::random_range(500..5_000)));
-                return;
-            }
-        }
-        if self.pinged_at.is_none() && reached(tick, self.ping_at) {
-            self.peer.control(crate::protocol::frame::ping());
-            self.pinged_at = Some(tick);
-            self.ping_at = tick.wrapping_add(limits.ping_every.as_millis() as u32);
-        }
     }
 }
