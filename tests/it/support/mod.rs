@@ -2,6 +2,7 @@
 //! Leaves every promise to the tests. Easy to get wrong: nothing here may sleep and hope; whoever waits says for what.
 pub mod http;
 pub mod job;
+pub mod postgres;
 pub mod process;
 pub mod sample;
 pub mod shared;

@@ -1,0 +1,232 @@
+//! A private PostgreSQL server on a free loopback port, for as long as the process that asked for it lives.
+//! Leaves connecting to the tests. Easy to get wrong: no destructor runs after a kill -9, so a shell that reads a pipe from
+//! us owns the server; when the pipe ends, whatever ended us, the shell stops the server and removes its directory.
+use std::fs::{self, File};
+use std::io::PipeReader;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to accept connections: it copies 40 MB and replays nothing.
+const START: Duration = Duration::from_secs(30);
+/// Another process may take a port between our asking for a free one and the server's binding it.
+const PORTS_TRIED: u32 = 3;
+/// The oldest version that the product promises to work with.
+const OLDEST: u32 = 15;
+/// The superuser of every server here.
+const USER: &str = "tieout";
+/// PostgreSQL refuses to run as root; this uid and gid own nothing else.
+const NOBODY: u32 = 65_534;
+
+/// The shell that owns a server: $1 is its directory, the rest the server's command.
+const OWNER: &str = r#"
+dir=$1; shift
+"$@" >"$dir/log" 2>&1 </dev/null &
+server=$!
+cat >/dev/null
+kill -CONT $server 2>/dev/null; kill -QUIT $server 2>/dev/null
+for look in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 $server 2>/dev/null || break; sleep 0.1; done
+kill -KILL $server 2>/dev/null
+wait $server
+rm -rf "$dir"
+"#;
+
+/// A running server.
+pub struct Postgres {
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+    /// Its directory: data, socket and log.
+    pub dir: PathBuf,
+    owner: Child,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// The server that all tests of this process share, each with databases of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A server of the caller's own, to be stopped and killed; it ends with the value or the process.
+    pub fn start() -> Self {
+        Self::start_with(Stdio::piped)
+    }
+
+    /// A server that ends when the last writer of the pipe is gone.
+    pub fn start_until(lifeline: &PipeReader) -> Self {
+        Self::start_with(|| Stdio::from(lifeline.try_clone().expect("a pipe can be shared")))
+    }
+
+    fn start_with(lifeline: impl Fn() -> Stdio) -> Self {
+        let mut seen = String::new();
+        for _ in 0..PORTS_TRIED {
+            match Self::try_start(lifeline()) {
+                Ok(server) => return server,
+                Err(log) => seen = log,
+            }
+        }
+        panic!("PostgreSQL did not start on {PORTS_TRIED} ports: {seen}");
+    }
+
+    fn try_start(lifeline: Stdio) -> Result<Self, String> {
+        let template = template();
+        let dir = private_dir();
+        let data = dir.join("data");
+        run(as_owner(&mut Command::new("cp")).arg("-a").arg(&template).arg(&data));
+        let port = free_port();
+        let mut shell = Command::new("/bin/sh");
+        let owner = as_owner(&mut shell)
+            .args(["-c", OWNER, "owner"])
+            .arg(&dir)
+            .arg(binaries().join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(&dir)
+            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+            // Durability is not what these tests are about, and syncing is most of their time on a slow disk.
+            .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"])
+            // A group of its own: Ctrl-C must end the tests, not the one who tidies up after them.
+            .process_group(0)
+            .stdin(lifeline)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a shell starts");
+        let server = Self { port, dir, owner, databases: AtomicU32::new(0) };
+        let deadline = Instant::now() + START;
+        while !server.accepts() {
+            let log = fs::read_to_string(server.dir.join("log")).unwrap_or_default();
+            if log.contains("FATAL") || Instant::now() > deadline {
+                return Err(log);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(server)
+    }
+
+    /// The last line of the server's own pid file says when it accepts connections.
+    fn accepts(&self) -> bool {
+        fs::read_to_string(self.dir.join("data/postmaster.pid")).is_ok_and(|text| text.trim_end().ends_with("ready"))
+    }
+
+    /// A new empty database; its `database_url`.
+    pub async fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let (client, task) = connect(&self.url("postgres")).await;
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database is created");
+        drop(client);
+        task.await.expect("the connection ends").expect("the connection ends well");
+        self.url(&name)
+    }
+
+    /// The address of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Dropping the pipe's end tells the shell; a lifeline of the caller's is the caller's to cut.
+        if self.owner.stdin.take().is_some() {
+            self.owner.wait().expect("the owner can be waited for");
+        }
+    }
+}
+
+/// A plain connection, and the task that drives it until the client is dropped.
+pub async fn connect(
+    url: &str,
+) -> (tokio_postgres::Client, tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("PostgreSQL answers");
+    (client, tokio::spawn(connection))
+}
+
+/// An initialised data directory, made once per machine and user, by whichever test process comes first.
+fn template() -> PathBuf {
+    // By user as well: nobody may change what another user's servers are copied from.
+    let name = format!("tieout-postgres-{}-of-{}", version(&binaries()), effective_uid());
+    let base = std::env::temp_dir().join(name);
+    fs::create_dir_all(&base).expect("the template's directory can be made");
+    own(&base);
+    let lock = File::options().create(true).append(true).open(base.join("lock")).expect("the template's lock opens");
+    lock.lock().expect("the template's lock can be waited for");
+    let (made, making) = (base.join("data"), base.join("making"));
+    if !made.exists() {
+        // What a killed process left half-made.
+        let _ = fs::remove_dir_all(&making);
+        let mut initdb = Command::new(binaries().join("initdb"));
+        run(as_owner(&mut initdb).arg("-D").arg(&making).args([
+            "-U",
+            USER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        ]));
+        fs::rename(&making, &made).expect("the template is put in place");
+    }
+    made
+}
+
+/// The newest PostgreSQL installed where distributions put it.
+fn binaries() -> PathBuf {
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest =
+        installed.map(|path| path.join("bin")).filter(|bin| bin.join("initdb").exists()).max_by_key(|bin| version(bin));
+    let found = newest.filter(|bin| version(bin) >= OLDEST);
+    found.unwrap_or_else(|| panic!("no PostgreSQL {OLDEST} or newer below /usr/lib/postgresql: install postgresql"))
+}
+
+fn version(bin: &Path) -> u32 {
+    let name = bin.parent().and_then(Path::file_name).unwrap_or_default();
+    name.to_string_lossy().parse().unwrap_or(0)
+}
+
+fn private_dir() -> PathBuf {
+    let dir = tempfile::Builder::new().prefix("tieout-pg-").tempdir().expect("a temporary directory").keep();
+    own(&dir);
+    dir
+}
+
+fn effective_uid() -> u32 {
+    // SAFETY: geteuid reads a number of this process and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+fn is_root() -> bool {
+    effective_uid() == 0
+}
+
+fn own(dir: &Path) {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).expect("a directory of ours");
+    if is_root() {
+        chown(dir, Some(NOBODY), Some(NOBODY)).expect("root may give a directory away");
+    }
+}
+
+fn as_owner(command: &mut Command) -> &mut Command {
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    // The caller's directory may be closed to that user.
+    command.current_dir("/")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the command starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
