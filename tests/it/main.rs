@@ -18,6 +18,7 @@ mod outer_restart;
 mod outer_shutdown;
 mod outer_store_away;
 mod outer_workers;
+mod postgres_migrations;
 mod postgres_server;
 mod publish;
 mod reconcile_engine;

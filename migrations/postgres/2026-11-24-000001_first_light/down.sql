@@ -1,0 +1,11 @@
+DROP TABLE claims;
+DROP TABLE staged_attempts;
+DROP TABLE row_errors;
+DROP TABLE result_lines;
+DROP TABLE results;
+DROP TABLE job_queue;
+DROP TABLE jobs;
+DROP TABLE records;
+DROP TABLE sources;
+DROP TABLE events;
+DROP TABLE projects;
