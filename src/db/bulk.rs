@@ -9,6 +9,7 @@ use super::pool::{Checked, Lane};
 use super::records::NewRecord;
 use super::results::RowProblem;
 use super::schema::{jobs, records, result_lines, results, row_errors, staged_attempts};
+use super::sql_types::IdText;
 use super::staging::NewResult;
 use super::store::Store;
 use crate::protocol::ids::{JobId, SourceId};
@@ -41,7 +42,7 @@ pub(crate) fn check_fence(sync: &mut SqliteConnection, job: JobId, fence: i64) -
 
 /// Puts rows in place by (source, ordinal): a second ingest after a dead one writes the same rows again.
 pub(crate) fn records(sync: &mut SqliteConnection, source: SourceId, batch: &[NewRecord]) -> Result<(), StoreError> {
-    let source = source.to_string();
+    let source = IdText::of(source);
     for row in batch {
         diesel::replace_into(records::table)
             .values((
@@ -63,7 +64,7 @@ pub(crate) fn results(
     batch: &[NewResult],
 ) -> Result<(), StoreError> {
     announce(sync, job, attempt)?;
-    let job = job.to_string();
+    let job = IdText::of(job);
     for found in batch {
         diesel::insert_into(results::table)
             .values((
@@ -104,7 +105,7 @@ pub(crate) fn row_errors(
     batch: &[RowProblem],
 ) -> Result<(), StoreError> {
     announce(sync, job, attempt)?;
-    let job = job.to_string();
+    let job = IdText::of(job);
     for (ordinal, problem) in (first..).zip(batch) {
         diesel::insert_into(row_errors::table)
             .values((

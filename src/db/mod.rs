@@ -9,6 +9,8 @@ mod migrate;
 mod pool;
 mod schema;
 mod sql_types;
+#[cfg(test)]
+mod sql_types_tests;
 pub mod store;
 mod supervisor;
 

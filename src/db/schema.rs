@@ -1,12 +1,16 @@
-//! The tables as diesel sees them: one schema for every backend, in types that both SQLite and PostgreSQL have.
+//! The tables as diesel sees them: one schema for every backend, in types that both SQLite and PostgreSQL have
+//! or that `sql_types` gives a form on each.
 //!
 //! It leaves the meaning of columns to the file of each noun. Keep it in step with `migrations/`: the column
 //! order here is the order of `#[derive(Queryable)]` structs.
 use diesel::{allow_tables_to_appear_in_same_query, table};
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     projects (id) {
-        id -> Text,
+        id -> Uid,
         name -> Text,
         epoch -> Text,
         head_offset -> BigInt,
@@ -17,8 +21,11 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     events (project_id, off) {
-        project_id -> Text,
+        project_id -> Uid,
         off -> BigInt,
         at_us -> BigInt,
         body -> Text,
@@ -26,15 +33,18 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::{Document, Uid};
+
     sources (id) {
-        id -> Text,
-        project_id -> Text,
+        id -> Uid,
+        project_id -> Uid,
         name -> Text,
         filename -> Text,
         format -> Text,
         bytes -> BigInt,
         sha256 -> Text,
-        profile -> Text,
+        profile -> Document,
         record_count -> Nullable<BigInt>,
         error_count -> Nullable<BigInt>,
         created_us -> BigInt,
@@ -43,8 +53,11 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     records (source_id, ordinal) {
-        source_id -> Text,
+        source_id -> Uid,
         ordinal -> BigInt,
         record_key -> Text,
         fields -> Text,
@@ -52,15 +65,18 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::{Document, Uid};
+
     jobs (id) {
-        id -> Text,
-        project_id -> Text,
-        left_source_id -> Text,
-        right_source_id -> Text,
+        id -> Uid,
+        project_id -> Uid,
+        left_source_id -> Uid,
+        right_source_id -> Uid,
         state -> Text,
-        rules -> Text,
-        options -> Text,
-        counts -> Nullable<Text>,
+        rules -> Document,
+        options -> Document,
+        counts -> Nullable<Document>,
         error -> Nullable<Text>,
         attempt -> BigInt,
         published_attempt -> Nullable<BigInt>,
@@ -72,8 +88,11 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     job_queue (job_id) {
-        job_id -> Text,
+        job_id -> Uid,
         queued_us -> BigInt,
         abandoned -> BigInt,
         lease_owner -> Nullable<Text>,
@@ -82,8 +101,11 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     results (job_id, attempt, ordinal) {
-        job_id -> Text,
+        job_id -> Uid,
         attempt -> BigInt,
         ordinal -> BigInt,
         status -> Text,
@@ -97,8 +119,11 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     result_lines (job_id, attempt, result_ordinal, side, record_ordinal) {
-        job_id -> Text,
+        job_id -> Uid,
         attempt -> BigInt,
         result_ordinal -> BigInt,
         side -> Text,
@@ -108,8 +133,11 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     row_errors (job_id, attempt, ordinal) {
-        job_id -> Text,
+        job_id -> Uid,
         attempt -> BigInt,
         ordinal -> BigInt,
         side -> Text,
@@ -121,15 +149,21 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     staged_attempts (job_id, attempt) {
-        job_id -> Text,
+        job_id -> Uid,
         attempt -> BigInt,
     }
 }
 
 table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     claims (project_id, entity_id) {
-        project_id -> Text,
+        project_id -> Uid,
         entity_id -> Text,
         user_id -> Text,
         holder -> Text,
@@ -139,6 +173,8 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::*;
+
     publications (user_id, key) {
         user_id -> Text,
         key -> Text,

@@ -1,31 +1,59 @@
-//! How the domain's newtypes become columns, and the store's clock.
+//! How the domain's newtypes become columns on either engine, and the store's clock.
 //!
-//! Ids are hyphenated lower-case text on SQLite (it sorts like the id), to become real uuids on PostgreSQL. The
-//! one thing easy to get wrong: times are microseconds in the store and milliseconds on the wire.
+//! Ids are hyphenated lower-case text on SQLite (it sorts like the id) and real uuids on PostgreSQL; JSON is text and
+//! jsonb. It leaves which column is what to the schema. The one thing easy to get wrong: times are microseconds in the
+//! store and milliseconds on the wire.
 use crate::protocol::ids::{JobId, MatchId, ProjectId, SourceId};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
+use diesel::pg::Pg;
+use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::Text;
+use diesel::sql_types::{SqlType, Text};
 use diesel::sqlite::Sqlite;
+use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-macro_rules! text_column {
+/// A column of ids. The numbers are PostgreSQL's own for `uuid` and `uuid[]`.
+#[derive(Debug, Clone, Copy, Default, QueryId, SqlType)]
+#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 2950, array_oid = 2951))]
+pub struct Uid;
+
+/// A column of JSON. The numbers are PostgreSQL's own for `jsonb` and `jsonb[]`.
+#[derive(Debug, Clone, Copy, Default, QueryId, SqlType)]
+#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 3802, array_oid = 3807))]
+pub struct Document;
+
+/// The first byte of a jsonb value on the wire: the version of its format.
+const JSONB_VERSION: u8 = 1;
+
+macro_rules! id_column {
     ($type:ident, $proxy:ident) => {
         #[derive(AsExpression, FromSqlRow)]
         #[diesel(foreign_derive)]
-        #[diesel(sql_type = Text)]
+        #[diesel(sql_type = Uid)]
         #[expect(dead_code, reason = "diesel's way to derive for a type of another module")]
         struct $proxy($type);
 
-        impl ToSql<Text, Sqlite> for $type {
+        impl ToSql<Uid, Pg> for $type {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                out.write_all(self.0.as_bytes())?;
+                Ok(IsNull::No)
+            }
+        }
+        impl FromSql<Uid, Pg> for $type {
+            fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+                Ok(Self(uuid::Uuid::from_slice(bytes.as_bytes())?))
+            }
+        }
+        impl ToSql<Uid, Sqlite> for $type {
             fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
                 out.set_value(self.to_string());
                 Ok(IsNull::No)
             }
         }
-        impl FromSql<Text, Sqlite> for $type {
+        impl FromSql<Uid, Sqlite> for $type {
             fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
                 let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
                 Ok(text.parse()?)
@@ -33,20 +61,62 @@ macro_rules! text_column {
         }
     };
 }
-text_column!(ProjectId, ProjectIdColumn);
-text_column!(SourceId, SourceIdColumn);
-text_column!(JobId, JobIdColumn);
-text_column!(MatchId, MatchIdColumn);
+id_column!(ProjectId, ProjectIdColumn);
+id_column!(SourceId, SourceIdColumn);
+id_column!(JobId, JobIdColumn);
+id_column!(MatchId, MatchIdColumn);
 
-/// JSON in a text column; to become jsonb on PostgreSQL.
+/// An id that is written out once for the many rows of a SQLite batch.
+#[derive(Debug, AsExpression)]
+#[diesel(sql_type = Uid)]
+pub(crate) struct IdText(String);
+
+impl IdText {
+    pub(crate) fn of(id: impl std::fmt::Display) -> Self {
+        Self(id.to_string())
+    }
+}
+impl ToSql<Uid, Sqlite> for IdText {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        <str as ToSql<Text, Sqlite>>::to_sql(&self.0, out)
+    }
+}
+
+/// JSON in a column of its own, or in a text column where PostgreSQL's jsonb would refuse what a file may hold.
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Document)]
 #[diesel(sql_type = Text)]
 pub(crate) struct Json(pub serde_json::Value);
 
-impl ToSql<Text, Sqlite> for Json {
+impl ToSql<Document, Pg> for Json {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        out.write_all(&[JSONB_VERSION])?;
+        serde_json::to_writer(out, &self.0)?;
+        Ok(IsNull::No)
+    }
+}
+impl FromSql<Document, Pg> for Json {
+    fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        match bytes.as_bytes() {
+            [JSONB_VERSION, text @ ..] => Ok(Self(serde_json::from_slice(text)?)),
+            _ => Err("a jsonb value of an unknown version".into()),
+        }
+    }
+}
+impl FromSql<Text, Pg> for Json {
+    fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(serde_json::from_slice(bytes.as_bytes())?))
+    }
+}
+impl ToSql<Document, Sqlite> for Json {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(self.0.to_string());
         Ok(IsNull::No)
+    }
+}
+impl FromSql<Document, Sqlite> for Json {
+    fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        <Self as FromSql<Text, Sqlite>>::from_sql(bytes)
     }
 }
 impl FromSql<Text, Sqlite> for Json {
@@ -91,6 +161,19 @@ macro_rules! word_column {
                 -> diesel::serialize::Result {
                 out.set_value(self.as_str());
                 Ok(diesel::serialize::IsNull::No)
+            }
+        }
+        impl diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>)
+                -> diesel::serialize::Result {
+                std::io::Write::write_all(out, self.as_str().as_bytes())?;
+                Ok(diesel::serialize::IsNull::No)
+            }
+        }
+        impl diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
+            fn from_sql(bytes: <diesel::pg::Pg as diesel::backend::Backend>::RawValue<'_>)
+                -> diesel::deserialize::Result<Self> {
+                Ok(std::str::from_utf8(bytes.as_bytes())?.parse::<Self>()?)
             }
         }
         impl diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::sqlite::Sqlite> for $name {
