@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tieout::db::jobs::{self, NewJob};
-use tieout::db::records::{self, BATCH_ROWS, NewRecord};
+use tieout::db::records::{self, NewRecord, batch_rows};
 use tieout::db::{Options, Store, projects, sources};
 use tieout::protocol::ids::{JobId, SourceId};
 
@@ -29,10 +29,11 @@ async fn main() -> anyhow::Result<()> {
         best[1] = best[1].min(ours(&store, &all, round).await?);
     }
     std::fs::remove_file(&file)?;
+    let batch = batch_rows(&store);
     store.stop().await;
     let speed = |took: Duration| rows as f64 / took.as_secs_f64();
     let ratio = best[1].as_secs_f64() / best[0].as_secs_f64();
-    println!("rows {rows}, batches of {BATCH_ROWS}");
+    println!("rows {rows}, batches of {batch}");
     println!("COPY by psql    {:>9.0} rows/s", speed(best[0]));
     println!("store, records  {:>9.0} rows/s  ({ratio:.2}x the time of COPY)", speed(best[1]));
     Ok(())
@@ -72,7 +73,7 @@ fn copy(url: &str, file: &Path) -> anyhow::Result<Duration> {
 
 async fn ours(store: &Store, all: &[NewRecord], round: u32) -> anyhow::Result<Duration> {
     let (job, source) = claimed(store, round).await?;
-    let batches: Vec<Vec<NewRecord>> = all.chunks(BATCH_ROWS).map(<[NewRecord]>::to_vec).collect();
+    let batches: Vec<Vec<NewRecord>> = all.chunks(batch_rows(store)).map(<[NewRecord]>::to_vec).collect();
     let began = Instant::now();
     for batch in batches {
         records::insert_batch(store, job, 1, source, batch).await?;

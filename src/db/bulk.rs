@@ -4,12 +4,23 @@
 //! caller learning of it comes again, so rows are put in place by their key, not appended.
 use super::error::StoreError;
 use super::pool::{Checked, Lane};
-use super::records::NewRecord;
+use super::records::{BATCH_ROWS, NewRecord};
 use super::results::RowProblem;
 use super::staging::NewResult;
-use super::store::Store;
+use super::store::{Place, Store};
 use super::{bulk_sqlite, postgres};
 use crate::protocol::ids::{JobId, SourceId};
+
+/// Rows of a batch on PostgreSQL, where nobody waits for it: a batch costs six ways to the server however long it is.
+const COPIED_ROWS: usize = 5_000;
+
+/// Rows that one batch should hold on this store.
+pub fn batch_rows(store: &Store) -> usize {
+    match store.options().place {
+        Place::Sqlite(_) => BATCH_ROWS,
+        Place::Postgres(_) => COPIED_ROWS,
+    }
+}
 
 /// What to store.
 pub(crate) enum Rows {

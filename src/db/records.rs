@@ -12,8 +12,10 @@ use crate::protocol::ids::{JobId, SourceId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-/// Rows one transaction should hold: large enough to forget its cost, small enough that other writers wait < 50 ms.
+/// Rows one transaction should hold on SQLite: large enough to forget its cost, small enough that other writers wait < 50 ms.
 pub const BATCH_ROWS: usize = 1_000;
+
+pub use super::bulk::batch_rows;
 
 /// A row of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use super::connector::Connector;
 use crate::protocol::ids::{JobId, SourceId};
 use std::borrow::Cow;
 use std::pin::Pin;
+use tokio::try_join;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Transaction};
@@ -51,11 +52,30 @@ impl bb8::ManageConnection for CopyConnections {
 /// Stores a batch for the runner that holds `fence` on `job`.
 pub(crate) async fn copy(client: &mut Client, job: JobId, fence: i64, rows: Rows) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
-    check_fence(&transaction, job.0, fence).await?;
-    match rows {
-        Rows::Records(source, batch) => records(&transaction, source, &batch).await?,
-        Rows::Results(batch) => results(&transaction, job.0, fence, &batch).await?,
-        Rows::RowErrors(first, batch) => row_errors(&transaction, job.0, fence, first as i64, &batch).await?,
+    // Polled together they are sent together: one way to the server instead of one each.
+    match &rows {
+        Rows::Records(source, batch) => {
+            try_join!(check_fence(&transaction, job.0, fence), make_room_for_records(&transaction, *source, batch))?;
+            records(&transaction, *source, batch).await?;
+        }
+        Rows::Results(batch) => {
+            try_join!(
+                check_fence(&transaction, job.0, fence),
+                make_room_for_results(&transaction, job.0, fence, batch)
+            )?;
+            results(&transaction, job.0, fence, batch).await?;
+        }
+        Rows::RowErrors(first, batch) => {
+            let first = *first as i64;
+            let range = (first, first + batch.len() as i64 - 1);
+            let what = "DELETE FROM row_errors WHERE job_id = $1 AND attempt = $2 AND ordinal";
+            try_join!(
+                check_fence(&transaction, job.0, fence),
+                announce(&transaction, job.0, fence),
+                remove(&transaction, what, job.0, fence, range)
+            )?;
+            row_errors(&transaction, job.0, fence, first, batch).await?;
+        }
     }
     Ok(transaction.commit().await?)
 }
@@ -71,15 +91,24 @@ async fn check_fence(transaction: &Transaction<'_>, job: Uuid, fence: i64) -> Re
     }
 }
 
-async fn records(transaction: &Transaction<'_>, source: SourceId, batch: &[NewRecord]) -> Result<(), StoreError> {
+/// Keeps other jobs of the source out, and removes what an earlier try left.
+async fn make_room_for_records(
+    transaction: &Transaction<'_>,
+    source: SourceId,
+    batch: &[NewRecord],
+) -> Result<(), StoreError> {
     let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
     let lock = "SELECT 1 FROM sources WHERE id = $1 FOR NO KEY UPDATE";
-    transaction.query_typed(lock, &[(&source.0, Type::UUID)]).await?;
     let replaced = "DELETE FROM records WHERE source_id = $1 AND ordinal BETWEEN $2 AND $3";
     let range = (first.ordinal as i64, last.ordinal as i64);
+    let id: [(&(dyn ToSql + Sync), Type); 1] = [(&source.0, Type::UUID)];
     let bounds: [(&(dyn ToSql + Sync), Type); 3] =
         [(&source.0, Type::UUID), (&range.0, Type::INT8), (&range.1, Type::INT8)];
-    transaction.execute_typed(replaced, &bounds).await?;
+    try_join!(transaction.query_typed(lock, &id), transaction.execute_typed(replaced, &bounds))?;
+    Ok(())
+}
+
+async fn records(transaction: &Transaction<'_>, source: SourceId, batch: &[NewRecord]) -> Result<(), StoreError> {
     let into = "COPY records (source_id, ordinal, record_key, fields) FROM STDIN BINARY";
     let mut table = Table::open(transaction, into, &[Type::UUID, Type::INT8, Type::TEXT, Type::TEXT]).await?;
     for row in batch {
@@ -89,25 +118,30 @@ async fn records(transaction: &Transaction<'_>, source: SourceId, batch: &[NewRe
     table.close().await
 }
 
-async fn results(
+async fn make_room_for_results(
     transaction: &Transaction<'_>,
     job: Uuid,
     attempt: i64,
     batch: &[NewResult],
 ) -> Result<(), StoreError> {
     let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
-    announce(transaction, job, attempt).await?;
     let range = (first.ordinal as i64, last.ordinal as i64);
-    remove(
-        transaction,
-        "DELETE FROM result_lines WHERE job_id = $1 AND attempt = $2 AND result_ordinal",
-        job,
-        attempt,
-        range,
-    )
-    .await?;
-    remove(transaction, "DELETE FROM results WHERE job_id = $1 AND attempt = $2 AND ordinal", job, attempt, range)
-        .await?;
+    let lines = "DELETE FROM result_lines WHERE job_id = $1 AND attempt = $2 AND result_ordinal";
+    let results = "DELETE FROM results WHERE job_id = $1 AND attempt = $2 AND ordinal";
+    try_join!(
+        announce(transaction, job, attempt),
+        remove(transaction, lines, job, attempt, range),
+        remove(transaction, results, job, attempt, range)
+    )?;
+    Ok(())
+}
+
+async fn results(
+    transaction: &Transaction<'_>,
+    job: Uuid,
+    attempt: i64,
+    batch: &[NewResult],
+) -> Result<(), StoreError> {
     let into = "COPY results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, \
                 explanation) FROM STDIN BINARY";
     let types = [
@@ -161,10 +195,6 @@ async fn row_errors(
     first: i64,
     batch: &[RowProblem],
 ) -> Result<(), StoreError> {
-    announce(transaction, job, attempt).await?;
-    let range = (first, first + batch.len() as i64 - 1);
-    remove(transaction, "DELETE FROM row_errors WHERE job_id = $1 AND attempt = $2 AND ordinal", job, attempt, range)
-        .await?;
     let into = "COPY row_errors (job_id, attempt, ordinal, side, line, column_name, value, reason) FROM STDIN BINARY";
     let types = [Type::UUID, Type::INT8, Type::INT8, Type::TEXT, Type::INT8, Type::TEXT, Type::TEXT, Type::TEXT];
     let mut table = Table::open(transaction, into, &types).await?;
