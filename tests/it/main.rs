@@ -20,6 +20,7 @@ mod outer_store_away;
 mod outer_workers;
 mod postgres_migrations;
 mod postgres_server;
+mod proxy_modes;
 mod publish;
 mod reconcile_engine;
 mod reconcile_golden;
