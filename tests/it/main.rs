@@ -6,6 +6,7 @@ mod hub_disconnect;
 mod hub_settings;
 mod jobs_run;
 mod jobs_support;
+mod mesh_relay;
 mod metrics;
 mod outer_actors;
 mod outer_doors;
