@@ -26,6 +26,7 @@ mod publish;
 mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;
+mod redis_server;
 mod runtime_actor;
 mod runtime_ask;
 mod runtime_control;
