@@ -254,7 +254,7 @@ fn realtime_options(config: &Config) -> realtime::Options {
         drain_per_second: config.drain_per_second,
         gather: config.gather.0,
     };
-    realtime::Options { threads: config.socket_threads.0, limits }
+    realtime::Options { threads: config.socket_threads.0, limits, ..realtime::Options::default() }
 }
 
 fn job_limits(config: &Config) -> jobs::Limits {

@@ -199,6 +199,13 @@ pub const METRICS: &[Metric] = &[
         what: "holes in the order of publications, read from the store",
     },
     Metric {
+        name: "tieout_rt_remote_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &["kind", "result"],
+        what: "messages of other replicas, `taken` or `dropped`; events that were dropped are read from the store",
+    },
+    Metric {
         name: "tieout_rt_close_total",
         kind: Kind::Counter,
         unit: "connections",

@@ -7,13 +7,17 @@ use super::{
     core::{Core, Given, Output},
     limits::Shared,
     messages::{
-        Announce, Attach, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, PanicNow, Progress, Publish,
-        ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
+        Announce, Attach, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, PanicNow, Positions, Progress,
+        Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
     },
     presence::Memory,
     queue::Queue,
 };
-use crate::{actors::realtime::history::Reader, protocol::ids::ProjectId, runtime::Addr};
+use crate::{
+    actors::{mesh::Mesh, realtime::history::Reader},
+    protocol::ids::ProjectId,
+    runtime::Addr,
+};
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle};
 use std::{
     collections::HashSet,
@@ -46,13 +50,15 @@ pub struct Base {
     pub addr: OnceLock<Addr<Hub>>,
     /// Reads the store.
     pub reader: Reader,
+    /// The other replicas.
+    pub mesh: Arc<Mesh>,
     generation: AtomicU64,
     missed: Mutex<HashSet<ProjectId>>,
 }
 
 impl Base {
     /// For `shards` shards.
-    pub fn new(shards: usize, shared: Arc<Shared>, reader: Reader) -> Self {
+    pub fn new(shards: usize, shared: Arc<Shared>, reader: Reader, mesh: Arc<Mesh>) -> Self {
         Self {
             queues: (0..shards.max(1)).map(|_| Arc::default()).collect(),
             shared,
@@ -60,6 +66,7 @@ impl Base {
             incarnation: Uuid::new_v4().simple().to_string().into(),
             addr: OnceLock::new(),
             reader,
+            mesh,
             generation: AtomicU64::new(0),
             missed: Mutex::default(),
         }
@@ -123,6 +130,8 @@ impl Hub {
                 Output::ReadSince(project, from, purpose) => {
                     self.base.reader.since(&self.base, generation, project, from, purpose);
                 }
+                Output::Follow(project) => self.base.mesh.follow(project),
+                Output::Mail(mail) => self.base.mesh.mail(mail),
                 Output::Claim(ask) => self.base.reader.claim(&self.base, generation, *ask),
                 Output::Renew(project, claims) => self.base.reader.renew(&self.base, project, claims),
             }
@@ -176,6 +185,7 @@ impl Actor for Hub {
                 hub.core.check(project);
             }
             hub.carry_out(ctx);
+            hub.base.mesh.follow_only(hub.core.many_rooms(), |project| hub.core.has_room(project));
             hub.count();
         });
     }
@@ -264,6 +274,13 @@ impl Handler<Count> for Hub {
     fn handle(&mut self, _: Count, _: &mut Context<Self>) -> Self::Result {
         let counts: Counts = self.core.counts();
         actix::MessageResult(counts)
+    }
+}
+
+impl Handler<Positions> for Hub {
+    type Result = actix::MessageResult<Positions>;
+    fn handle(&mut self, _: Positions, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(self.core.positions())
     }
 }
 

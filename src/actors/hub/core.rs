@@ -23,7 +23,7 @@ use super::{
     limits::Limits,
     messages::{
         Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, Counts, Disconnect, History, Join, Leave,
-        Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomView, Say, Told, Waiter,
+        Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomPositions, RoomView, Say, Told, Waiter,
     },
     meters::Meters,
     outbox::{Kind, RoomFrame},
@@ -35,6 +35,10 @@ use crate::protocol::{
     ErrorCode,
     ids::{ConnId, JobId, ProjectId},
     server::PresenceDiff,
+};
+use crate::{
+    actors::mesh::{Mail, wire::Message},
+    cluster::Channel,
 };
 use std::{
     cmp::Reverse,
@@ -68,6 +72,10 @@ pub enum Output {
     ReadHead(ProjectId, Purpose),
     /// Read events after a position, answer with [`Told`].
     ReadSince(ProjectId, Cursor, Purpose),
+    /// Hear what the other replicas say about a room. Comes before its [`Output::ReadHead`], so that nothing falls between.
+    Follow(ProjectId),
+    /// Tell the other replicas.
+    Mail(Mail),
     /// Have the store decide about a claim, answer with [`ClaimTold`].
     Claim(Box<ClaimAsk>),
     /// Have the store renew leases (entity and holder), answer with [`RenewTold`].
@@ -243,6 +251,23 @@ impl Core {
             presence_entries: self.remembered().values().map(Presence::users).sum(),
             generation: self.generation,
         }
+    }
+
+    /// Where the rooms are.
+    pub fn positions(&self) -> RoomPositions {
+        let live = self.rooms.iter().filter(|(_, room)| room.live);
+        let rooms = live.map(|(project, room)| (*project, room.cursor())).collect();
+        RoomPositions { generation: self.generation, rooms }
+    }
+
+    /// Whether there is such a room.
+    pub fn has_room(&self, project: ProjectId) -> bool {
+        self.rooms.contains_key(&project)
+    }
+
+    /// How many rooms there are.
+    pub fn many_rooms(&self) -> usize {
+        self.rooms.len()
     }
 
     fn is_member(&self, project: ProjectId, conn: ConnId) -> bool {

@@ -4,7 +4,7 @@
 //! except for requests, which carry connection and shard so that the answer takes the shard's queue too.
 use super::{
     claims::{Claim, ClaimRefused},
-    jobs::Attached,
+    jobs::{Attached, Cursor},
     outbox::RoomFrame,
     peer::Pending,
     room::Event,
@@ -246,6 +246,20 @@ pub struct Counts {
     pub presence_entries: usize,
     /// Incarnation.
     pub generation: u64,
+}
+
+/// Where the rooms are whose position is known.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "RoomPositions")]
+pub struct Positions;
+
+/// The answer to [`Positions`].
+#[derive(Clone, Debug, Default)]
+pub struct RoomPositions {
+    /// Incarnation.
+    pub generation: u64,
+    /// Each room's position.
+    pub rooms: Vec<(ProjectId, Cursor)>,
 }
 
 /// Make the hub panic, for tests of what happens then. Only sent when test hooks are enabled.

@@ -90,6 +90,8 @@ pub struct Room {
     pub ep: Arc<str>,
     /// Offset of the newest event handed out.
     pub head: u64,
+    /// The newest offset that the store was seen to have.
+    pub stored: u64,
     ring: VecDeque<(Event, Instant)>,
     ring_bytes: usize,
     /// Events that came before their predecessors.
@@ -124,6 +126,7 @@ impl Room {
             live: false,
             ep: "".into(),
             head: 0,
+            stored: 0,
             ring: VecDeque::new(),
             ring_bytes: 0,
             ahead: BTreeMap::new(),
@@ -151,6 +154,7 @@ impl Room {
         self.live = true;
         self.ep = ep;
         self.head = head;
+        self.stored = head;
         self.ring.clear();
         self.ring_bytes = 0;
         self.ahead.retain(|off, _| *off > head);

@@ -26,6 +26,7 @@ impl Core {
         let attached = &self.attached;
         let out = &mut self.out;
         self.rooms.entry(project).or_insert_with(|| {
+            out.push(Output::Follow(project));
             out.push(Output::ReadHead(project, Purpose::Open));
             let mut room = Room::new(attached.len());
             for (view, attached) in room.shards.iter_mut().zip(attached) {

@@ -98,6 +98,8 @@ impl Core {
         let Say { asker, project, frame, ack } = say;
         match self.rooms.get_mut(&project) {
             Some(room) if room.members.contains_key(&asker.conn) => {
+                let (channel, message) = (Channel::Room(project), Message::Said {});
+                self.out.push(Output::Mail(Mail { channel, message, frame: frame.bytes.clone() }));
                 broadcast(room, &mut self.out, project, &Outgoing::Ready(frame), None);
                 if let Some(ack) = ack {
                     self.reply(&asker, Reply::Ready(ack));
