@@ -169,6 +169,7 @@ impl App {
             log::error!("tasks did not end in time count={}", self.state.tracker.len());
         }
         let jobs_ended = self.state.jobs.stop(left()).await;
+        self.state.realtime.leave().await;
         if timeout_at(deadline, self.janitor.stop()).await.is_err() {
             log::error!("the janitor did not end in time");
         }

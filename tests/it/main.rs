@@ -8,6 +8,7 @@ mod jobs_run;
 mod jobs_support;
 mod mesh_events;
 mod mesh_live;
+mod mesh_presence;
 mod mesh_relay;
 mod mesh_support;
 mod metrics;

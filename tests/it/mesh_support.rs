@@ -11,10 +11,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tieout::{
     actors::{
         hub::Limits,
-        mesh::MeshLimits,
+        mesh::{MeshLimits, wire::Message},
         realtime::{Mode, Options, Realtime},
     },
-    cluster::{LocalBus, Relay, ReplicaId},
+    cluster::{Fate, LocalBus, Relay, ReplicaId},
     db::{DurableEvent, projects},
     http::ws::Door,
     protocol::{
@@ -82,6 +82,25 @@ impl Replicas {
         let address = listener.local_addr().expect("an address");
         tokio::spawn(accept(listener, door, false));
         self.all.push(Replica { id, realtime, _runtime: runtime, address });
+    }
+
+    /// When a sign of life has crossed the bus that says somebody is in this room.
+    pub fn beat_with(&self, project: ProjectId) -> impl Future<Output = ()> + use<> {
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let mut told = Some(told);
+        self.bus.interfere(move |message, _| {
+            let rooms = match Message::decode(&message.payload) {
+                Some((Message::Beat { rooms, .. }, _)) => rooms,
+                _ => Vec::new(),
+            };
+            if rooms.iter().any(|(room, _)| *room == project)
+                && let Some(told) = told.take()
+            {
+                told.send(()).expect("it is waited for");
+            }
+            Fate::Deliver
+        });
+        async move { heard.await.expect("the bus lives") }
     }
 
     pub async fn project(&self) -> ProjectId {

@@ -7,8 +7,8 @@ use super::{
     core::{Core, Given, Output},
     limits::Shared,
     messages::{
-        Announce, Attach, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, PanicNow, Positions, Progress,
-        Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
+        Announce, Attach, Beat, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, FromReplica, PanicNow,
+        Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
     },
     presence::Memory,
     queue::Queue,
@@ -101,7 +101,14 @@ impl Hub {
         let users = base.shared.users.clone();
         let heard: Heard = Arc::new(move |user, conn| users.heard(user, conn));
         let limits = base.shared.limits.clone();
-        let given = Given { limits, memory: base.memory.clone(), incarnation: base.incarnation.clone(), heard };
+        let given = Given {
+            limits,
+            memory: base.memory.clone(),
+            incarnation: base.incarnation.clone(),
+            heard,
+            replica: base.mesh.relay.replica(),
+            mesh: base.mesh.limits.clone(),
+        };
         let core = Core::new(generation, base.queues.len(), given, Instant::now());
         let asleep = vec![false; base.queues.len()];
         Self { core, base, timer: None, asleep }
@@ -206,7 +213,14 @@ macro_rules! handle {
 }
 
 handle!(Attach, (), |hub, m| hub.core.attach(m, now()));
-handle!(Disconnect, (), |hub, m| hub.core.disconnect(&m, now()));
+handle!(Disconnect, (), |hub, m| {
+    if hub.base.shared.draining.load(Ordering::Relaxed) {
+        hub.core.drains();
+    }
+    hub.core.disconnect(&m, now());
+});
+handle!(FromReplica, (), |hub, m| hub.core.hear(m, now()));
+handle!(Beat, (), |hub, _m| hub.core.beat());
 handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
 handle!(Announce, (), |hub, m| hub.core.tell_room(m));
 handle!(Progress, (), |hub, m| hub.core.progress(m, now()));

@@ -3,7 +3,7 @@
 //! It does no I/O and reads no clock: jobs for shards and questions to the store come out, results and time go in. Easy
 //! to get wrong: to a shard that is behind after a restart nothing of the room may be sent before what it lacks, and to
 //! a connection nothing before its `ProjectJoined`. The decisions of each kind have a file of their own: `requests`,
-//! `admission`, `revocation`, `recovery`, `claims`, `presence`, `progress`.
+//! `admission`, `revocation`, `recovery`, `claims`, `presence`, `progress`, `others`.
 mod admission;
 mod announce;
 mod claims;
@@ -11,6 +11,7 @@ mod claims;
 mod model;
 #[cfg(test)]
 mod moments;
+mod others;
 mod presence;
 mod progress;
 mod recovery;
@@ -37,8 +38,8 @@ use crate::protocol::{
     server::PresenceDiff,
 };
 use crate::{
-    actors::mesh::{Mail, wire::Message},
-    cluster::Channel,
+    actors::mesh::{Mail, MeshLimits, wire::Message},
+    cluster::{Channel, ReplicaId},
 };
 use std::{
     cmp::Reverse,
@@ -89,6 +90,9 @@ enum Timer {
     Presence(ProjectId),
     Progress(ProjectId, JobId),
     Empty(ProjectId),
+    Share(ProjectId),
+    Held(ProjectId),
+    Other(ReplicaId),
     Claims(ProjectId),
     Catchup(ProjectId, usize),
 }
@@ -113,6 +117,10 @@ pub struct Given {
     pub incarnation: Arc<str>,
     /// When connections were last heard.
     pub heard: Heard,
+    /// This replica.
+    pub replica: ReplicaId,
+    /// Times between replicas.
+    pub mesh: MeshLimits,
 }
 
 impl fmt::Debug for Given {
@@ -130,6 +138,8 @@ pub struct Core {
     stash: Vec<Vec<Request>>,
     revoked: Vec<Revoke>,
     rooms: HashMap<ProjectId, Room>,
+    others: HashMap<ReplicaId, others::Other>,
+    draining: bool,
     /// Claims about which the store is being asked.
     asked: HashMap<(ProjectId, String), Asked>,
     asked_count: usize,
@@ -149,6 +159,8 @@ impl Core {
             stash: (0..shards).map(|_| Vec::new()).collect(),
             revoked: Vec::new(),
             rooms: HashMap::new(),
+            others: HashMap::new(),
+            draining: false,
             asked: HashMap::new(),
             asked_count: 0,
             timers: BinaryHeap::new(),
@@ -157,6 +169,7 @@ impl Core {
             out: Vec::new(),
         };
         core.remember(now);
+        core.remember_others(now);
         for shard in 0..shards {
             core.out.push(Output::Shard(shard, ShardJob::NewHub { generation }));
         }
@@ -221,6 +234,9 @@ impl Core {
                 Timer::Hole(project) => self.read_hole(project),
                 Timer::Presence(project) => self.announce(project, due, now),
                 Timer::Progress(project, job) => self.send_progress(project, job, now),
+                Timer::Share(project) => self.share_due(project, now),
+                Timer::Held(project) => self.stop_holding(project, now),
+                Timer::Other(replica) => self.other_due(replica, now),
                 Timer::Empty(project) => self.forget_if_empty(project, now),
                 Timer::Claims(project) => self.claims_due(project, due, now),
                 Timer::Catchup(project, shard) => {

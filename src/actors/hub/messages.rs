@@ -10,6 +10,8 @@ use super::{
     room::Event,
 };
 use crate::{
+    actors::mesh::wire,
+    cluster::ReplicaId,
     db::claims,
     protocol::{
         client::Position,
@@ -261,6 +263,23 @@ pub struct RoomPositions {
     /// Each room's position.
     pub rooms: Vec<(ProjectId, Cursor)>,
 }
+
+/// Another replica says something.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct FromReplica {
+    /// Which.
+    pub from: ReplicaId,
+    /// About which room, if about one.
+    pub project: Option<ProjectId>,
+    /// What.
+    pub message: wire::Message,
+}
+
+/// A sign of life for the other replicas is due.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Beat;
 
 /// Make the hub panic, for tests of what happens then. Only sent when test hooks are enabled.
 #[derive(Clone, Copy, Debug, Message)]

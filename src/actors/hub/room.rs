@@ -9,6 +9,7 @@ use super::{
     messages::Join,
     outbox::{Kind, RoomFrame},
 };
+use crate::cluster::ReplicaId;
 use crate::protocol::{
     client::Position,
     ids::{ConnId, JobId},
@@ -104,6 +105,10 @@ pub struct Room {
     pub shards: Vec<ShardView>,
     /// Joins that wait for the position, a shard or an offset.
     pub waiting: Vec<Join>,
+    /// Replicas that are about to say who is there; nobody is let in before, for a moment.
+    pub expected: HashSet<ReplicaId>,
+    /// A timer runs, after which the other replicas are told who came and went.
+    pub share_timed: bool,
     /// When the presence timer is next due, if it runs.
     pub presence_due: Option<Instant>,
     /// Running jobs.
@@ -134,6 +139,8 @@ impl Room {
             members: HashMap::new(),
             shards: (0..shards).map(|_| ShardView::default()).collect(),
             waiting: Vec::new(),
+            expected: HashSet::new(),
+            share_timed: false,
             presence_due: None,
             jobs: HashMap::new(),
             claims: View::default(),

@@ -6,9 +6,10 @@ use crate::{
     actors::hub::{
         actor::Base,
         jobs::ShardJob,
-        messages::{History, Positions, Purpose, Told},
+        messages::{Beat, History, Positions, Purpose, Told},
     },
-    cluster::Link,
+    actors::mesh::wire::Message,
+    cluster::{Channel, Link},
     db::{Store, events},
     protocol::ids::ProjectId,
 };
@@ -61,10 +62,16 @@ impl Comparing {
 
     async fn compare_for_ever(&mut self) {
         let mut tick = interval(self.base.mesh.limits.poll_every);
+        let mut beat = interval(self.base.mesh.limits.beat_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
+                _ = beat.tick() => {
+                    self.beat();
+                    continue;
+                }
                 () = changed(&mut self.gaps) => self.next = Instant::now(),
                 () = changed(&mut self.link) => self.link_changed(),
                 projects = woken(&mut self.wakeups) => {
@@ -82,6 +89,18 @@ impl Comparing {
                 self.compare().await;
                 self.next = Instant::now() + every.max(LEAST);
             }
+        }
+    }
+
+    /// Show the others that this replica lives, and what they should know of its rooms.
+    fn beat(&self) {
+        let mesh = &self.base.mesh;
+        if mesh.is_alone() {
+            return;
+        }
+        let said = self.base.addr.get().is_some_and(|hub| hub.try_tell(Beat).is_ok());
+        if !said {
+            mesh.tell(Channel::All, &Message::Beat { part: 0, rooms: Vec::new() }, &[]);
         }
     }
 

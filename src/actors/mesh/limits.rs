@@ -16,6 +16,8 @@ pub struct MeshLimits {
     pub suspect_after: Duration,
     /// A replica silent for this long is gone, and whoever was there with it.
     pub gone_after: Duration,
+    /// Who is sent to another replica by a drain is shown for this long: clients come back within 10 s.
+    pub handoff: Duration,
     /// Changes of presence are gathered for this long before they are told.
     pub share_every: Duration,
     /// How long the others have to answer a question.
@@ -30,6 +32,7 @@ impl Default for MeshLimits {
             beat_every: Duration::from_secs(2),
             suspect_after: Duration::from_secs(6),
             gone_after: Duration::from_secs(20),
+            handoff: Duration::from_secs(12),
             share_every: Duration::from_millis(50),
             answer_within: Duration::from_secs(2),
         }

@@ -41,6 +41,8 @@ pub struct Mesh {
     mail: mpsc::Sender<Mail>,
     waiting: Mutex<Option<mpsc::Receiver<Mail>>>,
     followed: Mutex<HashSet<ProjectId>>,
+    /// It has said goodbye.
+    gone: AtomicBool,
     /// A room was followed since somebody looked.
     fresh: AtomicBool,
 }
@@ -50,7 +52,7 @@ impl Mesh {
     pub fn new(relay: Relay, limits: MeshLimits) -> Self {
         let (mail, waiting) = mpsc::channel(MAX_MAIL);
         let (waiting, followed) = (Mutex::new(Some(waiting)), Mutex::default());
-        Self { relay, limits, mail, waiting, followed, fresh: AtomicBool::new(false) }
+        Self { relay, limits, mail, waiting, followed, gone: AtomicBool::new(false), fresh: AtomicBool::new(false) }
     }
 
     /// Nobody else can hear.
@@ -72,9 +74,15 @@ impl Mesh {
 
     /// Tell the others, encoded by a task of its own; for the actor's thread. What one caller mails keeps its order.
     pub fn mail(&self, mail: Mail) {
-        if !self.is_alone() && self.mail.try_send(mail).is_err() {
+        if !self.is_alone() && !self.gone.load(Relaxed) && self.mail.try_send(mail).is_err() {
             metrics::counter!("tieout_relay_dropped_total", "side" => "out").increment(1);
         }
+    }
+
+    /// This replica goes: its clients are the others' from now on. Events that are still committed here are told.
+    pub fn say_goodbye(&self) {
+        self.mail(Mail { channel: Channel::All, message: Message::Goodbye {}, frame: Bytes::new() });
+        self.gone.store(true, Relaxed);
     }
 
     pub(super) fn take_mail(&self) -> Option<mpsc::Receiver<Mail>> {

@@ -7,7 +7,7 @@ use crate::{
     actors::hub::{
         Hub,
         actor::Base,
-        messages::{Announce, Progress, Publish, Revoke},
+        messages::{Announce, FromReplica, Progress, Publish, Revoke},
         outbox::{Kind, RoomFrame},
         room::Event,
     },
@@ -50,9 +50,17 @@ fn hear(base: &Arc<Base>, incoming: &Incoming) -> (&'static str, &'static str) {
     };
     let kind = message.kind();
     let taken = match (incoming.channel, message) {
-        (Channel::Room(project), message) => about_room(base, project, message, frame),
+        (Channel::Room(project), message @ (Message::Event { .. } | Message::Said {} | Message::Progress { .. })) => {
+            about_room(base, project, message, frame)
+        }
         (Channel::All, Message::Expel { project, user_id }) => expel(base, project, &user_id),
-        (Channel::All, _) => false,
+        (channel, message) => {
+            let project = match channel {
+                Channel::Room(project) => Some(project),
+                Channel::All => None,
+            };
+            tell(base, FromReplica { from: incoming.from.clone(), project, message })
+        }
     };
     (kind, if taken { TAKEN } else { DROPPED })
 }
@@ -72,7 +80,7 @@ fn about_room(base: &Base, project: ProjectId, message: Message, frame: Bytes) -
             Some(progress) => tell(base, progress),
             None => false,
         },
-        Message::Expel { .. } => false,
+        _ => false,
     }
 }
 

@@ -39,6 +39,38 @@ pub enum Message {
         /// The job.
         job: JobId,
     },
+    /// These users have other seats in the room at this replica.
+    Moved {
+        /// One more than the last.
+        version: u64,
+        /// Who, and how many there are now.
+        users: Vec<Seats>,
+    },
+    /// All users in the room at this replica, in parts.
+    Here {
+        /// The version that this is the whole of.
+        version: u64,
+        /// Which part, from 0.
+        part: u32,
+        /// How many there are.
+        parts: u32,
+        /// Who, and how many there are now.
+        users: Vec<Seats>,
+    },
+    /// Who is in the room at that replica, or at all of them?
+    Who {
+        /// Which replica is asked; none is all of them.
+        of: Option<String>,
+    },
+    /// A sign of life.
+    Beat {
+        /// Which part of it, from 0.
+        part: u32,
+        /// Rooms with somebody in them, and the version of what was told of each.
+        rooms: Vec<(ProjectId, u64)>,
+    },
+    /// This replica goes; its clients come to the others.
+    Goodbye {},
     /// A user may no longer be in a room, or anywhere.
     Expel {
         /// Which room; none is all of them.
@@ -55,6 +87,8 @@ impl Message {
             Self::Event { .. } => "event",
             Self::Said {} => "said",
             Self::Progress { .. } => "progress",
+            Self::Moved { .. } | Self::Here { .. } | Self::Who { .. } => "presence",
+            Self::Beat { .. } | Self::Goodbye {} => "beat",
             Self::Expel { .. } => "expel",
         }
     }

@@ -127,12 +127,18 @@ impl Realtime {
                 break left;
             }
         };
+        self.0.base.mesh.say_goodbye();
         self.0.stop.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await.is_err() {
             log::warn!("{} realtime tasks or threads did not end", self.0.tasks.len());
         }
         left
+    }
+
+    /// The end: the other replicas are told nothing more. After [`Realtime::drain`], once nothing is committed any more.
+    pub async fn leave(&self) {
+        self.0.base.mesh.relay.stop().await;
     }
 
     /// `user` may no longer be in the project's room: its connections there get `ProjectLeft` at once, what was queued for

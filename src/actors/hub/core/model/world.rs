@@ -69,7 +69,14 @@ impl World {
         let now = Now { instant: Instant::now(), unix_ms: 0 };
         let limits = Limits { ring_frames, ..Limits::default() };
         let heard: Heard = Arc::new(|_, conn| (conn.0 % 2 == 0).then_some(Duration::ZERO));
-        let given = Given { limits, memory: Arc::new(Mutex::default()), incarnation: "here".into(), heard };
+        let given = Given {
+            limits,
+            memory: Arc::new(Mutex::default()),
+            incarnation: "here".into(),
+            heard,
+            replica: ReplicaId::new("here"),
+            mesh: MeshLimits::default(),
+        };
         let mut world = Self {
             core: Core::new(1, SHARDS, given.clone(), now.instant),
             given,
