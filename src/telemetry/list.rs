@@ -199,6 +199,13 @@ pub const METRICS: &[Metric] = &[
         what: "holes in the order of publications, read from the store",
     },
     Metric {
+        name: "tieout_rt_remote_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &["kind", "result"],
+        what: "messages of other replicas, `taken` or `dropped`; events that were dropped are read from the store",
+    },
+    Metric {
         name: "tieout_rt_close_total",
         kind: Kind::Counter,
         unit: "connections",
@@ -260,7 +267,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "messages",
         labels: &["reason"],
-        what: "messages between replicas that reached nobody: Redis `away`, `queue_full` or `receiver_full`, `failed` on the way, `too_big`, `unreadable`",
+        what: "messages between replicas that reached nobody: Redis `away`, `mail_full`, `queue_full` or `receiver_full`, `failed` on the way, `too_big`, `unreadable`",
     },
     Metric {
         name: "tieout_relay_gaps_total",
