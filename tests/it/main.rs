@@ -25,6 +25,7 @@ mod outer_store_away;
 mod outer_workers;
 mod postgres_migrations;
 mod postgres_server;
+mod postgres_store;
 mod proxy_modes;
 mod publish;
 mod reconcile_engine;
