@@ -8,10 +8,15 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// One connection that is kept: the server's name, and which one to it, for a new one may be there before the old one ends.
+pub(super) type Part = (String, u64);
+
+/// Why a part is down, when it is.
+type WhyDown = Option<String>;
+
 /// The link, made of parts.
 pub(super) struct Links {
-    /// Each part by name, and why it is down.
-    parts: Mutex<BTreeMap<String, WhyDown>>,
+    parts: Mutex<BTreeMap<Part, WhyDown>>,
     link: watch::Sender<Link>,
 }
 
@@ -27,24 +32,25 @@ impl Links {
         self.link.subscribe()
     }
 
-    pub(super) fn up(&self, part: &str) {
-        self.change(|parts| parts.insert(part.to_owned(), None));
+    pub(super) fn up(&self, part: &Part) {
+        self.change(|parts| parts.insert(part.clone(), None));
     }
 
-    pub(super) fn down(&self, part: &str, reason: &str) {
-        self.change(|parts| parts.insert(part.to_owned(), Some(reason.to_owned())));
+    pub(super) fn down(&self, part: &Part, reason: &str) {
+        self.change(|parts| parts.insert(part.clone(), Some(reason.to_owned())));
     }
 
     /// The part is no more.
-    pub(super) fn forget(&self, part: &str) {
+    pub(super) fn forget(&self, part: &Part) {
         self.change(|parts| parts.remove(part));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<String, WhyDown>) -> T) {
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<Part, WhyDown>) -> T) {
         // A map is whole after every call that could panic.
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut parts);
-        let away: Vec<_> = parts.iter().filter_map(|(part, why)| Some(format!("{part}: {}", why.as_ref()?))).collect();
+        let away: Vec<_> =
+            parts.iter().filter_map(|((name, _), why)| Some(format!("{name}: {}", why.as_ref()?))).collect();
         let now = match (parts.is_empty(), away.is_empty()) {
             (true, _) => Link::Down { reason: "no server is known".to_owned() },
             (false, true) => Link::Up,
@@ -59,9 +65,6 @@ impl Links {
     }
 }
 
-/// Why a part is down, when it is.
-type WhyDown = Option<String>;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,13 +74,16 @@ mod tests {
         let links = Links::new();
         let mut link = links.watch();
         assert!(!link.borrow().is_up());
-        links.up("a:1");
+        let part = |name: &str, number| (name.to_owned(), number);
+        links.up(&part("a:1", 0));
         assert_eq!(*link.borrow_and_update(), Link::Up);
-        links.up("a:1");
+        links.up(&part("a:1", 0));
         assert!(!link.has_changed().unwrap(), "nothing is new");
-        links.down("b:2", "gone");
-        assert_eq!(*link.borrow(), Link::Down { reason: "b:2: gone".to_owned() });
-        links.forget("b:2");
+        links.down(&part("a:1", 1), "gone");
+        assert_eq!(*link.borrow(), Link::Down { reason: "a:1: gone".to_owned() });
+        links.forget(&part("a:1", 1));
         assert_eq!(*link.borrow(), Link::Up);
+        links.forget(&part("a:1", 0));
+        assert!(!link.borrow().is_up(), "of no server nothing is known");
     }
 }

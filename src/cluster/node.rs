@@ -4,7 +4,7 @@
 //! queue, for a message that is seconds late is worth less than the store's answer.
 use super::{
     inbox::{Inbox, dropped},
-    links::Links,
+    links::{Links, Part},
     server::Server,
     session,
 };
@@ -12,7 +12,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     /// Somebody should ask the cluster anew who has which slots.
     pub(super) refresh: Notify,
     pub(super) tasks: TaskTracker,
+    /// Nodes that were ever started.
+    pub(super) started: AtomicU64,
 }
 
 /// A message on its way out.
@@ -65,8 +67,8 @@ pub(super) struct Wanted {
 /// A server, and what goes to and fro.
 pub(super) struct Node {
     pub(super) server: Server,
-    /// Host and port.
-    pub(super) name: String,
+    /// Host and port, and which one of the nodes with this name it is.
+    pub(super) part: Part,
     /// The channel of its probes.
     pub(super) probe: String,
     /// Told when [`Wanted::changed`] has something.
@@ -83,7 +85,7 @@ impl Node {
     pub(super) fn start(server: Server, probe: String, shared: &Arc<Shared>, stop: CancellationToken) -> Arc<Self> {
         let (queue, taken) = mpsc::channel(MAX_QUEUED);
         let node = Arc::new(Self {
-            name: server.name(),
+            part: (server.name(), shared.started.fetch_add(1, Ordering::Relaxed)),
             server,
             probe,
             told: Notify::new(),
@@ -93,7 +95,7 @@ impl Node {
             connected: AtomicBool::new(false),
             wanted: Mutex::default(),
         });
-        shared.links.down(&node.name, "not connected yet");
+        shared.links.down(&node.part, "not connected yet");
         shared.tasks.spawn(keep(node.clone(), shared.clone(), taken));
         node
     }
@@ -161,7 +163,7 @@ async fn keep(node: Arc<Node>, shared: Arc<Shared>, mut queue: Receiver<Outgoing
     while let Err(lost) = session::run(&node, &shared, &mut queue).await {
         node.set_connected(false);
         drain(&node, &mut queue);
-        shared.links.down(&node.name, &lost.reason);
+        shared.links.down(&node.part, &lost.reason);
         shared.refresh.notify_one();
         if lost.was_up {
             shared.inbox.gap();
@@ -169,7 +171,7 @@ async fn keep(node: Arc<Node>, shared: Arc<Shared>, mut queue: Receiver<Outgoing
             said.clear();
         }
         if said != lost.reason {
-            log::warn!("no messages between replicas for now: {} redis={}", lost.reason, node.name);
+            log::warn!("no messages between replicas for now: {} redis={}", lost.reason, node.part.0);
             said = lost.reason;
         }
         // Jitter keeps the replicas of one outage from coming back in step.
@@ -182,7 +184,7 @@ async fn keep(node: Arc<Node>, shared: Arc<Shared>, mut queue: Receiver<Outgoing
     }
     node.set_connected(false);
     drain(&node, &mut queue);
-    shared.links.forget(&node.name);
+    shared.links.forget(&node.part);
 }
 
 fn drain(node: &Node, queue: &mut Receiver<Outgoing>) {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::{
@@ -58,6 +58,7 @@ impl Remote {
             sharded: servers.len() > 1,
             refresh: Notify::new(),
             tasks: TaskTracker::new(),
+            started: AtomicU64::new(1),
         });
         let (stop, tasks) = (CancellationToken::new(), shared.tasks.clone());
         let followed = HashSet::from([Channel::All]);

@@ -154,8 +154,8 @@ impl Session<'_> {
             return;
         }
         self.was_up = true;
-        log::info!("messages between replicas get through redis={}", self.node.name);
-        self.shared.links.up(&self.node.name);
+        log::info!("messages between replicas get through redis={}", self.node.part.0);
+        self.shared.links.up(&self.node.part);
         // What was sent while nobody heard it for us is lost.
         self.shared.inbox.gap();
     }
@@ -267,7 +267,7 @@ impl Session<'_> {
 }
 
 /// Why the server has refused a command, when it has.
-fn refused(answer: &Value) -> Option<String> {
+pub(super) fn refused(answer: &Value) -> Option<String> {
     match answer {
         Value::ServerError(error) => Some(format!("refused: {error}")),
         _ => None,

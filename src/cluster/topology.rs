@@ -6,6 +6,7 @@ use super::{
     node::{Node, Shared},
     relay::Channel,
     server::Server,
+    session::refused,
 };
 use redis::{Value, cmd};
 use std::{
@@ -62,6 +63,8 @@ type Owners = HashMap<(String, u16), Vec<RangeInclusive<u16>>>;
 
 /// Keeps `map` like the cluster until `stop`. Starts from `seeds`, any of which may be away.
 pub(super) async fn keep(seeds: Vec<Server>, shared: Arc<Shared>, map: Arc<RwLock<Map>>, stop: CancellationToken) {
+    // The part of the link that stands for a cluster of which no server is known.
+    let cluster = ("cluster".to_owned(), 0);
     let mut asked = 0;
     loop {
         let known: Vec<Server> = read(&map).nodes.iter().map(|node| node.server.clone()).collect();
@@ -75,13 +78,13 @@ pub(super) async fn keep(seeds: Vec<Server>, shared: Arc<Shared>, map: Arc<RwLoc
         };
         let pause = match looked {
             Ok(owners) => {
-                shared.links.forget(CLUSTER);
+                shared.links.forget(&cluster);
                 apply(server, owners, &shared, &map, &stop);
                 LOOK_EVERY
             }
             Err(reason) => {
                 if read(&map).nodes.is_empty() {
-                    shared.links.down(CLUSTER, &format!("{}: {reason}", server.name()));
+                    shared.links.down(&cluster, &format!("{}: {reason}", server.name()));
                 }
                 log::debug!("the cluster's slots are not known from {}: {reason}", server.name());
                 // Jitter keeps the replicas of one outage from asking in step.
@@ -96,9 +99,6 @@ pub(super) async fn keep(seeds: Vec<Server>, shared: Arc<Shared>, map: Arc<RwLoc
     }
 }
 
-/// The part of the link that stands for a cluster of which no server is known.
-pub(super) const CLUSTER: &str = "cluster";
-
 fn read(map: &RwLock<Map>) -> Arc<Topology> {
     map.read().unwrap_or_else(PoisonError::into_inner).topology.clone()
 }
@@ -107,6 +107,9 @@ fn read(map: &RwLock<Map>) -> Arc<Topology> {
 async fn look(server: &Server, shared: &Shared) -> Result<Owners, String> {
     let mut connection = server.connect(shared.answer_within, |_| Ok::<(), ()>(())).await?;
     let answer = connection.send_packed_command(cmd("CLUSTER").arg("SLOTS")).await.map_err(|e| e.to_string())?;
+    if let Some(reason) = refused(&answer) {
+        return Err(reason);
+    }
     owners(&answer, server.host()).ok_or_else(|| "CLUSTER SLOTS gave an answer of another kind".to_owned())
 }
 
@@ -136,7 +139,7 @@ fn apply(asked: &Server, owners: Owners, shared: &Arc<Shared>, map: &RwLock<Map>
     for ((host, port), slots) in owners {
         let server = asked.at(&host, port);
         let has = |name: &str| slots.iter().any(|range| range.contains(&slot(name)));
-        let kept = map.topology.nodes.iter().find(|node| node.name == server.name() && has(&node.probe)).cloned();
+        let kept = map.topology.nodes.iter().find(|node| node.part.0 == server.name() && has(&node.probe)).cloned();
         let probe = || (0..PROBES_TRIED).map(|number| shared.inbox.names.probe(number)).find(|name| has(name));
         // A server with slots in which no probe can be sent gets none of our channels either.
         let started = || probe().map(|probe| Node::start(server, probe, shared, stop.child_token()));

@@ -32,6 +32,7 @@ mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;
 mod redis_server;
+mod relay_cluster;
 mod relay_contract;
 mod relay_faults;
 mod relay_support;
