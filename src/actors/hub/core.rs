@@ -16,6 +16,8 @@ mod others;
 mod presence;
 mod progress;
 mod recovery;
+#[cfg(test)]
+mod replicas;
 mod requests;
 mod revocation;
 
