@@ -1,0 +1,61 @@
+//! The environment of a container against the server's own list of settings, read by the server's own code. Leaves the
+//! content of files that settings name to the caller. Easy to get wrong: `Config` ignores a variable that it does not
+//! know, so an unknown name is looked for here.
+use std::collections::BTreeMap;
+
+use tieout::config::{Config, Overrides, SETTINGS};
+
+use super::{image::Image, manifests::Report};
+
+/// Variables that the server reads beside the settings.
+const BESIDE: &[&str] = &["TIEOUT_CONFIG", "TIEOUT_TOKEN"];
+
+/// Settings that the manifests use and the server is about to get; one that it has must go from here.
+const AWAITED: &[&str] =
+    &["DATABASE_URL", "DATABASE_URL_FILE", "DATABASE_CONNECTIONS", "REDIS_URL", "REDIS_URL_FILE", "REPLICA"];
+
+/// Variable to value; `None` is a value that only the cluster knows.
+pub type Environment = BTreeMap<String, Option<String>>;
+
+/// The settings that a container with this environment would run with.
+pub fn config(whose: &str, environment: &Environment, found: &mut Report) -> Option<Config> {
+    for name in environment.keys().filter(|name| name.starts_with("TIEOUT_")) {
+        let known = SETTINGS.iter().any(|setting| format!("TIEOUT_{}", setting.name.to_ascii_uppercase()) == **name);
+        let awaited = AWAITED.iter().any(|setting| format!("TIEOUT_{setting}") == **name);
+        found.expect(!(known && awaited), format!("{name} is a setting by now: take it out of AWAITED"));
+        found.expect(known || awaited || BESIDE.contains(&name.as_str()), format!("{whose}: {name} is no setting"));
+    }
+    let read = |name: &str| environment.get(name).cloned().flatten();
+    match Config::load_from(&Overrides::default(), &read) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            found.problems.push(format!("{whose}: {error}"));
+            None
+        }
+    }
+}
+
+/// Checks one value by its setting's own rule.
+pub fn value(whose: &str, setting: &str, value: &str, found: &mut Report) {
+    let variable = format!("TIEOUT_{}", setting.to_ascii_uppercase());
+    config(whose, &Environment::from([(variable, Some(value.to_owned()))]), found);
+}
+
+/// What must hold of a replica's settings wherever it runs.
+pub fn replica(whose: &str, config: &Config, image: &Image, found: &mut Report) {
+    found.expect(config.listen.port() == image.port, format!("{whose}: listens elsewhere than the image exposes"));
+    found.expect(config.listen.ip().is_unspecified(), format!("{whose}: is not reachable from other containers"));
+    found.expect(config.data_dir.as_os_str() == image.data.as_str(), format!("{whose}: data_dir is not the image's"));
+    found.expect(config.token_file.0.is_some(), format!("{whose}: each replica would make a token of its own"));
+    let half = config.shutdown_timeout.0 / 2;
+    found.expect(
+        config.drain_window.0 <= half,
+        format!("{whose}: a stop has {half:?} for live connections, less than drain_window"),
+    );
+}
+
+/// Who may be killed `grace` seconds after the stop began, of which the first `before` pass without a signal.
+pub fn grace(whose: &str, config: &Config, before: u64, grace: u64, found: &mut Report) {
+    let needed = before + config.shutdown_timeout.0.as_secs() + 5;
+    found.expect(grace >= needed, format!("{whose}: is killed after {grace} s, and may need {needed} s to stop"));
+}
