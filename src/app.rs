@@ -10,7 +10,7 @@ use crate::{
         meter::Meter,
         realtime::{self, Realtime},
     },
-    config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
+    config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
     db::{self, Store},
     http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Server, Streams, Tickets},
     reconcile::ReadLimits,
@@ -95,7 +95,7 @@ impl App {
         let token = Token::find(&config)?;
         let signed = Jwt::new(&jwt_options(&config)?)?;
         let auth = Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0).signed(signed);
-        let store = Store::start(store_options(&config))?;
+        let store = Store::start(store_options(&config)?)?;
         let (builder, meter) = Meter::attach(Runtime::builder().name("tieout"));
         let runtime = builder.start().map_err(StartError::Runtime)?;
         Meter::start(&runtime).await?;
@@ -187,8 +187,20 @@ impl App {
 /// The database file inside the data directory.
 const DATABASE: &str = "tieout.sqlite";
 
-fn store_options(config: &Config) -> db::Options {
-    db::Options { open_jobs: config.max_open_jobs, ..db::Options::sqlite(config.data_dir.join(DATABASE)) }
+/// Where the settings say that the store is, and its bounds.
+///
+/// # Errors
+/// [`StartError`] of a file or an address that cannot be used.
+pub fn store_options(config: &Config) -> Result<db::Options, StartError> {
+    let url = Secret::find(&config.database_url, &config.database_url_file)?;
+    let defaults = match url {
+        None => db::Options::sqlite(config.data_dir.join(DATABASE)),
+        Some(url) => {
+            let address = url.reveal().parse().map_err(db::StartError::BadAddress)?;
+            db::Options { connections: config.database_connections, ..db::Options::postgres(address) }
+        }
+    };
+    Ok(db::Options { open_jobs: config.max_open_jobs, migrate: config.auto_migrate, ..defaults })
 }
 
 fn mode(mode: RealtimeMode) -> realtime::Mode {

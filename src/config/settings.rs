@@ -4,6 +4,7 @@
 //! are made from the field's name (`max_rows`: `--max-rows`, `TIEOUT_MAX_ROWS`, `max_rows = …` in the file), so
 //! renaming a field here renames a public setting.
 use super::{
+    secret::Secret,
     sources::{ConfigError, Sources},
     values::{ByteSize, LogLevel, RealtimeMode, Seconds},
 };
@@ -82,6 +83,16 @@ settings! {
         shutdown_timeout: Seconds = "30s", "TIME", |t: &Seconds| within(t.0.as_secs(), 1, 3600);
         /// Lets tests make an actor panic from outside.
         enable_test_hooks: bool = "false", "BOOL", any, hook;
+    }
+    "Stores and replicas" {
+        /// Address of a PostgreSQL that replicas share, `postgres://user:password@host/db?sslmode=verify-full&sslrootcert=FILE`; without one it is a SQLite file in `data_dir`. Rather in the environment or a file than in a flag, which every user of the machine sees.
+        database_url: Optional<Secret> = "", "URL", any;
+        /// File that holds that address.
+        database_url_file: Optional<PathBuf> = "", "FILE", any;
+        /// Connections to PostgreSQL of this process, a few for rows in bulk apart; a caller who waits 2 s for one gets 503.
+        database_connections: u32 = "10", "N", |n: &u32| within(u64::from(*n), 1, 1_000);
+        /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
+        auto_migrate: bool = "true", "BOOL", any;
     }
     "Who may come in" {
         /// File that holds the owner's bearer token. Given a token, loopback needs it too.

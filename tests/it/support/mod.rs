@@ -15,3 +15,13 @@ pub use process::{Options, Server};
 pub use sample::Sample;
 pub use socket::Socket;
 pub use wait::{LONG, SHORT, eventually, within};
+
+/// Where a new database of the caller's own is, when the tests are run on PostgreSQL: `TIEOUT_TEST_STORE=postgres`.
+/// None means the default, a SQLite file.
+pub fn database_url() -> Option<String> {
+    match std::env::var("TIEOUT_TEST_STORE").as_deref() {
+        Err(_) | Ok("" | "sqlite") => None,
+        Ok("postgres") => Some(postgres::Postgres::shared().new_database()),
+        Ok(other) => panic!("TIEOUT_TEST_STORE={other} is neither sqlite nor postgres"),
+    }
+}

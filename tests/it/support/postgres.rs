@@ -125,6 +125,14 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// The same, from where nothing can be awaited.
+    pub fn new_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut make = Command::new(binaries().join("createdb"));
+        run(make.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER, &name]));
+        self.url(&name)
+    }
+
     /// The address of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
