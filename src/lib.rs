@@ -4,13 +4,14 @@
 //!
 //! * level 0, which knows nothing of the product above it: [`runtime`] (the actor thread), [`reconcile`]
 //!   (the matching engine, pure), [`protocol`] (what crosses the wire);
-//! * level 1: [`db`] (all SQL);
+//! * level 1: [`db`] (all SQL), [`cluster`] (what crosses replicas);
 //! * level 2: [`actors`] (the hub, the job dispatcher and its runners, the janitor);
 //! * level 3: [`http`] (hyper, the routes, WebSocket);
 //! * level 4: the composition root, the settings and the command line.
 pub mod actors;
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod db;
 pub mod http;

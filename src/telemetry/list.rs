@@ -226,6 +226,14 @@ pub const METRICS: &[Metric] = &[
         labels: &[],
         what: "connections that a stop still has to close",
     },
+    // Relay
+    Metric {
+        name: "tieout_relay_dropped_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &["side"],
+        what: "messages between replicas that a full queue had no place for: `in` or `out`",
+    },
     // Actors
     Metric {
         name: "tieout_actor_mailbox_depth",

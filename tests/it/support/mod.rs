@@ -4,6 +4,8 @@ pub mod http;
 pub mod job;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
+pub mod redis;
 pub mod sample;
 pub mod shared;
 pub mod socket;

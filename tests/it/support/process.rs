@@ -258,7 +258,7 @@ const CLEAN_EXIT: Duration = Duration::from_secs(40);
 
 /// A port that nobody listens on, below the range from which the kernel takes ports for outgoing connections: a port
 /// asked of the kernel could become some client's source port before the server binds it.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     for _ in 0..1000 {
         let addr = SocketAddr::from(([127, 0, 0, 1], rand::random_range(12_000..32_000)));
         if TcpListener::bind(addr).is_ok() {
