@@ -1,4 +1,7 @@
 //! The integration suite: one binary, one module per promise.
+mod fault_ledger;
+mod fault_table;
+mod faults;
 mod http_requests;
 mod http_support;
 mod http_uploads;
@@ -27,6 +30,7 @@ mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;
 mod redis_server;
+mod replica_signals;
 mod runtime_actor;
 mod runtime_ask;
 mod runtime_control;

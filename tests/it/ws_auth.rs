@@ -7,10 +7,16 @@ use std::net::SocketAddr;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-/// An app that takes signed tokens.
-pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::NamedTempFile) {
+/// A file with the secret of signed tokens, as an editor leaves it.
+pub fn secret_file() -> tempfile::NamedTempFile {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), [SECRET, b"\n"].concat()).unwrap();
+    secret
+}
+
+/// An app that takes signed tokens.
+pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::NamedTempFile) {
+    let secret = secret_file();
     let mut all = vec![("jwt_secret_file", secret.path().to_str().unwrap())];
     all.extend_from_slice(settings);
     (TestApp::start(&all).await, secret)
@@ -18,8 +24,7 @@ pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::
 
 /// A real server that takes signed tokens.
 pub async fn server_with(options: Options) -> (Server, tempfile::NamedTempFile) {
-    let secret = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(secret.path(), [SECRET, b"\n"].concat()).unwrap();
+    let secret = secret_file();
     let options = options.arg("--jwt-secret-file").arg(secret.path().to_str().unwrap());
     (Server::start(options).await, secret)
 }
