@@ -11,8 +11,7 @@ use super::{image::Image, manifests::Report};
 const BESIDE: &[&str] = &["TIEOUT_CONFIG", "TIEOUT_TOKEN"];
 
 /// Settings that the manifests use and the server is about to get; one that it has must go from here.
-const AWAITED: &[&str] =
-    &["DATABASE_URL", "DATABASE_URL_FILE", "DATABASE_CONNECTIONS", "REDIS_URL", "REDIS_URL_FILE", "REPLICA"];
+const AWAITED: &[&str] = &["REDIS_URL", "REDIS_URL_FILE", "REPLICA"];
 
 /// Variable to value; `None` is a value that only the cluster knows.
 pub type Environment = BTreeMap<String, Option<String>>;
@@ -38,7 +37,10 @@ pub fn config(whose: &str, environment: &Environment, found: &mut Report) -> Opt
 /// Checks one value by its setting's own rule.
 pub fn value(whose: &str, setting: &str, value: &str, found: &mut Report) {
     let variable = format!("TIEOUT_{}", setting.to_ascii_uppercase());
-    config(whose, &Environment::from([(variable, Some(value.to_owned()))]), found);
+    let Some(config) = config(whose, &Environment::from([(variable, Some(value.to_owned()))]), found) else { return };
+    if let Err(error) = tieout::app::store_options(&config) {
+        found.problems.push(format!("{whose}: {error}"));
+    }
 }
 
 /// What must hold of a replica's settings wherever it runs.
@@ -47,10 +49,11 @@ pub fn replica(whose: &str, config: &Config, image: &Image, found: &mut Report) 
     found.expect(config.listen.ip().is_unspecified(), format!("{whose}: is not reachable from other containers"));
     found.expect(config.data_dir.as_os_str() == image.data.as_str(), format!("{whose}: data_dir is not the image's"));
     found.expect(config.token_file.0.is_some(), format!("{whose}: each replica would make a token of its own"));
-    let half = config.shutdown_timeout.0 / 2;
+    // As App::stop and Realtime::drain share it out: half of the stop, and six tenths of that.
+    let closing = config.shutdown_timeout.0.mul_f64(0.3);
     found.expect(
-        config.drain_window.0 <= half,
-        format!("{whose}: a stop has {half:?} for live connections, less than drain_window"),
+        config.drain_window.0 <= closing,
+        format!("{whose}: a stop closes live connections within {closing:?}, less than drain_window"),
     );
 }
 
