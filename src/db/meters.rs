@@ -32,6 +32,12 @@ pub(crate) fn refused(reason: &'static str) {
     counter!("tieout_store_refused_total", "reason" => reason).increment(1);
 }
 
+/// A pool's connections, at a probe.
+pub(crate) fn connections(open: u32, idle: u32) {
+    gauge!("tieout_store_connections", "state" => "idle").set(f64::from(idle));
+    gauge!("tieout_store_connections", "state" => "busy").set(f64::from(open.saturating_sub(idle)));
+}
+
 /// Whether calls are served.
 pub(crate) fn up(up: bool) {
     gauge!("tieout_store_up").set(if up { 1.0 } else { 0.0 });

@@ -5,6 +5,7 @@
 //! future is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
 use super::clock::Clock;
 use super::error::{StoreError, with_sources};
+use super::meters;
 use super::postgres::CopyConnections;
 use super::store::Store;
 use bb8::ManageConnection;
@@ -126,6 +127,16 @@ impl Db {
         }
     }
 
+    /// Says how many connections there are.
+    pub(crate) fn meter(&self) {
+        let states = match self {
+            Self::Sqlite { read, write, .. } => [read.pool.state(), write.pool.state()],
+            Self::Postgres { all, copy, .. } => [all.pool.state(), copy.pool.state()],
+        };
+        let open = states.iter().map(|state| state.connections).sum();
+        meters::connections(open, states.iter().map(|state| state.idle_connections).sum());
+    }
+
     /// The database is lost: fails everybody who waits for a turn, and whoever waits for an answer of a server.
     pub(crate) fn close(&self) {
         match self {
@@ -172,7 +183,7 @@ impl<M: ManageConnection<Error: std::error::Error>> Turns<M> {
     pub(crate) async fn take(&self) -> Result<Turn<M>, StoreError> {
         let began = Instant::now();
         let deadline = began + CHECKOUT_TIMEOUT;
-        let waiting = super::meters::Waiting::begin();
+        let waiting = meters::Waiting::begin();
         let queued = timeout_at(deadline, self.queue.clone().acquire_owned()).await;
         let taken = match queued {
             Ok(Ok(permit)) => match timeout_at(deadline, self.pool.get_owned()).await {

@@ -122,6 +122,7 @@ impl Supervisor {
                 Opener::Postgres(opener) => opener.probe(db).await,
             }
         };
+        db.meter();
         match tokio::time::timeout(PROBE_TIMEOUT, asked).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(format!("the database did not answer a probe in {PROBE_TIMEOUT:?}")),

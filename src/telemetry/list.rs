@@ -326,6 +326,49 @@ pub const METRICS: &[Metric] = &[
         labels: &[],
         what: "how much later than due the actor thread came to a timer, once a second",
     },
+    // Store
+    Metric {
+        name: "tieout_store_up",
+        kind: Kind::Gauge,
+        unit: "stores",
+        labels: &[],
+        what: "whether the store serves calls: 1 or 0",
+    },
+    Metric {
+        name: "tieout_store_connections",
+        kind: Kind::Gauge,
+        unit: "connections",
+        labels: &["state"],
+        what: "open connections to the database, `idle` or `busy`, at the latest probe",
+    },
+    Metric {
+        name: "tieout_store_waiting",
+        kind: Kind::Gauge,
+        unit: "callers",
+        labels: &[],
+        what: "who waits for a connection",
+    },
+    Metric {
+        name: "tieout_store_wait_seconds",
+        kind: Kind::Histogram,
+        unit: "seconds",
+        labels: &[],
+        what: "how long a caller waited for its connection",
+    },
+    Metric {
+        name: "tieout_store_calls_total",
+        kind: Kind::Counter,
+        unit: "calls",
+        labels: &[],
+        what: "calls that got a connection, a transaction each",
+    },
+    Metric {
+        name: "tieout_store_refused_total",
+        kind: Kind::Counter,
+        unit: "calls",
+        labels: &["reason"],
+        what: "calls refused: `away` at once, `busy` after 2 s without a connection",
+    },
 ];
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod outer_workers;
 mod postgres_migrations;
 mod postgres_server;
 mod proxy_modes;
+mod postgres_store;
 mod publish;
 mod reconcile_engine;
 mod reconcile_golden;
