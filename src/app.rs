@@ -169,6 +169,7 @@ impl App {
             log::error!("tasks did not end in time count={}", self.state.tracker.len());
         }
         let jobs_ended = self.state.jobs.stop(left()).await;
+        self.state.realtime.leave().await;
         if timeout_at(deadline, self.janitor.stop()).await.is_err() {
             log::error!("the janitor did not end in time");
         }
@@ -266,7 +267,7 @@ fn realtime_options(config: &Config) -> realtime::Options {
         drain_per_second: config.drain_per_second,
         gather: config.gather.0,
     };
-    realtime::Options { threads: config.socket_threads.0, limits }
+    realtime::Options { threads: config.socket_threads.0, limits, ..realtime::Options::default() }
 }
 
 fn job_limits(config: &Config) -> jobs::Limits {

@@ -2,5 +2,6 @@
 pub mod hub;
 pub mod janitor;
 pub mod jobs;
+pub mod mesh;
 pub mod meter;
 pub mod realtime;

@@ -17,13 +17,16 @@ pub use health::RealtimeHealth;
 pub use options::{Mode, Options};
 
 use crate::{
-    actors::hub::{
-        Claim, Hub, Limits, Shared,
-        actor::Base,
-        jobs::ShardJob,
-        messages::{ClaimEntity, Count, Counts, PanicNow, ReleaseEntity, RoomView, StallNow, View},
-        shard::Shard,
-        workers::Workers,
+    actors::{
+        hub::{
+            Claim, Hub, Limits, Shared,
+            actor::Base,
+            jobs::ShardJob,
+            messages::{ClaimEntity, Count, Counts, PanicNow, ReleaseEntity, RoomView, StallNow, View},
+            shard::Shard,
+            workers::Workers,
+        },
+        mesh::{self, Comparing, Mesh},
     },
     db::Store,
     protocol::ids::ProjectId,
@@ -65,10 +68,16 @@ impl Realtime {
     /// In mode `On`, when the hub or a thread does not start.
     pub async fn start(mode: Mode, runtime: &Runtime, store: Store, options: Options) -> Result<Self, RealtimeError> {
         let tasks = TaskTracker::new();
-        let reader = Reader::new(store, tokio::runtime::Handle::current(), tasks.clone());
+        let reader = Reader::new(store.clone(), tokio::runtime::Handle::current(), tasks.clone());
+        let mesh = Arc::new(Mesh::new(options.relay, options.mesh));
         let shared = Arc::new(Shared::new(options.limits));
-        let base = Arc::new(Base::new(options.threads, shared, reader));
+        let base = Arc::new(Base::new(options.threads, shared, reader, mesh.clone()));
         let stop = CancellationToken::new();
+        if mode != Mode::Off {
+            tasks.spawn(mesh::send(mesh, stop.clone()));
+            tasks.spawn(mesh::receive(base.clone(), stop.clone()));
+            tasks.spawn(Comparing::new(base.clone(), store, options.wakeups).run(stop.clone()));
+        }
         let started = OnceCell::new();
         let this = Self(Arc::new(Inner { mode, runtime: runtime.clone(), base, started, tasks, stop }));
         if mode == Mode::On {

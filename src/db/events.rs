@@ -167,6 +167,21 @@ pub async fn head(store: &Store, project: ProjectId) -> Result<(String, u64), St
     })
 }
 
+/// The newest positions of these projects, in one query; of those that are there. At most some hundreds are sensible.
+///
+/// # Errors
+/// As any call.
+pub async fn heads(store: &Store, of: Vec<ProjectId>) -> Result<Vec<(ProjectId, String, u64)>, StoreError> {
+    pool::read!(store, |conn| {
+        let rows: Vec<(ProjectId, String, i64)> = projects::table
+            .filter(projects::id.eq_any(&of))
+            .select((projects::id, projects::epoch, projects::head_offset))
+            .load(conn)
+            .await?;
+        Ok::<_, StoreError>(rows.into_iter().map(|(id, ep, off)| (id, ep, off.unsigned_abs())).collect())
+    })
+}
+
 /// The events after `off` in epoch `ep`, oldest first, at most `limit` and [`MAX_EVENTS_PER_READ`].
 ///
 /// # Errors

@@ -52,6 +52,17 @@ pub fn is_text(frame: &[u8]) -> bool {
     frame.first() == Some(&TEXT)
 }
 
+/// Whether this is one text frame as it is built here, all of it and nothing more. Its payload is not looked at.
+pub fn is_whole_text(frame: &[u8]) -> bool {
+    let length = match (frame.get(1), frame.get(2..)) {
+        (Some(126), Some(rest)) => rest.first_chunk().map(|length| u64::from(u16::from_be_bytes(*length))),
+        (Some(127), Some(rest)) => rest.first_chunk().map(|length| u64::from_be_bytes(*length)),
+        (Some(short), _) => Some(u64::from(*short)),
+        (None, _) => None,
+    };
+    is_text(frame) && length == Some(payload(frame).len() as u64)
+}
+
 /// Code and reason of a close frame built here; none for any other.
 pub fn closing(frame: &[u8]) -> Option<(u16, &str)> {
     if frame.first() != Some(&CLOSE) {
@@ -112,6 +123,9 @@ mod tests {
             let frame = text(&body);
             assert_eq!(frame[0], TEXT);
             assert_eq!(payload(&frame), body, "length {length}");
+            assert!(is_whole_text(&frame), "length {length}");
+            assert!(!is_whole_text(&frame[..frame.len() - 1]), "length {length}, cut short");
+            assert!(!is_whole_text(&[&frame[..], b"x"].concat()), "length {length}, and more");
         }
     }
 

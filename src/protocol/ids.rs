@@ -55,7 +55,7 @@ id!(
     MatchId
 );
 
-/// A live connection, unique within the process. Shown as `c-91`.
+/// A live connection, unique among all replicas, as good as. Shown as `c-91`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnId(pub u64);
 

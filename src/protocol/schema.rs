@@ -53,7 +53,7 @@ pub fn delivery(message: &str) -> Option<&'static str> {
         "JobProgressUpdate" => "ephemeral, at most four a second per job; durable when `terminal`",
         "Collaboration" => "ephemeral; a reply when it answers a claim or a release",
         "PresenceDiff" => "ephemeral: may be missed, `rev` tells",
-        "ResyncRequired" | "Draining" => "control: never dropped",
+        "ResyncRequired" | "Draining" | "Status" => "control: never dropped",
         _ => return None,
     })
 }

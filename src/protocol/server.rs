@@ -62,6 +62,11 @@ pub enum ServerMessage<'a> {
         /// Connections are closed at random moments within this.
         window_ms: u64,
     },
+    /// How the server is, when that changes.
+    Status {
+        /// The other replicas can't be heard: what happens there comes late, and who is there is not known.
+        degraded: bool,
+    },
     /// The answer to `Ping`.
     Pong {},
     /// What went wrong.
@@ -114,6 +119,9 @@ pub struct ProjectJoined<'a> {
     pub jobs: Vec<&'a RawValue>,
     /// Who works on what.
     pub claims: &'a [ClaimView],
+    /// As in `Status`; absent when the server is as it should be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
 }
 
 /// Who is in a room.

@@ -199,6 +199,13 @@ pub const METRICS: &[Metric] = &[
         what: "holes in the order of publications, read from the store",
     },
     Metric {
+        name: "tieout_rt_remote_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &["kind", "result"],
+        what: "messages of other replicas, `taken` or `dropped`; events that were dropped are read from the store",
+    },
+    Metric {
         name: "tieout_rt_close_total",
         kind: Kind::Counter,
         unit: "connections",
@@ -228,11 +235,46 @@ pub const METRICS: &[Metric] = &[
     },
     // Relay
     Metric {
+        name: "tieout_relay_up",
+        kind: Kind::Gauge,
+        unit: "flag",
+        labels: &[],
+        what: "1 while messages of our own come back over Redis, else 0; absent without Redis",
+    },
+    Metric {
+        name: "tieout_relay_probe_seconds",
+        kind: Kind::Histogram,
+        unit: "seconds",
+        labels: &[],
+        what: "from a message to Redis until it came back",
+    },
+    Metric {
+        name: "tieout_relay_published_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &[],
+        what: "messages for other replicas that Redis took",
+    },
+    Metric {
+        name: "tieout_relay_received_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &[],
+        what: "messages of other replicas",
+    },
+    Metric {
         name: "tieout_relay_dropped_total",
         kind: Kind::Counter,
         unit: "messages",
-        labels: &["side"],
-        what: "messages between replicas that a full queue had no place for: `in` or `out`",
+        labels: &["reason"],
+        what: "messages between replicas that reached nobody: Redis `away`, `mail_full`, `queue_full` or `receiver_full`, `failed` on the way, `too_big`, `unreadable`",
+    },
+    Metric {
+        name: "tieout_relay_gaps_total",
+        kind: Kind::Counter,
+        unit: "gaps",
+        labels: &[],
+        what: "times that messages of other replicas may have been lost; the store has what matters",
     },
     // Actors
     Metric {

@@ -10,7 +10,7 @@ async fn health_and_readiness_say_what_an_operator_needs() {
     assert!(health["uptime_seconds"].is_number(), "{health}");
     let ready = server.api().get("/api/ready").await.expect(200);
     assert_eq!(ready["status"], "ready");
-    for check in ["store", "actors", "realtime"] {
+    for check in ["store", "actors", "realtime", "relay"] {
         assert!(ready["checks"][check].is_object(), "readiness names `{check}`: {ready}");
     }
 }

@@ -70,6 +70,7 @@ fn from_the_server() -> BTreeMap<String, Vec<u8>> {
             presence,
             jobs: if full { vec![&*raw] } else { Vec::new() },
             claims: if full { &claims } else { &[] },
+            degraded: full && !recovered,
         })
     };
     let left = |reason| ServerMessage::ProjectLeft(ProjectLeft { project_id: project(), reason });
@@ -117,6 +118,7 @@ fn from_the_server() -> BTreeMap<String, Vec<u8>> {
         ("ProjectJoined", server::encode(reply, &joined(true, true, &presence))),
         ("ProjectJoined.fresh", server::encode(Head::default(), &joined(false, false, &presence))),
         ("ProjectJoined.crowd", server::encode(Head::default(), &joined(false, false, &crowd))),
+        ("ProjectJoined.degraded", server::encode(Head::default(), &joined(false, true, &presence))),
         ("ProjectLeft", server::encode(reply, &left("left"))),
         ("ProjectLeft.deleted", server::encode(Head::default(), &left("deleted"))),
         ("ProjectLeft.revoked", server::encode(Head::default(), &left("revoked"))),
@@ -144,6 +146,8 @@ fn from_the_server() -> BTreeMap<String, Vec<u8>> {
         ("ResyncRequired", server::encode(Head::default(), &resync("slow"))),
         ("ResyncRequired.history", server::encode(Head::default(), &resync("history_replaced"))),
         ("Draining", server::encode(Head::default(), &ServerMessage::Draining { window_ms: 25_000 })),
+        ("Status", server::encode(Head::default(), &ServerMessage::Status { degraded: true })),
+        ("Status.well", server::encode(Head::default(), &ServerMessage::Status { degraded: false })),
         ("Pong", server::encode(reply, &ServerMessage::Pong {})),
         ("Pong.bare", server::bare_pong()),
     ])

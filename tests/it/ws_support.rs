@@ -58,7 +58,7 @@ impl WsServer {
     pub async fn with(known: bool, limits: Limits) -> Self {
         let store = TestStore::new().await;
         let runtime = Runtime::builder().name("ws-test").start().expect("the runtime starts");
-        let options = Options { threads: 3, limits };
+        let options = Options { threads: 3, limits, ..Options::default() };
         let realtime = Realtime::start(Mode::On, &runtime, store.store.clone(), options).await.expect("the hub starts");
         let tracker = TaskTracker::new();
         let verify = |token: &str| match token {
@@ -101,7 +101,7 @@ impl WsServer {
     }
 }
 
-async fn accept(listener: TcpListener, door: Door, known: bool) {
+pub async fn accept(listener: TcpListener, door: Door, known: bool) {
     while let Ok((stream, _)) = listener.accept().await {
         let door = door.clone();
         tokio::spawn(async move {

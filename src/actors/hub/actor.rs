@@ -7,13 +7,17 @@ use super::{
     core::{Core, Given, Output},
     limits::Shared,
     messages::{
-        Announce, Attach, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, PanicNow, Progress, Publish,
-        ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
+        Announce, Attach, Beat, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, FromReplica, PanicNow,
+        Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
     },
     presence::Memory,
     queue::Queue,
 };
-use crate::{actors::realtime::history::Reader, protocol::ids::ProjectId, runtime::Addr};
+use crate::{
+    actors::{mesh::Mesh, realtime::history::Reader},
+    protocol::ids::ProjectId,
+    runtime::Addr,
+};
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle};
 use std::{
     collections::HashSet,
@@ -46,13 +50,15 @@ pub struct Base {
     pub addr: OnceLock<Addr<Hub>>,
     /// Reads the store.
     pub reader: Reader,
+    /// The other replicas.
+    pub mesh: Arc<Mesh>,
     generation: AtomicU64,
     missed: Mutex<HashSet<ProjectId>>,
 }
 
 impl Base {
     /// For `shards` shards.
-    pub fn new(shards: usize, shared: Arc<Shared>, reader: Reader) -> Self {
+    pub fn new(shards: usize, shared: Arc<Shared>, reader: Reader, mesh: Arc<Mesh>) -> Self {
         Self {
             queues: (0..shards.max(1)).map(|_| Arc::default()).collect(),
             shared,
@@ -60,6 +66,7 @@ impl Base {
             incarnation: Uuid::new_v4().simple().to_string().into(),
             addr: OnceLock::new(),
             reader,
+            mesh,
             generation: AtomicU64::new(0),
             missed: Mutex::default(),
         }
@@ -94,7 +101,14 @@ impl Hub {
         let users = base.shared.users.clone();
         let heard: Heard = Arc::new(move |user, conn| users.heard(user, conn));
         let limits = base.shared.limits.clone();
-        let given = Given { limits, memory: base.memory.clone(), incarnation: base.incarnation.clone(), heard };
+        let given = Given {
+            limits,
+            memory: base.memory.clone(),
+            incarnation: base.incarnation.clone(),
+            heard,
+            replica: base.mesh.relay.replica(),
+            mesh: base.mesh.limits.clone(),
+        };
         let core = Core::new(generation, base.queues.len(), given, Instant::now());
         let asleep = vec![false; base.queues.len()];
         Self { core, base, timer: None, asleep }
@@ -123,6 +137,8 @@ impl Hub {
                 Output::ReadSince(project, from, purpose) => {
                     self.base.reader.since(&self.base, generation, project, from, purpose);
                 }
+                Output::Follow(project) => self.base.mesh.follow(project),
+                Output::Mail(mail) => self.base.mesh.mail(mail),
                 Output::Claim(ask) => self.base.reader.claim(&self.base, generation, *ask),
                 Output::Renew(project, claims) => self.base.reader.renew(&self.base, project, claims),
             }
@@ -176,6 +192,7 @@ impl Actor for Hub {
                 hub.core.check(project);
             }
             hub.carry_out(ctx);
+            hub.base.mesh.follow_only(hub.core.many_rooms(), |project| hub.core.has_room(project));
             hub.count();
         });
     }
@@ -196,7 +213,14 @@ macro_rules! handle {
 }
 
 handle!(Attach, (), |hub, m| hub.core.attach(m, now()));
-handle!(Disconnect, (), |hub, m| hub.core.disconnect(&m, now()));
+handle!(Disconnect, (), |hub, m| {
+    if hub.base.shared.draining.load(Ordering::Relaxed) {
+        hub.core.drains();
+    }
+    hub.core.disconnect(&m, now());
+});
+handle!(FromReplica, (), |hub, m| hub.core.hear(m, now()));
+handle!(Beat, (), |hub, _m| hub.core.beat());
 handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
 handle!(Announce, (), |hub, m| hub.core.tell_room(m));
 handle!(Progress, (), |hub, m| hub.core.progress(m, now()));
@@ -264,6 +288,13 @@ impl Handler<Count> for Hub {
     fn handle(&mut self, _: Count, _: &mut Context<Self>) -> Self::Result {
         let counts: Counts = self.core.counts();
         actix::MessageResult(counts)
+    }
+}
+
+impl Handler<Positions> for Hub {
+    type Result = actix::MessageResult<Positions>;
+    fn handle(&mut self, _: Positions, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(self.core.positions())
     }
 }
 

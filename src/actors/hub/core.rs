@@ -3,7 +3,7 @@
 //! It does no I/O and reads no clock: jobs for shards and questions to the store come out, results and time go in. Easy
 //! to get wrong: to a shard that is behind after a restart nothing of the room may be sent before what it lacks, and to
 //! a connection nothing before its `ProjectJoined`. The decisions of each kind have a file of their own: `requests`,
-//! `admission`, `revocation`, `recovery`, `claims`, `presence`, `progress`.
+//! `admission`, `revocation`, `recovery`, `claims`, `presence`, `progress`, `others`.
 mod admission;
 mod announce;
 mod claims;
@@ -11,6 +11,7 @@ mod claims;
 mod model;
 #[cfg(test)]
 mod moments;
+mod others;
 mod presence;
 mod progress;
 mod recovery;
@@ -23,7 +24,7 @@ use super::{
     limits::Limits,
     messages::{
         Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, Counts, Disconnect, History, Join, Leave,
-        Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomView, Say, Told, Waiter,
+        Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomPositions, RoomView, Say, Told, Waiter,
     },
     meters::Meters,
     outbox::{Kind, RoomFrame},
@@ -35,6 +36,10 @@ use crate::protocol::{
     ErrorCode,
     ids::{ConnId, JobId, ProjectId},
     server::PresenceDiff,
+};
+use crate::{
+    actors::mesh::{Mail, MeshLimits, wire::Message},
+    cluster::{Channel, ReplicaId},
 };
 use std::{
     cmp::Reverse,
@@ -68,6 +73,10 @@ pub enum Output {
     ReadHead(ProjectId, Purpose),
     /// Read events after a position, answer with [`Told`].
     ReadSince(ProjectId, Cursor, Purpose),
+    /// Hear what the other replicas say about a room. Comes before its [`Output::ReadHead`], so that nothing falls between.
+    Follow(ProjectId),
+    /// Tell the other replicas.
+    Mail(Mail),
     /// Have the store decide about a claim, answer with [`ClaimTold`].
     Claim(Box<ClaimAsk>),
     /// Have the store renew leases (entity and holder), answer with [`RenewTold`].
@@ -81,6 +90,9 @@ enum Timer {
     Presence(ProjectId),
     Progress(ProjectId, JobId),
     Empty(ProjectId),
+    Share(ProjectId),
+    Held(ProjectId),
+    Other(ReplicaId),
     Claims(ProjectId),
     Catchup(ProjectId, usize),
 }
@@ -105,6 +117,10 @@ pub struct Given {
     pub incarnation: Arc<str>,
     /// When connections were last heard.
     pub heard: Heard,
+    /// This replica.
+    pub replica: ReplicaId,
+    /// Times between replicas.
+    pub mesh: MeshLimits,
 }
 
 impl fmt::Debug for Given {
@@ -122,6 +138,8 @@ pub struct Core {
     stash: Vec<Vec<Request>>,
     revoked: Vec<Revoke>,
     rooms: HashMap<ProjectId, Room>,
+    others: HashMap<ReplicaId, others::Other>,
+    draining: bool,
     /// Claims about which the store is being asked.
     asked: HashMap<(ProjectId, String), Asked>,
     asked_count: usize,
@@ -141,6 +159,8 @@ impl Core {
             stash: (0..shards).map(|_| Vec::new()).collect(),
             revoked: Vec::new(),
             rooms: HashMap::new(),
+            others: HashMap::new(),
+            draining: false,
             asked: HashMap::new(),
             asked_count: 0,
             timers: BinaryHeap::new(),
@@ -149,6 +169,7 @@ impl Core {
             out: Vec::new(),
         };
         core.remember(now);
+        core.remember_others(now);
         for shard in 0..shards {
             core.out.push(Output::Shard(shard, ShardJob::NewHub { generation }));
         }
@@ -213,6 +234,9 @@ impl Core {
                 Timer::Hole(project) => self.read_hole(project),
                 Timer::Presence(project) => self.announce(project, due, now),
                 Timer::Progress(project, job) => self.send_progress(project, job, now),
+                Timer::Share(project) => self.share_due(project, now),
+                Timer::Held(project) => self.stop_holding(project, now),
+                Timer::Other(replica) => self.other_due(replica, now),
                 Timer::Empty(project) => self.forget_if_empty(project, now),
                 Timer::Claims(project) => self.claims_due(project, due, now),
                 Timer::Catchup(project, shard) => {
@@ -243,6 +267,23 @@ impl Core {
             presence_entries: self.remembered().values().map(Presence::users).sum(),
             generation: self.generation,
         }
+    }
+
+    /// Where the rooms are.
+    pub fn positions(&self) -> RoomPositions {
+        let live = self.rooms.iter().filter(|(_, room)| room.live);
+        let rooms = live.map(|(project, room)| (*project, room.cursor())).collect();
+        RoomPositions { generation: self.generation, rooms }
+    }
+
+    /// Whether there is such a room.
+    pub fn has_room(&self, project: ProjectId) -> bool {
+        self.rooms.contains_key(&project)
+    }
+
+    /// How many rooms there are.
+    pub fn many_rooms(&self) -> usize {
+        self.rooms.len()
     }
 
     fn is_member(&self, project: ProjectId, conn: ConnId) -> bool {

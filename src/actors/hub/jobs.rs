@@ -82,6 +82,11 @@ pub enum ShardJob {
         /// Its number.
         generation: u64,
     },
+    /// The other replicas can't be heard, or can be again.
+    Status {
+        /// They can't.
+        degraded: bool,
+    },
     /// Panic, for tests of what happens then. Only sent when test hooks are enabled.
     PanicNow,
     /// Close all connections at random moments within the window.
@@ -220,7 +225,7 @@ pub struct JoinedJob {
 
 impl JoinedJob {
     /// The reply; `user` is in the room from now on, also before the next `PresenceDiff` says so.
-    pub fn encode(&self, user: &str, role: Role) -> Bytes {
+    pub fn encode(&self, user: &str, role: Role, degraded: bool) -> Bytes {
         let seen = &self.snapshot.presence;
         let mut users: Vec<String> = seen.users.iter().map(ToString::to_string).collect();
         if !users.iter().any(|known| known == user) {
@@ -236,6 +241,7 @@ impl JoinedJob {
             presence: &presence,
             jobs: self.snapshot.jobs.iter().map(|job| &**job).collect(),
             claims: &self.snapshot.claims,
+            degraded,
         };
         server::encode(Head::reply(self.re), &ServerMessage::ProjectJoined(body))
     }

@@ -164,6 +164,8 @@ pub struct Shared {
     pub users: Arc<Users>,
     /// No new connections; the ones there are being closed.
     pub draining: AtomicBool,
+    /// The other replicas can't be heard.
+    pub degraded: AtomicBool,
     /// Counters.
     pub meters: Meters,
     /// Number of the next connection.
@@ -182,8 +184,11 @@ impl Shared {
             ended: Notify::new(),
             users: Arc::default(),
             draining: AtomicBool::new(false),
+            degraded: AtomicBool::new(false),
             meters: Meters::default(),
-            next_conn: AtomicU64::new(1),
+            // A range of its own: connections of several replicas meet in rooms, and none may take another's words
+            // for its own.
+            next_conn: AtomicU64::new((u64::from(rand::random::<u32>()) << 31) + 1),
         }
     }
 

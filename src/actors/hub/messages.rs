@@ -4,12 +4,14 @@
 //! except for requests, which carry connection and shard so that the answer takes the shard's queue too.
 use super::{
     claims::{Claim, ClaimRefused},
-    jobs::Attached,
+    jobs::{Attached, Cursor},
     outbox::RoomFrame,
     peer::Pending,
     room::Event,
 };
 use crate::{
+    actors::mesh::wire,
+    cluster::ReplicaId,
     db::claims,
     protocol::{
         client::Position,
@@ -247,6 +249,37 @@ pub struct Counts {
     /// Incarnation.
     pub generation: u64,
 }
+
+/// Where the rooms are whose position is known.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "RoomPositions")]
+pub struct Positions;
+
+/// The answer to [`Positions`].
+#[derive(Clone, Debug, Default)]
+pub struct RoomPositions {
+    /// Incarnation.
+    pub generation: u64,
+    /// Each room's position.
+    pub rooms: Vec<(ProjectId, Cursor)>,
+}
+
+/// Another replica says something.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct FromReplica {
+    /// Which.
+    pub from: ReplicaId,
+    /// About which room, if about one.
+    pub project: Option<ProjectId>,
+    /// What.
+    pub message: wire::Message,
+}
+
+/// A sign of life for the other replicas is due.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Beat;
 
 /// Make the hub panic, for tests of what happens then. Only sent when test hooks are enabled.
 #[derive(Clone, Copy, Debug, Message)]

@@ -1,10 +1,19 @@
 //! Who is seen in a room: connections by user, leavers who linger, and what was announced last.
 //!
-//! Batching and sending are `core::presence`'s. The records pass from one incarnation of the hub to the next
+//! Batching and sending are `core::presence`'s; who is there at other replicas is `remote`'s, and what they are told of
+//! those here is `share`'s. The records pass from one incarnation of the hub to the next
 //! ([`Memory`]), so that revisions go on by one and nobody seems to leave because the hub restarted. Easy to get
 //! wrong: who leaves stays visible until `linger` has passed, and whoever comes back takes that seat again, so a quick
 //! reconnect changes neither list nor count.
-use crate::protocol::ids::ProjectId;
+use super::{
+    remote::{Heard, Remote},
+    share::Share,
+};
+use crate::{
+    actors::mesh::wire::{self, Message},
+    cluster::ReplicaId,
+    protocol::ids::ProjectId,
+};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex},
@@ -31,6 +40,8 @@ pub struct Presence {
     announced_count: usize,
     partial: bool,
     changed: BTreeSet<Arc<str>>,
+    remote: Remote,
+    share: Share,
 }
 
 /// Presence as it passes between incarnations of the hub. Only the living one locks it.
@@ -69,6 +80,7 @@ impl Presence {
     pub fn enter(&mut self, user: &Arc<str>) {
         let seats = self.seats.entry(user.clone()).or_default();
         seats.members += 1;
+        self.share.note(user);
         if let Some(until) = seats.lingering.pop_front() {
             self.deadlines.remove(&(until, user.clone()));
             if let Some(next) = seats.lingering.front() {
@@ -77,6 +89,8 @@ impl Presence {
         } else {
             self.visible += 1;
             self.changed.insert(user.clone());
+            let heard = self.remote.came(user, 1, None);
+            self.changed.extend(heard.changed);
         }
     }
 
@@ -88,6 +102,7 @@ impl Presence {
             self.deadlines.insert((until, user.clone()));
         }
         seats.lingering.push_back(until);
+        self.share.note(user);
     }
 
     /// `user` is out and not to be shown any longer.
@@ -97,12 +112,14 @@ impl Presence {
             self.deadlines.remove(&(*until, user.clone()));
         }
         self.visible -= seats.members + seats.lingering.len();
+        self.share.note(user);
         self.changed.insert(user.clone());
     }
 
     /// A new incarnation of the hub knows nobody: all are shown until `until`, unless they report before.
     pub fn restarted(&mut self, until: Instant) {
         for (user, seats) in &mut self.seats {
+            self.share.note(user);
             for _ in 0..std::mem::take(&mut seats.members) {
                 if seats.lingering.is_empty() {
                     self.deadlines.insert((until, user.clone()));
@@ -114,27 +131,28 @@ impl Presence {
 
     /// When somebody who lingers is no longer shown.
     pub fn next_leave(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(until, _)| *until)
+        let here = self.deadlines.first().map(|(until, _)| *until);
+        [here, self.remote.next_leave()].into_iter().flatten().min()
     }
 
     /// Whether there is something to announce now.
     pub fn dirty(&self) -> bool {
-        !self.changed.is_empty() || self.visible != self.announced_count
+        !self.changed.is_empty() || self.visible() != self.announced_count
     }
 
-    /// Connections seen, those who linger included.
+    /// Connections seen, those who linger and those at other replicas included.
     pub fn visible(&self) -> usize {
-        self.visible
+        self.visible + self.remote.seats()
     }
 
-    /// Whether `user` is seen.
+    /// Whether `user` is seen here.
     pub fn has(&self, user: &str) -> bool {
         self.seats.contains_key(user)
     }
 
-    /// Users seen.
+    /// Users shown.
     pub fn users(&self) -> usize {
-        self.seats.len()
+        self.announced.len()
     }
 
     /// What to announce, if anything changed: the whole up to `listed` connections, past it `sample` names.
@@ -142,19 +160,19 @@ impl Presence {
         self.forget_lingering(now);
         let (mut joins, mut leaves) = (Vec::new(), Vec::new());
         for user in std::mem::take(&mut self.changed) {
-            let here = self.seats.contains_key(&user);
+            let here = self.seats.contains_key(&user) || self.remote.has(&user);
             if here && self.announced.insert(user.clone()) {
                 joins.push(user.to_string());
             } else if !here && self.announced.remove(&user) {
                 leaves.push(user.to_string());
             }
         }
-        if joins.is_empty() && leaves.is_empty() && self.visible == self.announced_count {
+        if joins.is_empty() && leaves.is_empty() && self.visible() == self.announced_count {
             return None;
         }
-        self.announced_count = self.visible;
+        self.announced_count = self.visible();
         self.rev += 1;
-        let partial = self.visible > listed;
+        let partial = self.visible() > listed;
         if partial {
             joins.truncate(sample);
             leaves.truncate(sample);
@@ -164,7 +182,7 @@ impl Presence {
             leaves.clear();
         }
         self.partial = partial;
-        Some(Change { rev: self.rev, joins, leaves, count: self.visible, partial })
+        Some(Change { rev: self.rev, joins, leaves, count: self.visible(), partial })
     }
 
     /// What was announced last; the next [`Change`] continues it.
@@ -174,7 +192,106 @@ impl Presence {
         Announced { rev: self.rev, count: self.announced_count, users, partial: self.partial }
     }
 
+    /// Another replica has said something. True when it is to be asked for the whole.
+    pub fn hear(&mut self, from: &ReplicaId, message: Message, now: Instant) -> bool {
+        let heard = match message {
+            Message::Moved { version, users } => self.remote.delta(from, version, users, now),
+            Message::Here { version, part, parts, users } => {
+                self.remote.whole(from, version, (part, parts), users, now)
+            }
+            _ => return false,
+        };
+        self.heard(from, heard)
+    }
+
+    /// Another replica has said at which version it is. True when it is to be asked for the whole.
+    pub fn beat(&mut self, from: &ReplicaId, version: u64, now: Instant) -> bool {
+        self.remote.beat(from, version, now)
+    }
+
+    /// Another replica has gone in order: who was there is shown until `until`, or until seen elsewhere.
+    pub fn goodbye(&mut self, from: &ReplicaId, until: Instant) {
+        self.remote.goodbye(from, until);
+    }
+
+    /// Another replica may be gone: as after a goodbye, but those who have come back meanwhile are not counted twice.
+    pub fn suspect(&mut self, from: &ReplicaId, until: Instant) {
+        let seats = &self.seats;
+        let heard = self.remote.suspect(from, until, |user| seats.get(user).map_or(0, |seats| seats.members));
+        self.heard(from, heard);
+    }
+
+    /// What a living replica has not confirmed since is not there any more.
+    pub fn forget_unconfirmed(&mut self, from: &ReplicaId, since: Instant) {
+        let heard = self.remote.forget_unconfirmed(from, since);
+        self.heard(from, heard);
+    }
+
+    /// The other replicas heard of.
+    pub fn replicas(&self) -> impl Iterator<Item = &ReplicaId> {
+        self.remote.replicas()
+    }
+
+    fn heard(&mut self, from: &ReplicaId, heard: Heard) -> bool {
+        self.changed.extend(heard.changed);
+        for (user, many) in heard.came {
+            let left = many - self.give_up(&user, many);
+            let heard = self.remote.came(&user, left, Some(from));
+            self.changed.extend(heard.changed);
+        }
+        heard.ask
+    }
+
+    /// `user` has come back elsewhere: seats that linger here are no longer shown. How many those were.
+    fn give_up(&mut self, user: &Arc<str>, many: usize) -> usize {
+        let Some(seats) = self.seats.get_mut(user) else { return 0 };
+        let given = many.min(seats.lingering.len());
+        if given == 0 {
+            return 0;
+        }
+        if let Some(first) = seats.lingering.front() {
+            self.deadlines.remove(&(*first, user.clone()));
+        }
+        seats.lingering.drain(..given);
+        if let Some(next) = seats.lingering.front() {
+            self.deadlines.insert((*next, user.clone()));
+        } else if seats.members == 0 {
+            self.seats.remove(user);
+        }
+        self.visible -= given;
+        self.share.note(user);
+        self.changed.insert(user.clone());
+        given
+    }
+
+    /// The other replicas lack the whole of who is here.
+    pub fn ask_whole(&mut self) {
+        self.share.ask_whole();
+    }
+
+    /// Whether there is something to tell the other replicas.
+    pub fn has_to_share(&self) -> bool {
+        self.share.due()
+    }
+
+    /// The version of what they were told last; none when nobody is here.
+    pub fn shared(&self) -> Option<u64> {
+        self.share.version().filter(|_| !self.seats.is_empty())
+    }
+
+    /// What to tell the other replicas.
+    pub fn share(&mut self, unix_ms: i64) -> Vec<Message> {
+        let wire = |user: &str, seats: &Seats| -> wire::Seats {
+            (user.to_owned(), seats.members as u32, seats.lingering.len() as u32)
+        };
+        let users = self.seats.iter().map(|(user, seats)| wire(user, seats));
+        let of = |user: &str| wire(user, self.seats.get(user).unwrap_or(&Seats::default()));
+        self.share.take(unix_ms, users, of)
+    }
+
     fn forget_lingering(&mut self, now: Instant) {
+        let heard = self.remote.forget(now);
+        self.changed.extend(heard.changed);
         while let Some((until, _)) = self.deadlines.first()
             && *until <= now
         {
@@ -183,6 +300,7 @@ impl Presence {
             let before = seats.lingering.len();
             seats.lingering.retain(|until| *until > now);
             self.visible -= before - seats.lingering.len();
+            self.share.note(&user);
             if let Some(next) = seats.lingering.front() {
                 self.deadlines.insert((*next, user.clone()));
             }

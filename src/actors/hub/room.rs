@@ -9,6 +9,7 @@ use super::{
     messages::Join,
     outbox::{Kind, RoomFrame},
 };
+use crate::cluster::ReplicaId;
 use crate::protocol::{
     client::Position,
     ids::{ConnId, JobId},
@@ -90,6 +91,8 @@ pub struct Room {
     pub ep: Arc<str>,
     /// Offset of the newest event handed out.
     pub head: u64,
+    /// The newest offset that the store was seen to have.
+    pub stored: u64,
     ring: VecDeque<(Event, Instant)>,
     ring_bytes: usize,
     /// Events that came before their predecessors.
@@ -102,6 +105,10 @@ pub struct Room {
     pub shards: Vec<ShardView>,
     /// Joins that wait for the position, a shard or an offset.
     pub waiting: Vec<Join>,
+    /// Replicas that are about to say who is there; nobody is let in before, for a moment.
+    pub expected: HashSet<ReplicaId>,
+    /// A timer runs, after which the other replicas are told who came and went.
+    pub share_timed: bool,
     /// When the presence timer is next due, if it runs.
     pub presence_due: Option<Instant>,
     /// Running jobs.
@@ -124,6 +131,7 @@ impl Room {
             live: false,
             ep: "".into(),
             head: 0,
+            stored: 0,
             ring: VecDeque::new(),
             ring_bytes: 0,
             ahead: BTreeMap::new(),
@@ -131,6 +139,8 @@ impl Room {
             members: HashMap::new(),
             shards: (0..shards).map(|_| ShardView::default()).collect(),
             waiting: Vec::new(),
+            expected: HashSet::new(),
+            share_timed: false,
             presence_due: None,
             jobs: HashMap::new(),
             claims: View::default(),
@@ -151,6 +161,7 @@ impl Room {
         self.live = true;
         self.ep = ep;
         self.head = head;
+        self.stored = head;
         self.ring.clear();
         self.ring_bytes = 0;
         self.ahead.retain(|off, _| *off > head);

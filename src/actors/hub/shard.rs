@@ -26,7 +26,7 @@ use crate::{
 use rustc_hash::FxHashMap;
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -249,6 +249,7 @@ impl Shard {
             }
             ShardJob::NewHub { generation } => self.attach(generation).await,
             ShardJob::Drain { window } => self.begin_drain(window),
+            ShardJob::Status { degraded } => self.say_status(degraded),
             ShardJob::PanicNow => panic!("asked to panic"),
         }
     }
@@ -289,7 +290,8 @@ impl Shard {
             return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
         }
         let user = line.peer.principal().map_or("", |p| &p.user_id);
-        let reply = job.encode(user, line.peer.role());
+        let degraded = self.shared.degraded.load(Ordering::Relaxed);
+        let reply = job.encode(user, line.peer.role(), degraded);
         line.peer.enter(job.room, reply, &Batch::new(job.missed));
         if !line.rooms.contains(&job.room) {
             line.rooms.push(job.room);
@@ -354,6 +356,13 @@ impl Shard {
                 }
             }
         }
+    }
+
+    fn say_status(&self, degraded: bool) {
+        let status = server::encode(Head::default(), &ServerMessage::Status { degraded });
+        // Who has not said who it is has no rooms either.
+        let known = self.lines.values().filter(|line| line.peer.principal().is_some());
+        known.for_each(|line| line.peer.control(status.clone()));
     }
 
     fn begin_drain(&mut self, window: Duration) {

@@ -5,6 +5,8 @@
 use super::{Realtime, RealtimeError, error::unanswered};
 use crate::{
     actors::hub::{Peer, Shared, jobs::ShardJob, messages::Revoke, queue::Queue, users::Seat},
+    actors::mesh::wire::Message,
+    cluster::Channel,
     protocol::{
         CloseCode,
         ids::{ConnId, ProjectId},
@@ -125,6 +127,7 @@ impl Realtime {
                 break left;
             }
         };
+        self.0.base.mesh.say_goodbye();
         self.0.stop.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await.is_err() {
@@ -133,29 +136,42 @@ impl Realtime {
         left
     }
 
+    /// The end: the other replicas are told nothing more. After [`Realtime::drain`], once nothing is committed any more.
+    pub async fn leave(&self) {
+        self.0.base.mesh.relay.stop().await;
+    }
+
     /// `user` may no longer be in the project's room: its connections there get `ProjectLeft` at once, what was queued for
-    /// them is discarded, and its claims are free. Returns how many connections that were.
+    /// them is discarded, and its claims are free. Returns how many connections that were here; the other replicas are
+    /// told, when they can be, and do the same.
     ///
     /// # Errors
     /// When the hub does not answer. The caller has taken the right away before, or the user would be back.
     pub async fn revoke(&self, project: ProjectId, user: &str) -> Result<usize, RealtimeError> {
+        self.tell_expelled(Some(project), user);
         let Some(hub) = self.running() else { return Ok(0) };
         hub.ask(Revoke { project: Some(project), user: user.into() }).await.map_err(unanswered)
     }
 
     /// Close every connection of `user` (4403), and make free what it had claimed in the rooms there are. Returns how
-    /// many connections that were.
+    /// many connections that were here; the other replicas are told, when they can be, and do the same.
     ///
     /// # Errors
     /// When the hub does not answer: the connections are closed, the claims last as long as their leases. The caller has
     /// taken the right away before, or the user would be back.
     pub async fn disconnect_user(&self, user: &str) -> Result<usize, RealtimeError> {
+        self.tell_expelled(None, user);
         let peers = self.0.base.shared.users.peers(user);
         peers.iter().for_each(|peer| peer.close(CloseCode::Forbidden, None));
         if let Some(hub) = self.running() {
             hub.ask(Revoke { project: None, user: user.into() }).await.map_err(unanswered)?;
         }
         Ok(peers.len())
+    }
+
+    /// The other replicas do the same, and count for themselves.
+    fn tell_expelled(&self, project: Option<ProjectId>, user: &str) {
+        self.0.base.mesh.tell(Channel::All, &Message::Expel { project, user_id: user.to_owned() }, &[]);
     }
 
     /// A place for one more connection of `principal`, to be given to [`Realtime::connect`]. It is free again when it

@@ -2,7 +2,7 @@
 //!
 //! Easy to get wrong: a hub that restarts is degraded, not gone; its connections stay.
 use super::{Mode, Realtime};
-use crate::runtime::State;
+use crate::{cluster::Link, runtime::State};
 use std::sync::atomic::Ordering;
 
 /// How the realtime layer is, without asking the hub.
@@ -14,6 +14,8 @@ pub struct RealtimeHealth {
     pub hub: Option<State>,
     /// Connections are being closed.
     pub draining: bool,
+    /// How the link to the other replicas is.
+    pub link: Link,
     /// Open WebSockets.
     pub connections: usize,
     /// Bytes that wait to be written.
@@ -23,6 +25,10 @@ pub struct RealtimeHealth {
 impl RealtimeHealth {
     /// Whether it does what its mode promises.
     pub fn ok(&self) -> bool {
+        self.link.is_up() && self.hub_ok()
+    }
+
+    fn hub_ok(&self) -> bool {
         match (self.mode, &self.hub) {
             (Mode::Off, _) | (Mode::Lazy, None) => true,
             (_, Some(state)) => matches!(state, State::Running),
@@ -38,6 +44,7 @@ impl Realtime {
         RealtimeHealth {
             mode: self.0.mode,
             hub: self.running().map(|hub| hub.watch().borrow().clone()),
+            link: self.0.base.mesh.state(),
             draining: shared.draining.load(Ordering::Relaxed),
             connections: self.connections(),
             queued_bytes: shared.budget.used(),

@@ -1,7 +1,12 @@
 //! Whether there is a realtime layer, and with which limits.
 //!
 //! Leaves the limits' values to whoever starts it. Easy to get wrong: `Mode::Lazy` is healthy without a hub.
-use crate::actors::hub::Limits;
+use crate::{
+    actors::{hub::Limits, mesh::MeshLimits},
+    cluster::{LocalBus, Relay, ReplicaId},
+    protocol::ids::ProjectId,
+};
+use tokio::sync::mpsc;
 
 /// Whether there is a realtime layer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,16 +43,30 @@ impl std::fmt::Display for Mode {
 }
 
 /// Settings of the realtime layer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Threads that read and write live connections, each its share.
     pub threads: usize,
     /// Limits of connections and rooms.
     pub limits: Limits,
+    /// The way to the other replicas.
+    pub relay: Relay,
+    /// How replicas look after each other.
+    pub mesh: MeshLimits,
+    /// Projects in which something was committed, as the store itself tells, for while the relay is away. What does not
+    /// fit is not missed: rooms are compared with the store all the same.
+    pub wakeups: Option<mpsc::Receiver<ProjectId>>,
 }
 
 impl Default for Options {
+    /// One process, which has the store for itself.
     fn default() -> Self {
-        Self { threads: 1, limits: Limits::default() }
+        Self {
+            threads: 1,
+            limits: Limits::default(),
+            relay: Relay::local(&LocalBus::new(), ReplicaId::new("tieout")),
+            mesh: MeshLimits::default(),
+            wakeups: None,
+        }
     }
 }

@@ -4,12 +4,16 @@
 //! but noted, and read from the store later.
 use super::{Realtime, encode};
 use crate::{
-    actors::hub::{
-        messages::{Announce, Progress, Publish},
-        meters::Meters,
-        outbox::{Kind, RoomFrame},
-        room::Event,
+    actors::{
+        hub::{
+            messages::{Announce, Progress, Publish},
+            meters::Meters,
+            outbox::{Kind, RoomFrame},
+            room::Event,
+        },
+        mesh::wire::Message,
     },
+    cluster::Channel,
     db::DurableEvent,
     protocol::{
         ServerMessage, Trace,
@@ -29,9 +33,19 @@ impl Realtime {
     /// reads it from the store later. Encodes here, on the caller's thread.
     pub fn publish(&self, event: DurableEvent) {
         self.meters().published.increment(1);
-        let Some(hub) = self.running() else { return };
+        let mesh = &self.0.base.mesh;
+        let hub = self.running();
+        if hub.is_none() && mesh.is_alone() {
+            return;
+        }
         let bytes = encode::encode(&event, self.limits().outbound_bytes);
         let ends = ended_job(&event.body);
+        if !mesh.is_alone() {
+            let DurableEvent { ref ep, off, ts_ms, .. } = event;
+            let message = Message::Event { ep: ep.clone(), off, ts_ms, ends };
+            mesh.tell(Channel::Room(event.project_id), &message, &bytes);
+        }
+        let Some(hub) = hub else { return };
         let encoded = Event { off: event.off, ts_ms: event.ts_ms, bytes };
         let publish = Publish { project: event.project_id, ep: event.ep.into(), event: encoded, ends };
         if let Err(error) = hub.try_tell(publish) {
@@ -44,9 +58,10 @@ impl Realtime {
     /// Says something to whoever is in the room now; nobody else ever hears of it.
     pub fn announce(&self, said: Collaboration<'_>, tr: Option<Trace>) {
         self.meters().said.increment(1);
-        let Some(hub) = self.running() else { return };
         let (project, head) = (said.project_id, Head { tr, ..Head::default() });
         let bytes = server::encode(head, &ServerMessage::Collaboration(said));
+        self.0.base.mesh.tell(Channel::Room(project), &Message::Said {}, &bytes);
+        let Some(hub) = self.running() else { return };
         let announce = Announce { project, frame: RoomFrame { bytes, kind: Kind::Ephemeral } };
         if let Err(error) = hub.try_tell(announce) {
             log::warn!("project={project} an ephemeral publication was dropped: {}", error.code());
@@ -56,13 +71,19 @@ impl Realtime {
     /// Hand a job's progress to the project's room: at most four a second per job are sent, the newest is kept for
     /// those who join. A terminal update is durable and comes from the store through [`Realtime::publish`] instead.
     pub fn job_progress(&self, update: JobProgressUpdate) {
-        let Some(hub) = self.running() else { return };
+        let mesh = &self.0.base.mesh;
+        let hub = self.running();
+        if hub.is_none() && mesh.is_alone() {
+            return;
+        }
         let head = Head { ts: Some(unix_ms()), ..Head::default() };
         let bytes = server::encode(head, &ServerMessage::JobProgressUpdate(&update));
         let json = match serde_json::value::to_raw_value(&update) {
             Ok(json) => json.into(),
             Err(error) => return log::error!("job={} progress not encoded: {error}", update.job_id),
         };
+        mesh.tell(Channel::Room(update.project_id), &Message::Progress { job: update.job_id }, &bytes);
+        let Some(hub) = hub else { return };
         let progress = Progress { project: update.project_id, job: update.job_id, bytes, json };
         if hub.try_tell(progress).is_err() {
             self.meters().progress_dropped.increment(1);

@@ -4,6 +4,7 @@
 //! actor that restarts is not a reason to take the server out of traffic; a stuck or dead thread is.
 use crate::{
     actors::realtime::{Mode, RealtimeHealth},
+    cluster::Link,
     db::store::Status,
     http::state::AppState,
     runtime::{Health, State as ActorState},
@@ -34,6 +35,17 @@ struct Checks {
     store: StoreCheck,
     actors: ActorsCheck,
     realtime: RealtimeCheck,
+    relay: RelayCheck,
+}
+
+/// What crosses to the other replicas.
+#[derive(Serialize, JsonSchema)]
+struct RelayCheck {
+    /// `local` (this process is the only one), `up` or `down`.
+    state: &'static str,
+    /// Why, when it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -108,7 +120,12 @@ pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResp
         "ready"
     };
     let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let checks = Checks { store: store_check(&store), actors: actors(&runtime), realtime: realtime_check(&realtime) };
+    let checks = Checks {
+        store: store_check(&store),
+        actors: actors(&runtime),
+        realtime: realtime_check(&realtime),
+        relay: relay_check(&realtime.link),
+    };
     (code, Json(Readiness { status, checks }))
 }
 
@@ -122,6 +139,14 @@ fn store_check(status: &Status) -> StoreCheck {
         Status::Stopped => "stopped",
     };
     StoreCheck { state, reason: status.reason().map(|reason| reason.to_string()) }
+}
+
+fn relay_check(link: &Link) -> RelayCheck {
+    match link {
+        Link::Local => RelayCheck { state: "local", reason: None },
+        Link::Up => RelayCheck { state: "up", reason: None },
+        Link::Down { reason } => RelayCheck { state: "down", reason: Some(reason.clone()) },
+    }
 }
 
 fn realtime_check(health: &RealtimeHealth) -> RealtimeCheck {

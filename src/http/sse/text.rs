@@ -142,6 +142,7 @@ mod tests {
             presence: &Presence::default(),
             jobs: Vec::new(),
             claims: &[],
+            degraded: false,
         };
         server::encode(Head::reply(Some(1)), &ServerMessage::ProjectJoined(body))
     }

@@ -22,18 +22,19 @@ impl Core {
     }
 
     /// The room, opened if need be.
-    pub(super) fn open(&mut self, project: ProjectId) -> &mut Room {
-        let attached = &self.attached;
-        let out = &mut self.out;
-        self.rooms.entry(project).or_insert_with(|| {
-            out.push(Output::ReadHead(project, Purpose::Open));
-            let mut room = Room::new(attached.len());
-            for (view, attached) in room.shards.iter_mut().zip(attached) {
+    pub(super) fn open(&mut self, project: ProjectId, now: Now) -> &mut Room {
+        if !self.rooms.contains_key(&project) {
+            let mut room = Room::new(self.attached.len());
+            for (view, attached) in room.shards.iter_mut().zip(&self.attached) {
                 // Its members are not known yet, but are not to miss what others are told meanwhile.
                 view.behind = (!attached).then(Behind::default);
             }
-            room
-        })
+            self.rooms.insert(project, room);
+            self.out.push(Output::Follow(project));
+            self.out.push(Output::ReadHead(project, Purpose::Open));
+            self.expect_others(project, now.instant);
+        }
+        self.rooms.get_mut(&project).expect("it was there or was put there just now")
     }
 
     pub(super) fn opened(&mut self, project: ProjectId, history: History, now: Now) {
@@ -68,6 +69,7 @@ impl Core {
             self.catch_up(project, shard);
         }
         self.hand_out_ahead(project, now);
+        self.settle_presence(project, now);
         self.admit_waiting(project, true, now);
         self.time_empty(project, now);
     }
@@ -88,7 +90,7 @@ impl Core {
     }
 
     pub(super) fn admit_waiting(&mut self, project: ProjectId, may_read: bool, now: Now) {
-        let Some(room) = self.rooms.get_mut(&project) else { return };
+        let Some(room) = self.rooms.get_mut(&project).filter(|room| room.expected.is_empty()) else { return };
         for join in std::mem::take(&mut room.waiting) {
             match self.rooms.get_mut(&project) {
                 Some(room) if room.shards[join.asker.shard].behind.is_some() => room.waiting.push(join),
@@ -100,7 +102,7 @@ impl Core {
     /// Let a connection into a live room whose shard is up to date, or read what it lacks first.
     pub(super) fn admit(&mut self, join: Join, may_read: bool, now: Now) {
         let project = join.project;
-        let room = self.open(project);
+        let room = self.open(project, now);
         let missed = match &join.since {
             None => None,
             Some(since) if !room.knows(since) => None,
@@ -143,7 +145,7 @@ impl Core {
         counter.increment(1);
         let memory = self.given.memory.clone();
         let sample = self.given.limits.presence.sample;
-        let room = self.open(project);
+        let room = self.open(project, now);
         let claims = room.claims.list();
         let snapshot = room.snapshot(now.instant, |jobs| {
             let remembered = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +153,7 @@ impl Core {
             Snapshot { presence, jobs, claims }
         });
         let cursor = room.cursor();
-        let added = self.add(project, asker.conn, asker.shard, &asker.user);
+        let added = self.add(project, asker.conn, asker.shard, &asker.user, now);
         let job = JoinedJob {
             conn: asker.conn,
             room: project,
@@ -165,6 +167,7 @@ impl Core {
         self.out.push(Output::Shard(asker.shard, ShardJob::Joined(Box::new(job))));
         if added {
             self.time_presence(project, now);
+            self.time_share(project, now);
         }
     }
 
@@ -199,8 +202,8 @@ impl Core {
     }
 
     /// A member more; false when it was one already.
-    pub(super) fn add(&mut self, project: ProjectId, conn: ConnId, shard: usize, user: &Arc<str>) -> bool {
-        let added = self.open(project).add(conn, shard, user.clone());
+    pub(super) fn add(&mut self, project: ProjectId, conn: ConnId, shard: usize, user: &Arc<str>, now: Now) -> bool {
+        let added = self.open(project, now).add(conn, shard, user.clone());
         if added {
             self.presence(project, |presence| presence.enter(user));
         }
@@ -212,9 +215,11 @@ impl Core {
         let Some(room) = self.rooms.get_mut(&project) else { return };
         room.waiting.retain(|join| join.asker.conn != conn);
         if let Some(member) = room.remove(conn, now.instant) {
-            let until = now.instant + self.given.limits.presence.linger;
+            let Given { limits, mesh, .. } = &self.given;
+            let until = now.instant + if self.draining { mesh.handoff } else { limits.presence.linger };
             self.presence(project, |presence| presence.leave(&member.user, until));
             self.time_presence(project, now);
+            self.time_share(project, now);
             self.time_empty(project, now);
         }
     }

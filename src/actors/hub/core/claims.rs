@@ -283,7 +283,19 @@ mod tests {
     fn opening(start: Instant) -> (Core, ProjectId, Asker) {
         let limits = Limits { claim_ttl: Duration::from_secs(60), ..Limits::default() };
         let (memory, heard) = (Arc::new(Mutex::default()), Arc::new(|_: &str, _| None));
-        let mut core = Core::new(2, 1, Given { limits, memory, incarnation: "here".into(), heard }, start);
+        let mut core = Core::new(
+            2,
+            1,
+            Given {
+                limits,
+                memory,
+                incarnation: "here".into(),
+                heard,
+                replica: ReplicaId::new("here"),
+                mesh: MeshLimits::default(),
+            },
+            start,
+        );
         let project = ProjectId::generate();
         let members = vec![(CONN, "ana".into())];
         let rooms = vec![crate::actors::hub::jobs::Attached { room: project, cursor: None, members }];

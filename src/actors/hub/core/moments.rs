@@ -15,7 +15,14 @@ const LINGER: Duration = Duration::from_secs(5);
 fn given(memory: &Memory) -> Given {
     let (limits, incarnation) = (Limits::default(), "here".into());
     assert_eq!(limits.presence.linger, LINGER, "the times below are made for it");
-    Given { limits, memory: memory.clone(), incarnation, heard: Arc::new(|_, _| None) }
+    Given {
+        limits,
+        memory: memory.clone(),
+        incarnation,
+        heard: Arc::new(|_, _| None),
+        replica: ReplicaId::new("here"),
+        mesh: MeshLimits::default(),
+    }
 }
 
 fn event(off: u64) -> Event {

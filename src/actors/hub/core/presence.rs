@@ -70,6 +70,8 @@ impl Core {
             broadcast(room, &mut self.out, project, &Outgoing::Presence(Arc::new(diff)), None);
         }
         self.time_presence(project, now);
+        // Who lingered here and does no more.
+        self.time_share(project, now);
     }
 
     pub(super) fn time_empty(&mut self, project: ProjectId, now: Now) {

@@ -63,6 +63,8 @@ mod tests {
             memory: Arc::new(Mutex::default()),
             incarnation: "here".into(),
             heard: Arc::new(|_, _| None),
+            replica: ReplicaId::new("here"),
+            mesh: MeshLimits::default(),
         };
         let mut core = Core::new(1, 1, given, start);
         let (project, job) = (ProjectId::generate(), JobId::generate());

@@ -77,7 +77,7 @@ impl Core {
 
     pub(super) fn read_hole(&mut self, project: ProjectId) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        if room.ahead.is_empty() && room.waiting.is_empty() {
+        if room.ahead.is_empty() && room.waiting.is_empty() && room.stored <= room.head {
             room.hole_watched = false;
             return;
         }
@@ -89,13 +89,18 @@ impl Core {
         let Some(room) = self.rooms.get_mut(&project) else { return };
         room.hole_watched = false;
         match history {
-            History::Events { events, .. } => {
+            History::Events { events, head } => {
+                room.stored = head;
                 for event in events {
                     if self.rooms.get(&project).is_some_and(|room| event.off == room.head + 1) {
                         self.hand_out(project, event, now);
                     }
                 }
                 self.hand_out_ahead(project, now);
+                if self.rooms.get(&project).is_some_and(|room| room.head < room.stored) {
+                    // There was more than one read brings.
+                    self.watch_hole(project, Duration::ZERO, now);
+                }
                 self.admit_waiting(project, false, now);
             }
             History::Gone { ep, off } => self.replaced(project, ep, off, now),
@@ -107,9 +112,10 @@ impl Core {
         let Some(room) = self.rooms.get_mut(&project) else { return };
         match history {
             History::Head { ep, off } if ep != room.ep => self.replaced(project, ep, off, now),
-            History::Head { off, .. } if off > room.head && !room.hole_watched => {
-                room.hole_watched = true;
-                self.out.push(Output::ReadSince(project, room.cursor(), Purpose::Hole));
+            History::Head { off, .. } if off > room.head => {
+                // What was just committed may still be on its way.
+                room.stored = off;
+                self.watch_hole(project, HOLE_WAIT, now);
             }
             _ => {}
         }

@@ -19,14 +19,15 @@ impl Core {
             }
         }
         for attached in rooms {
-            self.open(attached.room);
+            self.open(attached.room, now);
             for (conn, user) in attached.members {
-                self.add(attached.room, conn, shard, &user);
+                self.add(attached.room, conn, shard, &user, now);
             }
             let Some(room) = self.rooms.get_mut(&attached.room) else { continue };
             // What the others were told meanwhile follows once it has what it lacks.
             room.shards[shard].behind.get_or_insert_default().cursor = attached.cursor;
             self.time_presence(attached.room, now);
+            self.time_share(attached.room, now);
             self.catch_up(attached.room, shard);
         }
         for revoke in self.revoked.clone() {
@@ -57,10 +58,10 @@ impl Core {
             return self.keep(Request::Join(join));
         }
         let project = join.project;
-        let room = self.open(project);
+        let room = self.open(project, now);
         if room.waiting.len() >= MAX_WAITING_JOINS {
             self.refuse(&join.asker, ErrorCode::Unavailable, "too many wait to join, try again");
-        } else if !room.live || room.shards[shard].behind.is_some() {
+        } else if !room.live || room.shards[shard].behind.is_some() || !room.expected.is_empty() {
             room.waiting.push(join);
         } else {
             self.admit(join, true, now);
@@ -98,6 +99,8 @@ impl Core {
         let Say { asker, project, frame, ack } = say;
         match self.rooms.get_mut(&project) {
             Some(room) if room.members.contains_key(&asker.conn) => {
+                let (channel, message) = (Channel::Room(project), Message::Said {});
+                self.out.push(Output::Mail(Mail { channel, message, frame: frame.bytes.clone() }));
                 broadcast(room, &mut self.out, project, &Outgoing::Ready(frame), None);
                 if let Some(ack) = ack {
                     self.reply(&asker, Reply::Ready(ack));

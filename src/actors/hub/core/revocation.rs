@@ -53,6 +53,7 @@ impl Core {
         }
         self.presence(project, |presence| presence.expel(user));
         self.time_presence(project, now);
+        self.time_share(project, now);
         conns.len()
     }
 }

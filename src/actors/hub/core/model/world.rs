@@ -44,6 +44,8 @@ pub(super) struct World {
     shards: Vec<Shard>,
     conns: Vec<u64>,
     sinces: HashMap<u64, Option<u64>>,
+    /// Rooms that this incarnation follows.
+    followed: BTreeSet<ProjectId>,
     requests: u64,
     generation: u64,
 }
@@ -67,7 +69,14 @@ impl World {
         let now = Now { instant: Instant::now(), unix_ms: 0 };
         let limits = Limits { ring_frames, ..Limits::default() };
         let heard: Heard = Arc::new(|_, conn| (conn.0 % 2 == 0).then_some(Duration::ZERO));
-        let given = Given { limits, memory: Arc::new(Mutex::default()), incarnation: "here".into(), heard };
+        let given = Given {
+            limits,
+            memory: Arc::new(Mutex::default()),
+            incarnation: "here".into(),
+            heard,
+            replica: ReplicaId::new("here"),
+            mesh: MeshLimits::default(),
+        };
         let mut world = Self {
             core: Core::new(1, SHARDS, given.clone(), now.instant),
             given,
@@ -83,6 +92,7 @@ impl World {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             conns: (0..LINES as u64).collect(),
             sinces: HashMap::new(),
+            followed: BTreeSet::new(),
             requests: 0,
             generation: 1,
         };
@@ -112,9 +122,17 @@ impl World {
         let outputs: Vec<Output> = self.core.outputs().collect();
         for output in outputs {
             match output {
+                Output::ReadHead(project, purpose) if matches!(purpose, Purpose::Open) => {
+                    assert!(self.followed.contains(&project), "followed before it is read where the room is");
+                    self.reads.push_back((project, None, purpose));
+                }
                 Output::ReadHead(project, purpose) => self.reads.push_back((project, None, purpose)),
                 Output::ReadSince(project, from, purpose) => self.reads.push_back((project, Some(from), purpose)),
                 Output::Shard(shard, job) => self.shard(shard, job),
+                Output::Follow(project) => {
+                    self.followed.insert(project);
+                }
+                Output::Mail(_) => {}
                 Output::Claim(ask) => self.asks.push((self.generation, *ask)),
                 Output::Renew(project, claims) => self.renew(project, &claims),
             }
@@ -361,6 +379,7 @@ impl World {
             Step::Restart => {
                 self.generation += 1;
                 self.reads.clear();
+                self.followed.clear();
                 // What waits in the hub is lost with it; what the store has been asked it still decides.
                 let lost = self.core.asked.keys().cloned().collect::<Vec<_>>();
                 for (project, entity) in lost {

@@ -1,0 +1,191 @@
+//! The task that compares open rooms with the store: now and then while the others are heard, often while they are not.
+//!
+//! So a relay that falls silent without a word loses nothing. Easy to get wrong: a replica that has the store to itself
+//! has nobody to miss anything from, and asks the store nothing.
+use crate::{
+    actors::hub::{
+        actor::Base,
+        jobs::ShardJob,
+        messages::{Beat, History, Positions, Purpose, Told},
+    },
+    actors::mesh::wire::Message,
+    cluster::{Channel, Link},
+    db::{Store, events},
+    protocol::ids::ProjectId,
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::pending,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Rooms whose heads one query reads.
+const ROOMS_AT_ONCE: usize = 500;
+/// Words of the store that are taken together.
+const WAKEUPS_AT_ONCE: usize = 256;
+/// After a room was followed the relay may need a moment until it really is; what fell between shows after this.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Least time between two comparisons, whatever calls for them.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// The task's state.
+pub struct Comparing {
+    base: Arc<Base>,
+    store: Store,
+    /// Projects in which something was committed, as the store itself tells; listened to while the relay is away.
+    wakeups: Option<mpsc::Receiver<ProjectId>>,
+    link: watch::Receiver<Link>,
+    gaps: watch::Receiver<u64>,
+    next: Instant,
+}
+
+impl Comparing {
+    /// For the rooms of `base`, with `store`.
+    pub fn new(base: Arc<Base>, store: Store, wakeups: Option<mpsc::Receiver<ProjectId>>) -> Self {
+        let (link, gaps) = (base.mesh.relay.link(), base.mesh.relay.gaps());
+        let next = Instant::now() + base.mesh.limits.compare_every;
+        Self { base, store, wakeups, link, gaps, next }
+    }
+
+    /// Until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        // How it is to begin with.
+        self.link.mark_changed();
+        stop.run_until_cancelled(self.compare_for_ever()).await;
+    }
+
+    async fn compare_for_ever(&mut self) {
+        let mut tick = interval(self.base.mesh.limits.poll_every);
+        let mut beat = interval(self.base.mesh.limits.beat_every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = beat.tick() => {
+                    self.beat();
+                    continue;
+                }
+                () = changed(&mut self.gaps) => self.next = Instant::now(),
+                () = changed(&mut self.link) => self.link_changed(),
+                projects = woken(&mut self.wakeups) => {
+                    self.woken(projects).await;
+                    continue;
+                }
+            }
+            let now = Instant::now();
+            if self.base.mesh.take_fresh() {
+                self.next = self.next.min(now + SETTLE);
+            }
+            let Some(every) = self.every() else { continue };
+            self.next = self.next.min(now + every);
+            if self.next <= now {
+                self.compare().await;
+                self.next = Instant::now() + every.max(LEAST);
+            }
+        }
+    }
+
+    /// Show the others that this replica lives, and what they should know of its rooms.
+    fn beat(&self) {
+        let mesh = &self.base.mesh;
+        if mesh.is_alone() {
+            return;
+        }
+        let said = self.base.addr.get().is_some_and(|hub| hub.try_tell(Beat).is_ok());
+        if !said {
+            mesh.tell(Channel::All, &Message::Beat { part: 0, rooms: Vec::new() }, &[]);
+        }
+    }
+
+    /// Between two comparisons; none when there is nobody to miss anything from.
+    fn every(&self) -> Option<Duration> {
+        let limits = &self.base.mesh.limits;
+        match *self.link.borrow() {
+            Link::Down { .. } => Some(limits.poll_every),
+            Link::Local if self.base.mesh.is_alone() && self.store.exclusive() => None,
+            // Others may have the store, and no relay.
+            Link::Local if self.base.mesh.is_alone() => Some(limits.poll_every),
+            Link::Local | Link::Up => Some(limits.compare_every),
+        }
+    }
+
+    fn link_changed(&mut self) {
+        let state = self.link.borrow_and_update().clone();
+        self.next = Instant::now();
+        let degraded = !state.is_up();
+        if self.base.shared.degraded.swap(degraded, Ordering::Relaxed) != degraded {
+            match state {
+                Link::Down { reason } => log::warn!("the other replicas can't be heard, the store is polled: {reason}"),
+                Link::Up | Link::Local => log::info!("the other replicas are heard again"),
+            }
+            for queue in &self.base.queues {
+                queue.push(ShardJob::Status { degraded });
+            }
+        }
+    }
+
+    /// Something was committed there, says the store. While the relay works it says so itself.
+    async fn woken(&self, projects: Vec<ProjectId>) {
+        let heard = matches!(*self.link.borrow(), Link::Up);
+        let projects: BTreeSet<ProjectId> = projects.into_iter().filter(|id| self.base.mesh.follows(*id)).collect();
+        if !heard && !projects.is_empty() {
+            self.compare_some(Some(&projects)).await;
+        }
+    }
+
+    async fn compare(&self) {
+        self.compare_some(None).await;
+    }
+
+    async fn compare_some(&self, only: Option<&BTreeSet<ProjectId>>) {
+        let Some(hub) = self.base.addr.get() else { return };
+        let positions = match hub.ask(Positions).await {
+            Ok(positions) => positions,
+            Err(error) => return log::debug!("the hub did not say where its rooms are: {error}"),
+        };
+        let mut rooms = positions.rooms;
+        rooms.retain(|(project, _)| only.is_none_or(|only| only.contains(project)));
+        for some in rooms.chunks(ROOMS_AT_ONCE) {
+            let ids = some.iter().map(|(project, _)| *project).collect();
+            let heads: HashMap<ProjectId, (String, u64)> = match events::heads(&self.store, ids).await {
+                Ok(heads) => heads.into_iter().map(|(project, ep, off)| (project, (ep, off))).collect(),
+                Err(error) => return log::debug!("rooms={} were not compared: {error}", some.len()),
+            };
+            for (project, here) in some {
+                let history = match heads.get(project) {
+                    None => History::NotFound,
+                    Some((ep, off)) if *here.ep == **ep && *off <= here.off => continue,
+                    Some((ep, off)) => History::Head { ep: ep.as_str().into(), off: *off },
+                };
+                let (generation, project, purpose) = (positions.generation, *project, Purpose::Check);
+                if hub.tell(Told { generation, project, purpose, history }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// When the value changes; never, once nobody can change it.
+async fn changed<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+async fn woken(wakeups: &mut Option<mpsc::Receiver<ProjectId>>) -> Vec<ProjectId> {
+    let mut projects = Vec::new();
+    if let Some(waiting) = wakeups
+        && waiting.recv_many(&mut projects, WAKEUPS_AT_ONCE).await > 0
+    {
+        return projects;
+    }
+    pending().await
+}

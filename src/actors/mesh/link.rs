@@ -1,0 +1,122 @@
+//! The handle: tell the others, follow rooms, know how the link is.
+//!
+//! Safe to use on the actor's thread: it puts things into bounded queues and does no I/O. Easy to get wrong: a replica
+//! that is alone makes nothing for the relay, so ask [`Mesh::is_alone`] before something is encoded for it.
+use super::{limits::MeshLimits, wire::Message};
+use crate::{
+    cluster::{Channel, Link, Relay},
+    protocol::ids::ProjectId,
+};
+use bytes::Bytes;
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+use tokio::sync::mpsc;
+
+/// What the hub has to say may wait for the task that encodes it; past it it is dropped.
+const MAX_MAIL: usize = 8_192;
+
+/// Something for the others.
+#[derive(Debug)]
+pub struct Mail {
+    /// To whom.
+    pub channel: Channel,
+    /// What.
+    pub message: Message,
+    /// The frame that goes with it.
+    pub frame: Bytes,
+}
+
+/// One replica's end of the mesh.
+#[derive(Debug)]
+pub struct Mesh {
+    /// The way to the others.
+    pub relay: Relay,
+    /// Times.
+    pub limits: MeshLimits,
+    mail: mpsc::Sender<Mail>,
+    waiting: Mutex<Option<mpsc::Receiver<Mail>>>,
+    followed: Mutex<HashSet<ProjectId>>,
+    /// It has said goodbye.
+    gone: AtomicBool,
+    /// A room was followed since somebody looked.
+    fresh: AtomicBool,
+}
+
+impl Mesh {
+    /// On `relay`.
+    pub fn new(relay: Relay, limits: MeshLimits) -> Self {
+        let (mail, waiting) = mpsc::channel(MAX_MAIL);
+        let (waiting, followed) = (Mutex::new(Some(waiting)), Mutex::default());
+        Self { relay, limits, mail, waiting, followed, gone: AtomicBool::new(false), fresh: AtomicBool::new(false) }
+    }
+
+    /// Nobody else can hear.
+    pub fn is_alone(&self) -> bool {
+        self.relay.is_alone()
+    }
+
+    /// How the link is now.
+    pub fn state(&self) -> Link {
+        self.relay.link().borrow().clone()
+    }
+
+    /// Tell the others, encoded by this caller.
+    pub fn tell(&self, channel: Channel, message: &Message, frame: &[u8]) {
+        if !self.is_alone() {
+            self.relay.publish(channel, message.encode(frame));
+        }
+    }
+
+    /// Tell the others, encoded by a task of its own; for the actor's thread. What one caller mails keeps its order.
+    pub fn mail(&self, mail: Mail) {
+        if !self.is_alone() && !self.gone.load(Relaxed) && self.mail.try_send(mail).is_err() {
+            metrics::counter!("tieout_relay_dropped_total", "reason" => "mail_full").increment(1);
+        }
+    }
+
+    /// This replica goes: its clients are the others' from now on. Events that are still committed here are told.
+    pub fn say_goodbye(&self) {
+        self.mail(Mail { channel: Channel::All, message: Message::Goodbye {}, frame: Bytes::new() });
+        self.gone.store(true, Relaxed);
+    }
+
+    pub(super) fn take_mail(&self) -> Option<mpsc::Receiver<Mail>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Hear what is said about a room from now on.
+    pub fn follow(&self, project: ProjectId) {
+        self.relay.follow(Channel::Room(project));
+        self.followed().insert(project);
+        self.fresh.store(true, Relaxed);
+    }
+
+    /// Whether a room is followed.
+    pub fn follows(&self, project: ProjectId) -> bool {
+        self.followed().contains(&project)
+    }
+
+    /// Let go of the rooms that are no longer kept; there are `many` that are.
+    pub fn follow_only(&self, many: usize, kept: impl Fn(ProjectId) -> bool) {
+        let mut followed = self.followed();
+        if followed.len() > many {
+            for project in followed.extract_if(|project| !kept(*project)) {
+                self.relay.unfollow(Channel::Room(project));
+            }
+        }
+    }
+
+    pub(super) fn take_fresh(&self) -> bool {
+        self.fresh.swap(false, Relaxed)
+    }
+
+    fn followed(&self) -> MutexGuard<'_, HashSet<ProjectId>> {
+        // Every change is complete when it could panic.
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,137 @@
+//! What the tests of several replicas share: realtime layers in one process, over one store and one bus.
+//!
+//! Each replica has an actor thread, a hub and sockets of its own. A client's token is its user's name. Easy to get
+//! wrong: the store is one process's, so it is exclusive; what depends on that is tested with a database server.
+use crate::{
+    store_support::TestStore,
+    ws_support::{Client, accept},
+};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tieout::{
+    actors::{
+        hub::Limits,
+        mesh::{MeshLimits, wire::Message},
+        realtime::{Mode, Options, Realtime},
+    },
+    cluster::{Fate, LocalBus, Relay, ReplicaId},
+    db::{DurableEvent, projects},
+    http::ws::Door,
+    protocol::{
+        ids::ProjectId,
+        principal::{Principal, Role},
+    },
+    runtime::Runtime,
+};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+/// Replicas over one store and one bus.
+pub struct Replicas {
+    pub store: TestStore,
+    pub bus: LocalBus,
+    pub all: Vec<Replica>,
+}
+
+/// One of them.
+pub struct Replica {
+    pub id: ReplicaId,
+    pub realtime: Realtime,
+    _runtime: Runtime,
+    pub address: SocketAddr,
+}
+
+/// Short enough for a test, and in the same proportions as the real ones.
+pub fn quick() -> MeshLimits {
+    MeshLimits {
+        compare_every: Duration::from_secs(600),
+        poll_every: Duration::from_millis(200),
+        beat_every: Duration::from_millis(200),
+        suspect_after: Duration::from_millis(1_500),
+        gone_after: Duration::from_millis(3_000),
+        ..MeshLimits::default()
+    }
+}
+
+impl Replicas {
+    pub async fn start(many: usize) -> Self {
+        Self::with(many, quick()).await
+    }
+
+    pub async fn with(many: usize, mesh: MeshLimits) -> Self {
+        let (store, bus) = (TestStore::new().await, LocalBus::new());
+        let mut this = Self { store, bus, all: Vec::new() };
+        for _ in 0..many {
+            this.join(mesh.clone()).await;
+        }
+        this
+    }
+
+    /// One more.
+    pub async fn join(&mut self, mesh: MeshLimits) {
+        let runtime = Runtime::builder().name("mesh-test").start().expect("the runtime starts");
+        let id = ReplicaId::new(&format!("r{}", self.all.len()));
+        let limits = Limits { inbound_rate: 0, ..Limits::default() };
+        let relay = Relay::local(&self.bus, id.clone());
+        let options = Options { threads: 2, limits, relay, mesh, ..Options::default() };
+        let store = self.store.store.clone();
+        let realtime = Realtime::start(Mode::On, &runtime, store, options).await.expect("the hub starts");
+        let verify = |token: &str| Ok(Principal { user_id: token.to_owned(), role: Role::Owner }.into());
+        let door = Door { realtime: realtime.clone(), tracker: TaskTracker::new(), verify: Arc::new(verify) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(accept(listener, door, false));
+        self.all.push(Replica { id, realtime, _runtime: runtime, address });
+    }
+
+    /// When a sign of life has crossed the bus that says somebody is in this room.
+    pub fn beat_with(&self, project: ProjectId) -> impl Future<Output = ()> + use<> {
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let mut told = Some(told);
+        self.bus.interfere(move |message, _| {
+            let rooms = match Message::decode(&message.payload) {
+                Some((Message::Beat { rooms, .. }, _)) => rooms,
+                _ => Vec::new(),
+            };
+            if rooms.iter().any(|(room, _)| *room == project)
+                && let Some(told) = told.take()
+            {
+                told.send(()).expect("it is waited for");
+            }
+            Fate::Deliver
+        });
+        async move { heard.await.expect("the bus lives") }
+    }
+
+    pub async fn project(&self) -> ProjectId {
+        projects::create(&self.store.store, "room").await.expect("a project").value.id
+    }
+
+    /// Commits an event and publishes it on this replica.
+    pub async fn change(&self, on: usize, project: ProjectId, name: &str) -> u64 {
+        let event = self.commit(project, name).await;
+        let off = event.off;
+        self.all[on].realtime.publish(event);
+        off
+    }
+
+    /// Commits an event that nobody is told of.
+    pub async fn commit(&self, project: ProjectId, name: &str) -> DurableEvent {
+        projects::rename(&self.store.store, project, name).await.expect("renamed").event.expect("an event")
+    }
+
+    /// A user's client on this replica.
+    pub async fn client(&self, on: usize, user: &str) -> Client {
+        let mut client = Client::open(self.all[on].address).await;
+        let known = client.ask("Auth", json!({ "token": user })).await;
+        assert_eq!(known["AuthSuccess"]["user_id"], user, "{known}");
+        client
+    }
+
+    /// The same, in a room; also what it was told there.
+    pub async fn joined(&self, on: usize, user: &str, project: ProjectId) -> (Client, Value) {
+        let mut client = self.client(on, user).await;
+        let joined = client.join(project, None).await;
+        (client, joined)
+    }
+}
