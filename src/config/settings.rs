@@ -93,6 +93,14 @@ settings! {
         database_connections: u32 = "10", "N", |n: &u32| within(u64::from(*n), 1, 1_000);
         /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
         auto_migrate: bool = "true", "BOOL", any;
+        /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS, `rediss://…?sslrootcert=FILE`; several with commas between are nodes of one cluster; without one this process is alone. Rather in the environment or a file than in a flag.
+        redis_url: Optional<Secret> = "", "URL,…", any;
+        /// File that holds that address.
+        redis_url_file: Optional<PathBuf> = "", "FILE", any;
+        /// Starts the names of this installation's channels in Redis; its replicas share it, and no other installation does.
+        relay_prefix: String = "tieout", "NAME", |name: &String| plain(name);
+        /// Name of this process in logs and among replicas; without one it is random.
+        replica: Optional<String> = "", "NAME", |name: &Optional<String>| name.0.as_ref().map_or(Ok(()), |name| plain(name));
     }
     "Who may come in" {
         /// File that holds the owner's bearer token. Given a token, loopback needs it too.
@@ -267,6 +275,16 @@ fn any<T>(_: &T) -> Checked {
 
 fn not_empty(path: &Path) -> Checked {
     if path.as_os_str().is_empty() { Err("must not be empty".into()) } else { Ok(()) }
+}
+
+/// A name that may be part of other names.
+fn plain(name: &str) -> Checked {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(good) {
+        Ok(())
+    } else {
+        Err("must be 1 to 64 letters, digits, `-`, `_` or `.`".into())
+    }
 }
 
 /// Bounds of a time, in milliseconds.
