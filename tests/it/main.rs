@@ -9,6 +9,7 @@ mod hub_disconnect;
 mod hub_settings;
 mod jobs_run;
 mod jobs_support;
+mod mesh_claims;
 mod mesh_events;
 mod mesh_live;
 mod mesh_presence;

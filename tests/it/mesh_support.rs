@@ -53,25 +53,33 @@ pub fn quick() -> MeshLimits {
     }
 }
 
+/// Without a limit on how fast a test may talk.
+pub fn limits() -> Limits {
+    Limits { inbound_rate: 0, ..Limits::default() }
+}
+
 impl Replicas {
     pub async fn start(many: usize) -> Self {
         Self::with(many, quick()).await
     }
 
     pub async fn with(many: usize, mesh: MeshLimits) -> Self {
+        Self::tuned(many, mesh, limits()).await
+    }
+
+    pub async fn tuned(many: usize, mesh: MeshLimits, limits: Limits) -> Self {
         let (store, bus) = (TestStore::new().await, LocalBus::new());
         let mut this = Self { store, bus, all: Vec::new() };
         for _ in 0..many {
-            this.join(mesh.clone()).await;
+            this.join(mesh.clone(), limits.clone()).await;
         }
         this
     }
 
     /// One more.
-    pub async fn join(&mut self, mesh: MeshLimits) {
+    pub async fn join(&mut self, mesh: MeshLimits, limits: Limits) {
         let runtime = Runtime::builder().name("mesh-test").start().expect("the runtime starts");
         let id = ReplicaId::new(&format!("r{}", self.all.len()));
-        let limits = Limits { inbound_rate: 0, ..Limits::default() };
         let relay = Relay::local(&self.bus, id.clone());
         let options = Options { threads: 2, limits, relay, mesh, ..Options::default() };
         let store = self.store.store.clone();

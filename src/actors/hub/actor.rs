@@ -8,7 +8,8 @@ use super::{
     limits::Shared,
     messages::{
         Announce, Attach, Beat, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, FromReplica, PanicNow,
-        Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told, View, Waiter,
+        Positions, Progress, Publish, RefreshClaims, ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told,
+        View, Waiter,
     },
     presence::Memory,
     queue::Queue,
@@ -220,6 +221,7 @@ handle!(Disconnect, (), |hub, m| {
     hub.core.disconnect(&m, now());
 });
 handle!(FromReplica, (), |hub, m| hub.core.hear(m, now()));
+handle!(RefreshClaims, (), |hub, _m| hub.core.refresh_claims());
 handle!(Beat, (), |hub, _m| hub.core.beat());
 handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
 handle!(Announce, (), |hub, m| hub.core.tell_room(m));

@@ -91,9 +91,16 @@ pub struct Held {
     /// The same for people.
     pub expires_at_ms: i64,
     renew_at: Option<Instant>,
+    /// Granted by this process: nobody else makes it longer.
+    here: bool,
 }
 
 impl Held {
+    /// Whether what is known of it is certain: this process granted it.
+    pub fn is_certain(&self) -> bool {
+        self.here
+    }
+
     /// The store's row, as far as it is known here.
     pub fn row(&self, entity: &str) -> claims::Claim {
         claims::Claim {
@@ -126,6 +133,8 @@ pub struct Due {
     pub lapsed: Vec<(String, Arc<str>)>,
     /// To be renewed, for their holders are active: what and the holder's tag.
     pub renew: Vec<(String, String)>,
+    /// Some of another process should have lapsed by now, unless it has renewed them: the store knows.
+    pub unsure: bool,
 }
 
 impl View {
@@ -139,17 +148,40 @@ impl View {
         self.remove(&row.entity_id);
         let left = u64::try_from(row.expires_at_ms - now.unix_ms).unwrap_or(0);
         let conn = conn_of(&row.holder, incarnation);
+        // No lease is longer. One that has passed already is in force all the same, by another clock than ours.
+        let left = match Duration::from_millis(left).min(ttl) {
+            Duration::ZERO => ttl / 8,
+            left => left,
+        };
         let held = Held {
             user: row.user_id.as_str().into(),
             conn,
             tag: row.holder.clone(),
             fence: row.token,
-            expires: now.instant + Duration::from_millis(left),
+            expires: now.instant + left,
             expires_at_ms: row.expires_at_ms,
             renew_at: conn.map(|_| now.instant + ttl / 2),
+            here: conn.is_some(),
         };
         self.due.insert((held.due(), row.entity_id.clone()));
         self.claims.insert(row.entity_id.clone(), held);
+    }
+
+    /// This process was granted the claim on `entity`, for whatever holder.
+    pub fn granted_here(&mut self, entity: &str) {
+        if let Some(held) = self.claims.get_mut(entity) {
+            held.here = true;
+        }
+    }
+
+    /// The fencing number of the claim on `entity`, as far as one is known.
+    pub fn fence(&self, entity: &str) -> Option<u64> {
+        self.claims.get(entity).map(|held| held.fence)
+    }
+
+    /// What is claimed, and whose it is.
+    pub fn holders(&self) -> impl Iterator<Item = (&String, &Arc<str>)> {
+        self.claims.iter().map(|(entity, held)| (entity, &held.user))
     }
 
     /// The store has renewed the lease of `entity` for this holder.
@@ -196,6 +228,14 @@ impl View {
             self.due.iter().take_while(|(at, _)| *at <= soon).map(|(_, entity)| entity.clone()).collect();
         for entity in near {
             let Some(held) = self.claims.get_mut(&entity) else { continue };
+            if held.expires <= now && !held.here {
+                // Asked again if the store does not answer.
+                self.due.remove(&(held.due(), entity.clone()));
+                held.expires = now + ttl / 8;
+                self.due.insert((held.due(), entity));
+                due.unsure = true;
+                continue;
+            }
             if held.expires <= now {
                 due.lapsed.extend(self.remove(&entity).map(|held| (entity, held.user)));
                 continue;
@@ -273,5 +313,18 @@ mod tests {
         assert_eq!(view.next_due(), Some(now.instant + TTL));
         assert!(view.get("m1", now.instant + TTL).is_none());
         assert_eq!(view.list()[0].fence, 3);
+        let due = view.take_due(TTL, now.instant + TTL, |_, _| None);
+        assert!(due.unsure && due.lapsed.is_empty(), "the other process may have renewed it");
+        assert!(view.next_due() > Some(now.instant + TTL), "asked again if need be, and not at once");
+    }
+
+    #[test]
+    fn a_claim_in_force_by_another_clock_is_in_force() {
+        let now = Now { instant: Instant::now(), unix_ms: 300_000 };
+        let mut view = View::default();
+        view.put(&row("there:7", 60_000), "here", TTL, now);
+        assert!(view.get("m1", now.instant).is_some(), "the store's clock is behind");
+        view.put(&row("there:7", 900_000), "here", TTL, now);
+        assert!(view.get("m1", now.instant + TTL).is_none(), "the store's clock is ahead");
     }
 }

@@ -7,6 +7,7 @@
 mod admission;
 mod announce;
 mod claims;
+mod claims_elsewhere;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -69,7 +70,7 @@ const LAG_EVERY: Duration = Duration::from_millis(10);
 pub enum Output {
     /// Hand to a shard.
     Shard(usize, ShardJob),
-    /// Read the newest position, and for [`Purpose::Open`] the claims in force; answer with [`Told`].
+    /// Read the newest position, and for [`Purpose::Open`] the claims in force, for [`Purpose::Claims`] only those; answer with [`Told`].
     ReadHead(ProjectId, Purpose),
     /// Read events after a position, answer with [`Told`].
     ReadSince(ProjectId, Cursor, Purpose),
@@ -203,7 +204,7 @@ impl Core {
         if let History::NotFound = history {
             return self.vanished(project, purpose);
         }
-        let about_another = matches!(purpose, Purpose::Check | Purpose::Hole | Purpose::Catchup(_))
+        let about_another = matches!(purpose, Purpose::Check | Purpose::Claims | Purpose::Hole | Purpose::Catchup(_))
             && self.rooms.get(&project).is_some_and(|room| !room.live);
         if about_another {
             // The room it was read for was forgotten meanwhile; the one there now begins by itself.
@@ -212,6 +213,7 @@ impl Core {
         match purpose {
             Purpose::Open => self.opened(project, history, now),
             Purpose::Check => self.checked(project, history, now),
+            Purpose::Claims => self.claims_read(project, history, now),
             Purpose::Hole => self.hole_read(project, history, now),
             Purpose::Join(join) => self.join_read(*join, history, now),
             Purpose::Catchup(shard) => self.catchup_read(project, shard, history, now),

@@ -276,6 +276,11 @@ pub struct FromReplica {
     pub message: wire::Message,
 }
 
+/// News of claims may have been lost: look at the store.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct RefreshClaims;
+
 /// A sign of life for the other replicas is due.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -303,6 +308,8 @@ pub enum History {
         /// The claims in force.
         claims: Vec<claims::Claim>,
     },
+    /// The claims in force.
+    Claims(Vec<claims::Claim>),
     /// The newest position.
     Head {
         /// Epoch.
@@ -337,6 +344,8 @@ pub enum Purpose {
     Open,
     /// To see whether something was missed.
     Check,
+    /// To see who has claimed what.
+    Claims,
     /// To fill a hole.
     Hole,
     /// To let a connection in.

@@ -117,7 +117,9 @@ pub struct Room {
     pub claims: View,
     /// Who left before the claims were known, and gives back what it turns out to have.
     pub leavers: Vec<(ConnId, Arc<str>)>,
-    /// What was claimed or released before the claims were known: newer than what is read to begin with.
+    /// The claims are being read.
+    pub reading_claims: bool,
+    /// What was claimed or released meanwhile: newer than what is read.
     pub settled: HashSet<String>,
     snapshot: Option<Arc<Snapshot>>,
     /// Since when nobody is in.
@@ -145,6 +147,7 @@ impl Room {
             jobs: HashMap::new(),
             claims: View::default(),
             leavers: Vec::new(),
+            reading_claims: true,
             settled: HashSet::new(),
             snapshot: None,
             empty_since: None,
@@ -225,6 +228,19 @@ impl Room {
             self.empty_since = Some(now);
         }
         Some(member)
+    }
+
+    /// Something has become of the claim on `entity`.
+    pub fn settle(&mut self, entity: &str) {
+        if self.reading_claims {
+            self.settled.insert(entity.to_owned());
+        }
+    }
+
+    /// What was settled while the claims were read, which is over.
+    pub fn claims_were_read(&mut self) -> HashSet<String> {
+        self.reading_claims = false;
+        std::mem::take(&mut self.settled)
     }
 
     /// Something that [`Room::snapshot`] shows has changed.

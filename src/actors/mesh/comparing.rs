@@ -6,7 +6,7 @@ use crate::{
     actors::hub::{
         actor::Base,
         jobs::ShardJob,
-        messages::{Beat, History, Positions, Purpose, Told},
+        messages::{Beat, History, Positions, Purpose, RefreshClaims, Told},
     },
     actors::mesh::wire::Message,
     cluster::{Channel, Link},
@@ -43,6 +43,8 @@ pub struct Comparing {
     link: watch::Receiver<Link>,
     gaps: watch::Receiver<u64>,
     next: Instant,
+    /// News of claims may have been lost since they were read.
+    claims_missed: bool,
 }
 
 impl Comparing {
@@ -50,7 +52,7 @@ impl Comparing {
     pub fn new(base: Arc<Base>, store: Store, wakeups: Option<mpsc::Receiver<ProjectId>>) -> Self {
         let (link, gaps) = (base.mesh.relay.link(), base.mesh.relay.gaps());
         let next = Instant::now() + base.mesh.limits.compare_every;
-        Self { base, store, wakeups, link, gaps, next }
+        Self { base, store, wakeups, link, gaps, next, claims_missed: false }
     }
 
     /// Until `stop`.
@@ -72,7 +74,10 @@ impl Comparing {
                     self.beat();
                     continue;
                 }
-                () = changed(&mut self.gaps) => self.next = Instant::now(),
+                () = changed(&mut self.gaps) => {
+                    self.next = Instant::now();
+                    self.claims_missed = true;
+                }
                 () = changed(&mut self.link) => self.link_changed(),
                 projects = woken(&mut self.wakeups) => {
                     self.woken(projects).await;
@@ -87,6 +92,11 @@ impl Comparing {
             self.next = self.next.min(now + every);
             if self.next <= now {
                 self.compare().await;
+                // Once the link is up again: what is missed meanwhile is not known before.
+                if self.claims_missed && self.link.borrow().is_up() {
+                    self.claims_missed = false;
+                    self.refresh_claims();
+                }
                 self.next = Instant::now() + every.max(LEAST);
             }
         }
@@ -137,6 +147,14 @@ impl Comparing {
         let projects: BTreeSet<ProjectId> = projects.into_iter().filter(|id| self.base.mesh.follows(*id)).collect();
         if !heard && !projects.is_empty() {
             self.compare_some(Some(&projects)).await;
+        }
+    }
+
+    fn refresh_claims(&self) {
+        if let Some(hub) = self.base.addr.get()
+            && let Err(error) = hub.try_tell(RefreshClaims)
+        {
+            log::debug!("claims are not looked at: {}", error.code());
         }
     }
 

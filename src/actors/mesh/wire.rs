@@ -62,6 +62,32 @@ pub enum Message {
         /// Which replica is asked; none is all of them.
         of: Option<String>,
     },
+    /// A claim was granted or lasts longer: the store's row.
+    Claimed {
+        /// What.
+        entity_id: String,
+        /// Whose.
+        user_id: String,
+        /// On which connection of which process, or by which call.
+        holder: String,
+        /// Its fencing number.
+        fence: u64,
+        /// When it lapses, unix milliseconds.
+        expires_at_ms: i64,
+        /// The connection that asked.
+        by: Option<u64>,
+    },
+    /// A claim was let go.
+    Released {
+        /// What.
+        entity_id: String,
+        /// Whose.
+        user_id: String,
+        /// The fencing number it had, where that was known.
+        fence: Option<u64>,
+        /// The connection that asked.
+        by: Option<u64>,
+    },
     /// A sign of life.
     Beat {
         /// Which part of it, from 0.
@@ -88,6 +114,7 @@ impl Message {
             Self::Said {} => "said",
             Self::Progress { .. } => "progress",
             Self::Moved { .. } | Self::Here { .. } | Self::Who { .. } => "presence",
+            Self::Claimed { .. } | Self::Released { .. } => "claim",
             Self::Beat { .. } | Self::Goodbye {} => "beat",
             Self::Expel { .. } => "expel",
         }

@@ -48,8 +48,14 @@ impl Reader {
     /// Read the newest position.
     pub fn head(&self, base: &Arc<Base>, generation: u64, project: ProjectId, purpose: Purpose) {
         let store = self.store.clone();
-        let opens = matches!(purpose, Purpose::Open);
+        let (opens, only_claims) = (matches!(purpose, Purpose::Open), matches!(purpose, Purpose::Claims));
         self.answer(base, generation, project, purpose, async move {
+            if only_claims {
+                return match claims::list(&store, project).await {
+                    Ok(claims) => History::Claims(claims),
+                    Err(error) => failed(project, &error),
+                };
+            }
             let head = match events::head(&store, project).await {
                 Ok((ep, off)) => (ep.into(), off),
                 Err(error) => return failed(project, &error),

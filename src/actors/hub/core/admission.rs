@@ -55,7 +55,7 @@ impl Core {
             return;
         };
         room.restart_at(ep, off);
-        let settled = std::mem::take(&mut room.settled);
+        let settled = room.claims_were_read();
         for row in claims.iter().filter(|row| !settled.contains(&row.entity_id)) {
             room.claims.put(row, &self.given.incarnation, self.given.limits.claim_ttl, now);
         }

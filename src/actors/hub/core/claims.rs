@@ -76,7 +76,8 @@ impl Core {
                 Ok((news(ask, Some(&row)), Some(claim(&row, false))))
             });
         }
-        if held.user == ask.user && held.conn.is_none() {
+        // Of another process it is only known what it said last.
+        if !held.is_certain() || (held.user == ask.user && held.conn.is_none()) {
             return None;
         }
         let holder = held.user.to_string();
@@ -91,31 +92,35 @@ impl Core {
             return self.settle(ask.waiter, Err(ClaimRefused::Unavailable("the hub has restarted")));
         }
         let key = (ask.project, ask.entity_id.clone());
-        let opening = self.rooms.get_mut(&ask.project).filter(|room| !room.live);
-        if let (Some(room), ClaimOutcome::Taken(_) | ClaimOutcome::Released(true)) = (opening, &outcome) {
-            room.settled.insert(ask.entity_id.clone());
+        if let (Some(room), ClaimOutcome::Taken(_) | ClaimOutcome::Released(true)) =
+            (self.rooms.get_mut(&ask.project), &outcome)
+        {
+            room.settle(&ask.entity_id);
         }
         let result = match outcome {
             ClaimOutcome::Taken(Taken::Granted(row)) => {
-                self.seen(ask.project, &row, now);
+                self.granted(ask.project, &row, now);
                 let news = news(&ask, Some(&row));
                 self.tell(&news);
+                self.mail_claimed(&news, &row);
                 Ok((news, Some(claim(&row, true))))
             }
             ClaimOutcome::Taken(Taken::Renewed(row)) => {
-                self.seen(ask.project, &row, now);
-                Ok((news(&ask, Some(&row)), Some(claim(&row, false))))
+                self.granted(ask.project, &row, now);
+                let news = news(&ask, Some(&row));
+                self.mail_claimed(&news, &row);
+                Ok((news, Some(claim(&row, false))))
             }
             ClaimOutcome::Taken(Taken::Held(row)) => {
-                self.seen(ask.project, &row, now);
+                self.learned(ask.project, &row, None, now);
                 Err(ClaimRefused::AlreadyClaimed { holder: row.user_id, expires_at_ms: row.expires_at_ms })
             }
             ClaimOutcome::Released(true) => {
-                if let Some(room) = self.rooms.get_mut(&ask.project) {
-                    room.claims.remove(&ask.entity_id);
-                }
+                let room = self.rooms.get_mut(&ask.project);
+                let held = room.and_then(|room| room.claims.remove(&ask.entity_id));
                 let news = news(&ask, None);
                 self.tell(&news);
+                self.mail_released(&news, held.map(|held| held.fence));
                 Ok((news, None))
             }
             ClaimOutcome::Released(false) => Err(ClaimRefused::NotHeld),
@@ -190,6 +195,12 @@ impl Core {
             if all_known && !members.contains_key(&conn) { None } else { heard(user, conn) }
         };
         let due = room.claims.take_due(self.given.limits.claim_ttl, now.instant, active);
+        for (entity, _) in &due.lapsed {
+            room.settle(entity);
+        }
+        if due.unsure {
+            self.read_claims(project);
+        }
         for (entity_id, user) in due.lapsed {
             let (action, by, expires_at_ms, fence) = ("released", None, None, None);
             self.tell(&Arc::new(ClaimNews { project, action, entity_id, user, by, expires_at_ms, fence }));
@@ -200,15 +211,22 @@ impl Core {
         self.time_claims(project);
     }
 
-    /// The store says that this is in force.
-    fn seen(&mut self, project: ProjectId, row: &Row, now: Now) {
+    /// The store says that this is in force, and that this process was granted it.
+    fn granted(&mut self, project: ProjectId, row: &Row, now: Now) {
+        self.seen(project, row, now);
+        if let Some(room) = self.rooms.get_mut(&project) {
+            room.claims.granted_here(&row.entity_id);
+        }
+    }
+
+    pub(super) fn seen(&mut self, project: ProjectId, row: &Row, now: Now) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
         room.claims.put(row, &self.given.incarnation, self.given.limits.claim_ttl, now);
         room.stale();
         self.time_claims(project);
     }
 
-    fn tell(&mut self, news: &Arc<ClaimNews>) {
+    pub(super) fn tell(&mut self, news: &Arc<ClaimNews>) {
         if let Some(room) = self.rooms.get_mut(&news.project) {
             room.stale();
             broadcast(room, &mut self.out, news.project, &Outgoing::Claim(news.clone()), None);

@@ -3,7 +3,7 @@
 //! What is repeated of them is `hub::remote`'s. Easy to get wrong: all of this may be lost, doubled or late; what a
 //! replica says again and again (its signs of life, with the versions of its rooms) is what puts it right.
 use super::*;
-use crate::actors::hub::messages::FromReplica;
+use crate::{actors::hub::messages::FromReplica, db::claims};
 
 /// Replicas that are known at once; those past it are not listened to.
 const MAX_OTHERS: usize = 256;
@@ -52,6 +52,13 @@ impl Core {
                 self.time_presence(project, now);
                 self.time_share(project, now);
                 self.welcome_held(project, now);
+            }
+            (Some(project), Message::Claimed { entity_id, user_id, holder, fence, expires_at_ms, by }) => {
+                let row = claims::Claim { entity_id, user_id, holder, token: fence, expires_at_ms };
+                self.learned(project, &row, by.map(ConnId), now);
+            }
+            (Some(project), Message::Released { entity_id, user_id, fence, by }) => {
+                self.hear_released(project, (entity_id, user_id.into()), fence, by.map(ConnId));
             }
             _ => {}
         }

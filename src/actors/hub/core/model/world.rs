@@ -232,6 +232,7 @@ impl World {
         let history = match from {
             _ if failing => History::Unavailable,
             None if matches!(purpose, Purpose::Open) => History::Opened { ep, off, claims: self.in_force(room) },
+            None if matches!(purpose, Purpose::Claims) => History::Claims(self.in_force(room)),
             None => History::Head { ep, off },
             Some(from) if from.off < self.trimmed[room] => History::Gone { ep, off },
             Some(from) => {
