@@ -91,6 +91,12 @@ const BREAKAGES: &[(&str, &str, &str, &str)] = &[
     ("deploy/k8s/base/hpa.yaml", "minReplicas: 2", "minReplicas: 1", "a single replica"),
     ("deploy/compose/secrets.sh", "sslmode=disable", "sslmode=off", "sslmode=off is none of"),
     ("deploy/k8s/overlays/example/secret.yaml", "postgres://", "mysql://", "it must begin with postgres://"),
+    (
+        "deploy/k8s/overlays/example/secret.yaml",
+        "redis_url: redis://",
+        "redis_url: http://",
+        "overlays/example Secret: ",
+    ),
     (".gitignore", "/deploy/compose/secrets/", "", "could be committed"),
 ];
 

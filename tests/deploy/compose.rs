@@ -100,6 +100,7 @@ fn secrets_are_mounted(whose: &str, environment: &Environment, service: &Value, 
 /// The host of each store's address is a service on a network that both are on.
 fn stores_are_services(whose: &str, environment: &Environment, compose: &Value, found: &mut Report) {
     if let Some(Some(url)) = environment.get("TIEOUT_REDIS_URL") {
+        settings::value(whose, "redis_url", url, found);
         let host = host(url);
         found.expect(compose["services"].get(host).is_some(), format!("{whose}: there is no service {host} for {url}"));
     }

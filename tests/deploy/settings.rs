@@ -3,15 +3,15 @@
 //! know, so an unknown name is looked for here.
 use std::collections::BTreeMap;
 
-use tieout::config::{Config, Overrides, SETTINGS};
+use tieout::{
+    cluster::Relay,
+    config::{Config, Overrides, SETTINGS},
+};
 
 use super::{image::Image, manifests::Report};
 
 /// Variables that the server reads beside the settings.
 const BESIDE: &[&str] = &["TIEOUT_CONFIG", "TIEOUT_TOKEN"];
-
-/// Settings that the manifests use and the server is about to get; one that it has must go from here.
-const AWAITED: &[&str] = &["REDIS_URL", "REDIS_URL_FILE", "REPLICA"];
 
 /// Variable to value; `None` is a value that only the cluster knows.
 pub type Environment = BTreeMap<String, Option<String>>;
@@ -20,9 +20,7 @@ pub type Environment = BTreeMap<String, Option<String>>;
 pub fn config(whose: &str, environment: &Environment, found: &mut Report) -> Option<Config> {
     for name in environment.keys().filter(|name| name.starts_with("TIEOUT_")) {
         let known = SETTINGS.iter().any(|setting| format!("TIEOUT_{}", setting.name.to_ascii_uppercase()) == **name);
-        let awaited = AWAITED.iter().any(|setting| format!("TIEOUT_{setting}") == **name);
-        found.expect(!(known && awaited), format!("{name} is a setting by now: take it out of AWAITED"));
-        found.expect(known || awaited || BESIDE.contains(&name.as_str()), format!("{whose}: {name} is no setting"));
+        found.expect(known || BESIDE.contains(&name.as_str()), format!("{whose}: {name} is no setting"));
     }
     let read = |name: &str| environment.get(name).cloned().flatten();
     match Config::load_from(&Overrides::default(), &read) {
@@ -39,6 +37,13 @@ pub fn value(whose: &str, setting: &str, value: &str, found: &mut Report) {
     let variable = format!("TIEOUT_{}", setting.to_ascii_uppercase());
     let Some(config) = config(whose, &Environment::from([(variable, Some(value.to_owned()))]), found) else { return };
     if let Err(error) = tieout::app::store_options(&config) {
+        found.problems.push(format!("{whose}: {error}"));
+    }
+    // Entered and never driven: the relay reads its addresses and gets no further.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let options = config.relay().unwrap_or_else(|e| panic!("no file is named here: {e}"));
+    if let Err(error) = Relay::start(&options) {
         found.problems.push(format!("{whose}: {error}"));
     }
 }

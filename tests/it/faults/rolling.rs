@@ -9,13 +9,20 @@ use std::{
 use super::load::Load;
 use crate::{
     fault_table::{Row, report},
-    support::{Api, LONG, Options, balancer::Balancer, replica::Replica, swarm::Return},
+    support::{Api, LONG, Options, balancer::Balancer, postgres::Postgres, replica::Replica, swarm::Return},
     ws_auth::{secret_file, token},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_of_a_single_replica_costs_a_pause_and_no_event() {
     update("12-rolling-update", 1, 100, Options::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_of_three_replicas_in_turn_loses_and_reorders_no_event() {
+    // No Redis: what one replica commits, the others read from the database.
+    let options = Options::default().env("TIEOUT_DATABASE_URL", Postgres::shared().database().await);
+    update("13-rolling-update-of-three", 3, 500, options).await;
 }
 
 /// Restarts so many replicas in turn under so many clients, each a user of its own. `options` say where their stores are.
@@ -55,7 +62,7 @@ async fn update(name: &str, replicas: usize, clients: usize, options: Options) {
     assert!(seen >= clients, "every client was on a replica that was restarted: {seen}");
     assert_eq!(load.swarm.leaves(), Vec::<String>::new(), "who comes back was never shown as gone");
     let outcome = load.finish().await;
-    let fault = format!("a rolling update, {replicas} replica(s), {clients} clients");
+    let fault = format!("an update of {replicas} replica(s) in turn, {clients} clients");
     let recovery = outcome.told.longest_gap;
     report(name, &Row { fault: &fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
 }
