@@ -10,6 +10,7 @@ use crate::{
         meter::Meter,
         realtime::{self, Realtime},
     },
+    cluster::{LocalBus, Relay, ReplicaId},
     config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
     db::{self, Store},
     http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Server, Streams, Tickets},
@@ -88,6 +89,15 @@ impl App {
     /// # Errors
     /// See [`StartError`]. A database that is away is no error: the server says so in `/api/ready` and retries.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // Alone on a bus of its own.
+        Self::start_on(config, Relay::local(&LocalBus::new(), ReplicaId::new("tieout"))).await
+    }
+
+    /// As [`App::start`], as one of the replicas on this relay.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_on(config: Config, relay: Relay) -> Result<Self, StartError> {
         telemetry::start_metrics();
         let bound =
             Bound::new(config.listen).map_err(|source| StartError::Listen { address: config.listen, source })?;
@@ -100,7 +110,7 @@ impl App {
         let runtime = builder.start().map_err(StartError::Runtime)?;
         Meter::start(&runtime).await?;
         let realtime =
-            Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config)).await?;
+            Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config, relay)).await?;
         let data_dir = &config.data_dir;
         let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
         let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;
@@ -223,7 +233,7 @@ fn jwt_options(config: &Config) -> Result<JwtOptions, TokenError> {
     })
 }
 
-fn realtime_options(config: &Config) -> realtime::Options {
+fn realtime_options(config: &Config, relay: Relay) -> realtime::Options {
     let burst = match config.max_message_burst {
         0 => config.max_message_rate.saturating_mul(2),
         burst => burst,
@@ -267,7 +277,7 @@ fn realtime_options(config: &Config) -> realtime::Options {
         drain_per_second: config.drain_per_second,
         gather: config.gather.0,
     };
-    realtime::Options { threads: config.socket_threads.0, limits, ..realtime::Options::default() }
+    realtime::Options { threads: config.socket_threads.0, limits, relay, ..realtime::Options::default() }
 }
 
 fn job_limits(config: &Config) -> jobs::Limits {

@@ -26,8 +26,9 @@ use crate::{
             shard::Shard,
             workers::Workers,
         },
-        mesh::{self, Comparing, Mesh},
+        mesh::{self, Answerer, Asked, Comparing, Mesh},
     },
+    cluster::ReplicaId,
     db::Store,
     protocol::ids::ProjectId,
     runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, OnExhausted, Restart, Runtime},
@@ -165,6 +166,21 @@ impl Realtime {
     /// When the hub does not answer.
     pub async fn counts(&self) -> Result<Counts, RealtimeError> {
         self.hub().await?.ask(Count).await.map_err(unanswered)
+    }
+
+    /// Who this is among the replicas.
+    pub fn replica(&self) -> ReplicaId {
+        self.0.base.mesh.relay.replica()
+    }
+
+    /// How questions of other replicas are answered here; given once.
+    pub fn answer_others(&self, answerer: Answerer) {
+        self.0.base.mesh.answer_with(answerer);
+    }
+
+    /// Ask the other replicas.
+    pub async fn ask_others(&self, question: String) -> Asked {
+        self.0.base.mesh.ask_others(question).await
     }
 
     /// Make one shard panic; for test hooks only.

@@ -6,6 +6,7 @@ mod auth;
 mod commit;
 mod console;
 mod contract;
+mod elsewhere;
 pub(crate) mod error;
 mod export;
 mod extract;

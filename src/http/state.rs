@@ -2,7 +2,7 @@
 //!
 //! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
-use super::{auth::Auth, options::Options, sse::Streams, tickets::Tickets};
+use super::{auth::Auth, elsewhere, options::Options, sse::Streams, tickets::Tickets};
 use crate::{
     actors::{jobs::Jobs, meter::Meter, realtime::Realtime},
     db::Store,
@@ -47,8 +47,9 @@ pub struct Parts {
 }
 
 impl AppState {
-    /// A handle of these.
+    /// A handle of these, which answers what other replicas ask.
     pub fn new(parts: Parts) -> Self {
+        parts.realtime.answer_others(Box::new(elsewhere::answerer(parts.tickets.clone(), parts.streams.clone())));
         Self(Arc::new(parts))
     }
 }

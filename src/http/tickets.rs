@@ -2,6 +2,7 @@
 //!
 //! Leaves who may ask to the route. Easy to get wrong: a ticket is taken out of the store by the look that finds it, in
 //! one step under the lock; two requests with one ticket must not both find it.
+use super::elsewhere::{Hash, hash};
 use crate::protocol::principal::Grant;
 use std::{
     collections::HashMap,
@@ -18,7 +19,8 @@ const RANDOM_BYTES: usize = 24;
 pub struct Tickets {
     lasts: Duration,
     most: usize,
-    open: Mutex<HashMap<String, Ticket>>,
+    /// By their hash, which is all that other replicas are told.
+    open: Mutex<HashMap<Hash, Ticket>>,
 }
 
 struct Ticket {
@@ -58,8 +60,8 @@ impl Tickets {
         self.issue_at(grant, Instant::now(), unix_ms())
     }
 
-    /// The grant behind a ticket, which is used up by this.
-    pub fn redeem(&self, ticket: &str) -> Option<Grant> {
+    /// The grant behind the ticket with this hash, if it was given out here; it is used up by this.
+    pub(super) fn redeem(&self, ticket: &Hash) -> Option<Grant> {
         self.redeem_at(ticket, Instant::now())
     }
 
@@ -77,11 +79,11 @@ impl Tickets {
             return Err(TooMany::OfUser(TICKETS_PER_USER));
         }
         let word: String = rand::random::<[u8; RANDOM_BYTES]>().iter().map(|byte| format!("{byte:02x}")).collect();
-        open.insert(word.clone(), Ticket { grant, until: now + lasts });
+        open.insert(hash(&word), Ticket { grant, until: now + lasts });
         Ok(Issued { ticket: word, expires_at_ms: now_ms + lasts.as_millis() as i64 })
     }
 
-    fn redeem_at(&self, ticket: &str, now: Instant) -> Option<Grant> {
+    fn redeem_at(&self, ticket: &Hash, now: Instant) -> Option<Grant> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.remove(ticket).filter(|ticket| ticket.until > now).map(|ticket| ticket.grant)
     }
@@ -106,11 +108,11 @@ mod tests {
         let now = Instant::now();
         let issued = tickets.issue_at(grant("ana"), now, 1_000).unwrap();
         assert_eq!(issued.expires_at_ms, 31_000);
-        assert!(tickets.redeem_at("guess", now).is_none());
-        assert_eq!(tickets.redeem_at(&issued.ticket, now), Some(grant("ana")));
-        assert!(tickets.redeem_at(&issued.ticket, now).is_none(), "used up");
+        assert!(tickets.redeem_at(&hash("guess"), now).is_none());
+        assert_eq!(tickets.redeem_at(&hash(&issued.ticket), now), Some(grant("ana")));
+        assert!(tickets.redeem_at(&hash(&issued.ticket), now).is_none(), "used up");
         let late = tickets.issue_at(grant("ana"), now, 1_000).unwrap();
-        assert!(tickets.redeem_at(&late.ticket, now + Duration::from_secs(30)).is_none(), "lapsed");
+        assert!(tickets.redeem_at(&hash(&late.ticket), now + Duration::from_secs(30)).is_none(), "lapsed");
     }
 
     #[test]
@@ -120,7 +122,7 @@ mod tests {
         let short = Grant { expires_at_ms: Some(6_000), ..grant("ana") };
         let issued = tickets.issue_at(short, now, 1_000).unwrap();
         assert_eq!(issued.expires_at_ms, 6_000);
-        assert!(tickets.redeem_at(&issued.ticket, now + Duration::from_secs(5)).is_none());
+        assert!(tickets.redeem_at(&hash(&issued.ticket), now + Duration::from_secs(5)).is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use tempfile::TempDir;
 use tieout::{
     app::App,
+    cluster::{LocalBus, Relay, ReplicaId},
     config::{Config, Overrides},
 };
 
@@ -49,6 +50,11 @@ impl Answer {
 impl TestApp {
     /// Starts with these settings on top of the defaults and waits until the store is ready.
     pub async fn start(settings: &[(&'static str, &str)]) -> Self {
+        Self::start_on(settings, Relay::local(&LocalBus::new(), ReplicaId::new("test"))).await
+    }
+
+    /// As a replica on this relay, with a store of its own all the same.
+    pub async fn start_on(settings: &[(&'static str, &str)], relay: Relay) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut values = BTreeMap::from([
             ("listen", "127.0.0.1:0".to_owned()),
@@ -59,7 +65,7 @@ impl TestApp {
         }
         values.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let config = Config::load_from(&Overrides { config: None, values }, &|_| None).unwrap();
-        let app = App::start(config).await.unwrap();
+        let app = App::start_on(config, relay).await.unwrap();
         assert!(app.state().store.ready_within(PATIENCE).await, "the store did not become ready");
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         Self { app, home, client }
@@ -72,6 +78,11 @@ impl TestApp {
     /// The realtime layer, for what it can only be asked inside the process.
     pub fn realtime(&self) -> &tieout::actors::realtime::Realtime {
         &self.app.state().realtime
+    }
+
+    /// Who this is among the replicas on its relay.
+    pub fn replica(&self) -> ReplicaId {
+        self.realtime().replica()
     }
 
     /// The store, to see whether it is there.

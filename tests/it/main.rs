@@ -10,6 +10,7 @@ mod hub_settings;
 mod jobs_run;
 mod jobs_support;
 mod mesh_claims;
+mod mesh_doors;
 mod mesh_events;
 mod mesh_live;
 mod mesh_presence;

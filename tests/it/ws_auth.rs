@@ -16,10 +16,16 @@ pub fn secret_file() -> tempfile::NamedTempFile {
 
 /// An app that takes signed tokens.
 pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::NamedTempFile) {
-    let secret = secret_file();
-    let mut all = vec![("jwt_secret_file", secret.path().to_str().unwrap())];
+    let (keyed, secret) = keyed();
+    let mut all: Vec<(&'static str, &str)> = keyed.iter().map(|(name, value)| (*name, value.as_str())).collect();
     all.extend_from_slice(settings);
     (TestApp::start(&all).await, secret)
+}
+
+/// The settings of one that takes signed tokens.
+pub fn keyed() -> ([(&'static str, String); 1], tempfile::NamedTempFile) {
+    let secret = secret_file();
+    ([("jwt_secret_file", secret.path().to_str().unwrap().to_owned())], secret)
 }
 
 /// A real server that takes signed tokens.

@@ -2,7 +2,7 @@
 //!
 //! Safe to use on the actor's thread: it puts things into bounded queues and does no I/O. Easy to get wrong: a replica
 //! that is alone makes nothing for the relay, so ask [`Mesh::is_alone`] before something is encoded for it.
-use super::{limits::MeshLimits, wire::Message};
+use super::{asking::Asks, limits::MeshLimits, wire::Message};
 use crate::{
     cluster::{Channel, Link, Relay},
     protocol::ids::ProjectId,
@@ -41,6 +41,8 @@ pub struct Mesh {
     mail: mpsc::Sender<Mail>,
     waiting: Mutex<Option<mpsc::Receiver<Mail>>>,
     followed: Mutex<HashSet<ProjectId>>,
+    /// Questions and answers.
+    pub(super) asks: Asks,
     /// It has said goodbye.
     gone: AtomicBool,
     /// A room was followed since somebody looked.
@@ -52,7 +54,16 @@ impl Mesh {
     pub fn new(relay: Relay, limits: MeshLimits) -> Self {
         let (mail, waiting) = mpsc::channel(MAX_MAIL);
         let (waiting, followed) = (Mutex::new(Some(waiting)), Mutex::default());
-        Self { relay, limits, mail, waiting, followed, gone: AtomicBool::new(false), fresh: AtomicBool::new(false) }
+        Self {
+            relay,
+            limits,
+            mail,
+            waiting,
+            followed,
+            asks: Asks::default(),
+            gone: AtomicBool::new(false),
+            fresh: AtomicBool::new(false),
+        }
     }
 
     /// Nobody else can hear.

@@ -7,7 +7,7 @@ use crate::{
     actors::hub::{
         Hub,
         actor::Base,
-        messages::{Announce, FromReplica, Progress, Publish, Revoke},
+        messages::{Announce, Beat, FromReplica, Progress, Publish, Revoke},
         outbox::{Kind, RoomFrame},
         room::Event,
     },
@@ -54,7 +54,19 @@ fn hear(base: &Arc<Base>, incoming: &Incoming) -> (&'static str, &'static str) {
             about_room(base, project, message, frame)
         }
         (Channel::All, Message::Expel { project, user_id }) => expel(base, project, &user_id),
+        (Channel::All, Message::Ask { id, question }) => {
+            let (to, answer) = (incoming.from.to_string(), base.mesh.asks.answer(&question));
+            base.mesh.tell(Channel::All, &Message::Answer { to, id, answer }, &[]);
+            true
+        }
+        (Channel::All, Message::Answer { to, id, answer }) => {
+            if to == base.mesh.relay.replica().as_str() {
+                base.mesh.asks.answered(&incoming.from, id, answer);
+            }
+            true
+        }
         (channel, message) => {
+            note_life(base, incoming, &message);
             let project = match channel {
                 Channel::Room(project) => Some(project),
                 Channel::All => None,
@@ -63,6 +75,17 @@ fn hear(base: &Arc<Base>, incoming: &Incoming) -> (&'static str, &'static str) {
         }
     };
     (kind, if taken { TAKEN } else { DROPPED })
+}
+
+/// Who lives is waited for when something is asked. A new one is shown at once that this replica lives.
+fn note_life(base: &Base, incoming: &Incoming, message: &Message) {
+    if let Message::Goodbye {} = message {
+        base.mesh.asks.gone(&incoming.from);
+    }
+    let is_new = matches!(message, Message::Beat { .. }) && base.mesh.asks.lives(&incoming.from, &base.mesh.limits);
+    if is_new && !tell(base, Beat) {
+        base.mesh.tell(Channel::All, &Message::Beat { part: 0, rooms: Vec::new() }, &[]);
+    }
 }
 
 fn about_room(base: &Base, project: ProjectId, message: Message, frame: Bytes) -> bool {

@@ -97,6 +97,22 @@ pub enum Message {
     },
     /// This replica goes; its clients come to the others.
     Goodbye {},
+    /// A question to all.
+    Ask {
+        /// Its number.
+        id: u64,
+        /// What; the doors' business.
+        question: String,
+    },
+    /// The answer to a question.
+    Answer {
+        /// Who asked.
+        to: String,
+        /// Which question.
+        id: u64,
+        /// What; none when it is not this replica's to answer.
+        answer: Option<String>,
+    },
     /// A user may no longer be in a room, or anywhere.
     Expel {
         /// Which room; none is all of them.
@@ -116,6 +132,7 @@ impl Message {
             Self::Moved { .. } | Self::Here { .. } | Self::Who { .. } => "presence",
             Self::Claimed { .. } | Self::Released { .. } => "claim",
             Self::Beat { .. } | Self::Goodbye {} => "beat",
+            Self::Ask { .. } | Self::Answer { .. } => "question",
             Self::Expel { .. } => "expel",
         }
     }

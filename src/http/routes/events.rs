@@ -2,7 +2,7 @@
 //!
 //! Leaves the stream to `http::sse`. Easy to get wrong: a browser reconnects by itself with the URL it had and the header
 //! `Last-Event-ID`, so the header is newer than `last_event_id` in the URL, and a ticket in it is used up.
-use super::realtime::{caller, verifier};
+use super::realtime::{Proofs, caller, verifier};
 use crate::{
     http::{
         auth::no_token,
@@ -46,7 +46,7 @@ pub(in crate::http) async fn open(State(app): State<AppState>, request: Request)
         return Err(ApiError::draining());
     }
     let asked = Asked::of(&request)?;
-    let grant = caller(&app, &request)?.ok_or_else(no_token)?;
+    let grant = caller(&app, Proofs::of(&request)).await?.ok_or_else(no_token)?;
     for project in &asked.projects {
         authorise(&grant.principal, Action::Read, Resource::Project(*project))?;
     }

@@ -5,6 +5,7 @@
 use crate::{
     http::{
         auth::no_token,
+        elsewhere::{self, Unknown},
         error::{ApiError, ApiResult},
         extract::JsonBody,
         sse::NoStream,
@@ -61,7 +62,12 @@ pub(in crate::http) async fn send(
     JsonBody(sent): JsonBody<Sent>,
 ) -> ApiResult<StatusCode> {
     // What the message may do is the dialogue's to say, by the stream's own proof.
-    match app.streams.say(&sent.conn, &sent.key, &caller.user_id, sent.message.get()) {
+    let stream = (sent.conn.as_str(), sent.key.as_str());
+    let said = elsewhere::say(&app.streams, &app.realtime, stream, &caller.user_id, sent.message.get()).await;
+    let said = said.map_err(|Unknown| {
+        ApiError::unavailable("not all replicas could be asked whose event stream this is, and one may have taken it")
+    })?;
+    match said {
         Ok(()) => Ok(StatusCode::ACCEPTED),
         Err(NoStream::Unknown) => {
             Err(ApiError::not_found("there is no event stream of yours with this conn and key").code("no_such_stream"))
@@ -79,12 +85,28 @@ pub(super) fn verifier(app: &AppState) -> Verify {
     Arc::new(move |token: &str| auth.verify(token))
 }
 
+/// What a request that opens a connection says of who calls.
+pub(super) struct Proofs {
+    by_header: Option<Grant>,
+    ticket: Option<String>,
+}
+
+impl Proofs {
+    pub fn of(request: &Request) -> Self {
+        let ticket = query_value(request.uri().query(), "ticket").map(str::to_owned);
+        Self { by_header: request.extensions().get::<Grant>().cloned(), ticket }
+    }
+}
+
 /// Who opens a connection: by the `ticket` of the query string, else by the header. None when neither is there.
-pub(super) fn caller(app: &AppState, request: &Request) -> ApiResult<Option<Grant>> {
-    let by_header = request.extensions().get::<Grant>();
-    let Some(ticket) = query_value(request.uri().query(), "ticket") else { return Ok(by_header.cloned()) };
+pub(super) async fn caller(app: &AppState, proofs: Proofs) -> ApiResult<Option<Grant>> {
+    let Proofs { by_header, ticket } = proofs;
+    let Some(ticket) = ticket else { return Ok(by_header) };
     let bad = |detail: &str| ApiError::unauthorized(detail).code("bad_ticket");
-    let Some(by_ticket) = app.tickets.redeem(ticket) else {
+    let redeemed = elsewhere::redeem(&app.tickets, &app.realtime, &ticket).await.map_err(|Unknown| {
+        ApiError::unavailable("not all replicas could be asked who gave out this ticket: ask for a new one")
+    })?;
+    let Some(by_ticket) = redeemed else {
         return Err(bad("this ticket was used already, has lapsed, or was never given out"));
     };
     match by_header {

@@ -2,7 +2,7 @@
 //!
 //! Leaves the upgrade and the connection to `http::ws`. Easy to get wrong: the caller may still be nobody here; the
 //! first message of the socket is then `Auth`.
-use super::realtime::{caller, verifier};
+use super::realtime::{Proofs, caller, verifier};
 use crate::http::{
     error::{ApiError, ApiResult},
     state::AppState,
@@ -26,7 +26,7 @@ pub(in crate::http) async fn open(State(app): State<AppState>, request: Request)
     if app.shutdown.is_cancelled() {
         return Err(ApiError::draining());
     }
-    let grant = caller(&app, &request)?;
+    let grant = caller(&app, Proofs::of(&request)).await?;
     let door = Door { realtime: app.realtime.clone(), tracker: app.tracker.clone(), verify: verifier(&app) };
     Ok(ws::upgrade(request, grant, door).await?)
 }

@@ -4,14 +4,16 @@
 //! key from its first event, kept here as a hash, and the same user make a message its own.
 use super::text::Encoder;
 use crate::{
-    http::ws::Dialogue,
+    http::{
+        elsewhere::{Hash, hash},
+        ws::Dialogue,
+    },
     protocol::{
         ClientMessage,
         client::{self, JoinProject},
         ids::ConnId,
     },
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,7 +30,7 @@ pub struct Streams(Mutex<HashMap<ConnId, Arc<Stream>>>);
 /// One open stream.
 pub(in crate::http) struct Stream {
     user: String,
-    key: [u8; 32],
+    key: Hash,
     longest: usize,
     dialogue: Mutex<Dialogue>,
     pub(super) encoder: Mutex<Encoder>,
@@ -37,7 +39,7 @@ pub(in crate::http) struct Stream {
 /// Why a message was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::http) enum NoStream {
-    /// There is no such stream here, or this is not its key, or not its user.
+    /// There is no such stream, or this is not its key, or not its user.
     Unknown,
     /// The message is longer than this many bytes.
     TooLong(usize),
@@ -56,7 +58,7 @@ impl Streams {
         let key: String = rand::random::<[u8; KEY_BYTES]>().iter().map(|byte| format!("{byte:02x}")).collect();
         let stream = Arc::new(Stream {
             user: user.to_owned(),
-            key: Sha256::digest(key.as_bytes()).into(),
+            key: hash(&key),
             longest,
             dialogue: Mutex::new(dialogue),
             encoder: Mutex::new(encoder),
@@ -70,12 +72,20 @@ impl Streams {
         lock(&self.0).remove(&conn);
     }
 
+    /// Whether the stream `conn` is one of this process.
+    pub(in crate::http) fn has(&self, conn: &str) -> bool {
+        self.find(conn).is_some()
+    }
+
+    fn find(&self, conn: &str) -> Option<Arc<Stream>> {
+        let number = conn.strip_prefix("c-").and_then(|number| number.parse().ok())?;
+        lock(&self.0).get(&ConnId(number)).cloned()
+    }
+
     /// Says `message` for the stream `conn`; whatever it is answered comes on the stream.
-    pub(in crate::http) fn say(&self, conn: &str, key: &str, user: &str, message: &str) -> Result<(), NoStream> {
-        let number = conn.strip_prefix("c-").and_then(|number| number.parse().ok()).ok_or(NoStream::Unknown)?;
-        let stream = lock(&self.0).get(&ConnId(number)).cloned().ok_or(NoStream::Unknown)?;
-        let given: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-        if !bool::from(stream.key.ct_eq(&given)) || stream.user != user {
+    pub(in crate::http) fn say(&self, conn: &str, key: &Hash, user: &str, message: &str) -> Result<(), NoStream> {
+        let stream = self.find(conn).ok_or(NoStream::Unknown)?;
+        if !bool::from(stream.key.ct_eq(key)) || stream.user != user {
             return Err(NoStream::Unknown);
         }
         if message.len() > stream.longest {

@@ -1,0 +1,116 @@
+//! Doors of several replicas: a client may knock at any of them, with a ticket of another or for a stream that lives there.
+use crate::{
+    http_support::{Answer, TestApp},
+    sse_support::Events,
+    support::Socket,
+    ws_auth::{keyed, token},
+};
+use serde_json::{Value, json};
+use tieout::cluster::{Channel, Fate, Incoming, Link, LocalBus, Relay, ReplicaId};
+
+/// Apps on one bus, who know of each other.
+async fn apps<const MANY: usize>() -> (LocalBus, [TestApp; MANY], tempfile::NamedTempFile) {
+    let (bus, (settings, secret)) = (LocalBus::new(), keyed());
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut apps = Vec::new();
+    for n in 0..MANY {
+        let relay = Relay::local(&bus, ReplicaId::new(&format!("r{n}")));
+        apps.push(TestApp::start_on(&settings, relay).await);
+    }
+    let apps = apps.try_into().unwrap_or_else(|_| unreachable!("as many as were asked for"));
+    (bus, apps, secret)
+}
+
+async fn ticket(app: &TestApp, user: &str) -> String {
+    let ask = app.client.post(app.url("/api/realtime/ticket")).bearer_auth(token(user, "reviewer", 600));
+    let answer = app.send(ask).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()["ticket"].as_str().unwrap().to_owned()
+}
+
+async fn say(app: &TestApp, user: &str, hello: &Value, message: Value) -> Answer {
+    let body = json!({ "conn": hello["conn"], "key": hello["key"], "message": message });
+    let ask = app.client.post(app.url("/api/realtime/send")).bearer_auth(token(user, "reviewer", 600));
+    app.send(ask.json(&body)).await
+}
+
+/// A stream on this replica, and its first event.
+async fn stream(app: &TestApp, user: &str) -> (Events, Value) {
+    let mut events = Events::open_as(app, Some(&token(user, "reviewer", 600)), "", None).await;
+    let hello = events.next().await.expect("a first event").data["AuthSuccess"].clone();
+    (events, hello)
+}
+
+fn is_question(message: &Incoming) -> bool {
+    message.channel == Channel::All && memchr::memmem::find(&message.payload, b"\"question\"").is_some()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_opens_one_connection_on_whatever_replica() {
+    let (_bus, [here, there, third], _secret) = apps::<3>().await;
+    let word = ticket(&here, "ana").await;
+    let path = format!("/ws?ticket={word}");
+    let mut socket = Socket::try_open_at(there.address(), &path, &[]).await.expect("opens on another replica");
+    let reply = socket.ask("Auth", json!({ "token": token("bob", "owner", 600) })).await;
+    assert_eq!(reply["Error"]["code"], "AUTH_ERROR", "the connection is ana's: {reply}");
+    for app in [&here, &there, &third] {
+        let again = Socket::try_open_at(app.address(), &path, &[]).await.err().expect("refused");
+        assert!(again.starts_with("401"), "used up everywhere: {again}");
+    }
+    // Asked for at once on two replicas, it opens one.
+    let word = ticket(&here, "ana").await;
+    let path = format!("/ws?ticket={word}");
+    let (one, two) = tokio::join!(
+        Socket::try_open_at(there.address(), &path, &[]),
+        Socket::try_open_at(third.address(), &path, &[])
+    );
+    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|opened| **opened).count(), 1);
+    drop((socket, one, two));
+    for app in [here, there, third] {
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_for_an_event_stream_may_be_sent_to_any_replica() {
+    let (_bus, [here, there], _secret) = apps::<2>().await;
+    let (mut events, hello) = stream(&here, "ana").await;
+    assert_eq!(say(&there, "ana", &hello, json!({ "id": 7, "Ping": {} })).await.status, 202);
+    events.wait(|data| data["re"] == 7 && data["Pong"].is_object()).await;
+    say(&there, "bob", &hello, json!("Ping")).await.problem(404, "no_such_stream");
+    let guess = json!({ "conn": hello["conn"], "key": "guess" });
+    say(&there, "ana", &guess, json!("Ping")).await.problem(404, "no_such_stream");
+    let long =
+        json!({ "Collaboration": { "project_id": uuid::Uuid::now_v7(), "action": "x", "data": "x".repeat(70_000) } });
+    assert_eq!(say(&there, "ana", &hello, long).await.problem(413, "limit_exceeded")["limit"], "inbound_bytes");
+    drop(events);
+    here.stop().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cant_be_asked_of_the_others_is_answered_in_time_and_may_be_tried_again() {
+    let (bus, [here, there], _secret) = apps::<2>().await;
+    let (events, hello) = stream(&here, "ana").await;
+    // The question is lost on its way.
+    bus.interfere(|message, _| if is_question(message) { Fate::Lose } else { Fate::Deliver });
+    let late = say(&there, "ana", &hello, json!("Ping")).await;
+    late.problem(503, "unavailable");
+    assert!(!late.header("retry-after").is_empty());
+    let word = ticket(&here, "ana").await;
+    let path = format!("/ws?ticket={word}");
+    let refused = Socket::try_open_at(there.address(), &path, &[]).await.err().expect("refused");
+    assert!(refused.starts_with("503"), "not known, which is not the same as used up: {refused}");
+    bus.leave_alone();
+    let opened = Socket::try_open_at(there.address(), &path, &[]).await.expect("nobody has used it");
+    // The link is down, and known to be.
+    bus.set_link(&there.replica(), Link::Down { reason: "cut by the test".into() });
+    say(&there, "ana", &hello, json!("Ping")).await.problem(503, "unavailable");
+    assert_eq!(say(&here, "ana", &hello, json!("Ping")).await.status, 202, "where it lives nobody needs to be asked");
+    let ready = there.get("/api/ready").await;
+    assert_eq!((ready.status, &ready.json()["status"]), (200, &json!("degraded")), "{}", ready.text);
+    assert_eq!(ready.json()["checks"]["relay"], json!({ "state": "down", "reason": "cut by the test" }));
+    drop((events, opened));
+    here.stop().await;
+    there.stop().await;
+}
