@@ -46,21 +46,23 @@ pub fn run(arguments: &MigrateArgs) -> ExitCode {
     match carry_out(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tieout: {error:#}");
+            eprintln!("tieout: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn carry_out(arguments: &MigrateArgs) -> anyhow::Result<ExitCode> {
+/// The error is readable alone.
+fn carry_out(arguments: &MigrateArgs) -> Result<ExitCode, String> {
     let settings = match &arguments.what {
         What::Status(place) | What::Up(place) => &place.settings,
         What::Down(down) => &down.settings,
     };
-    let config = Config::load(settings)?;
+    let config = Config::load(settings).map_err(|error| error.to_string())?;
     crate::telemetry::start_log(config.log.into());
-    let options = store_options(&config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let options = store_options(&config).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
     let migrations = Migrations::of(options.clone());
     let steps = runtime.block_on(async {
         match &arguments.what {
@@ -68,8 +70,7 @@ fn carry_out(arguments: &MigrateArgs) -> anyhow::Result<ExitCode> {
             What::Up(_) => migrations.up().await,
             What::Down(down) => migrations.down(down.steps as usize).await,
         }
-    });
-    let steps = steps.map_err(|reason| anyhow::anyhow!("{reason}"))?;
+    })?;
     print!("{}", shown(&options, &steps));
     let complete = steps.iter().all(|step| step.applied && step.known);
     Ok(if complete || matches!(arguments.what, What::Down(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

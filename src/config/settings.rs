@@ -131,7 +131,7 @@ settings! {
         max_columns: u64 = "512", "N", |n: &u64| within(*n, 1, 65_536);
         /// Bytes of one field of a source; past it 413.
         max_field_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 64, 1 << 30);
-        /// Jobs that run or wait to run; past it 429.
+        /// Jobs that run or wait to run in the whole installation; past it 503.
         max_open_jobs: u64 = "100", "N", |n: &u64| within(*n, 1, 100_000);
         /// Open HTTP connections, WebSockets not counted; past it 503.
         max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);

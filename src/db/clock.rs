@@ -39,7 +39,7 @@ impl Clock {
 
     fn set(&self, server_us: i64, asked: Instant) {
         if let Self::Server(ahead) = self {
-            let when = asked.saturating_duration_since(*STARTED) + asked.elapsed() / 2;
+            let when = STARTED.elapsed().saturating_sub(asked.elapsed() / 2);
             ahead.store(server_us - micros(when), Ordering::Relaxed);
         }
     }

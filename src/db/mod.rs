@@ -32,6 +32,7 @@ pub mod results;
 pub mod sources;
 pub mod staging;
 pub mod sweep;
+pub mod wakeups;
 
 pub use error::StoreError;
 pub use events::{Committed, DurableEvent, Page, Position};

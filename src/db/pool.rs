@@ -82,7 +82,7 @@ pub(crate) enum Checked {
     /// Embedded SQLite.
     Sqlite(Turn<Manager<Sqlite>>),
     /// A PostgreSQL server.
-    Postgres(Turn<Manager<Postgres>>),
+    Postgres(Box<Turn<Manager<Postgres>>>),
 }
 
 /// A connection that a helper was given, of whichever engine. See `on!`.
@@ -116,7 +116,7 @@ impl Db {
         match (self, lane) {
             (Self::Sqlite { read, .. }, Lane::Read) => read.take().await.map(Checked::Sqlite),
             (Self::Sqlite { write, .. }, Lane::Write) => write.take().await.map(Checked::Sqlite),
-            (Self::Postgres { all, .. }, _) => all.take().await.map(Checked::Postgres),
+            (Self::Postgres { all, .. }, _) => all.take().await.map(Box::new).map(Checked::Postgres),
         }
     }
 
@@ -283,7 +283,7 @@ macro_rules! read {
                     $crate::db::pool::Checked::Postgres(mut turn) => {
                         let ($now, lost) = (own.now_us(), turn.lost());
                         // One snapshot for all statements: a position belongs to the rows that are read with it.
-                        let mut reading = (*turn).build_transaction().read_only().repeatable_read();
+                        let mut reading = turn.build_transaction().read_only().repeatable_read();
                         let read = reading.run(async move |$conn: &mut $crate::db::pool::Postgres| $body);
                         own.unless_lost(lost, read).await
                     }
@@ -313,7 +313,7 @@ macro_rules! write {
                     $crate::db::pool::Checked::Postgres(mut turn) => {
                         use diesel_async::AsyncConnection as _;
                         let ($now, lost) = (own.now_us(), turn.lost());
-                        let change = (*turn).transaction(async move |$conn: &mut $crate::db::pool::Postgres| $body);
+                        let change = (**turn).transaction(async move |$conn: &mut $crate::db::pool::Postgres| $body);
                         own.unless_lost(lost, change).await
                     }
                 }

@@ -26,7 +26,7 @@ pub enum Place {
     /// A file for this process alone; its directory is created when missing.
     Sqlite(PathBuf),
     /// A server that replicas share.
-    Postgres(Address),
+    Postgres(Box<Address>),
 }
 
 impl fmt::Display for Place {
@@ -79,7 +79,7 @@ impl Options {
 
     /// The defaults on a PostgreSQL server.
     pub fn postgres(address: Address) -> Self {
-        Self { place: Place::Postgres(address), connections: 10, ..Self::sqlite("") }
+        Self { place: Place::Postgres(Box::new(address)), connections: 10, ..Self::sqlite("") }
     }
 
     /// Adds a migration behind the embedded ones. For tests of what a failing or a future one does.
@@ -102,7 +102,7 @@ impl Options {
             Place::Sqlite(path) if path.file_name().is_none() => return Err(StartError::BadPath(path.clone())),
             Place::Sqlite(path) => supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections)),
             Place::Postgres(address) => {
-                let connector = Connector::new(address.clone())?;
+                let connector = Connector::new((**address).clone())?;
                 supervisor::Opener::Postgres(Box::new(postgres::Opener::new(connector, self.connections)))
             }
         })
@@ -302,6 +302,15 @@ impl Store {
             done = call => done,
             () = lost.cancelled() => Err(self.why_not()),
         }
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.inner.runtime
+    }
+
+    /// Cancelled when the store is being stopped.
+    pub(crate) fn closing(&self) -> CancellationToken {
+        self.inner.closing.clone()
     }
 
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {

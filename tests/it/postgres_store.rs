@@ -3,9 +3,11 @@
 //! time, for the failure to look for is the one that waits for ever.
 use crate::store_support::wait_status;
 use crate::support::postgres::{Postgres, connect};
+use crate::support::{LONG, eventually};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tieout::db::wakeups::{self, Heard};
 use tieout::db::{Migrations, Options, Status, Store, StoreError, events, projects};
 
 /// No call may take longer, whatever happens to the server: two probes that time out, and what comes before the first.
@@ -64,9 +66,9 @@ async fn with_the_server_away_starting_and_refusing_take_no_time_and_it_is_back_
 async fn killed_under_load_nothing_acknowledged_is_lost_and_nobody_waits_long() {
     let mut server = Postgres::start();
     let store = ready(&server.database().await).await;
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, all_made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let callers = (0..16).map(|caller| {
-        let (store, stop) = (store.clone(), stop.clone());
+        let (store, stop, all_made) = (store.clone(), stop.clone(), all_made.clone());
         tokio::spawn(async move {
             let (mut made, mut refused, mut round) = (Vec::new(), 0, 0);
             while !stop.load(Ordering::Relaxed) {
@@ -74,10 +76,13 @@ async fn killed_under_load_nothing_acknowledged_is_lost_and_nobody_waits_long() 
                 let name = format!("{caller}-{round}");
                 let call = tokio::time::timeout(LONGEST, projects::create(&store, &name));
                 match call.await.expect("a call hangs") {
-                    Ok(project) => made.push(project.value.id),
+                    Ok(project) => {
+                        made.push(project.value.id);
+                        all_made.fetch_add(1, Ordering::Relaxed);
+                    }
                     Err(StoreError::Unavailable { .. }) => {
                         refused += 1;
-                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        tokio::task::yield_now().await;
                     }
                     Err(other) => panic!("{other:?}"),
                 }
@@ -86,8 +91,16 @@ async fn killed_under_load_nothing_acknowledged_is_lost_and_nobody_waits_long() 
         })
     });
     let callers: Vec<_> = callers.collect();
+    let busy = async || {
+        let before = all_made.load(Ordering::Relaxed);
+        eventually(LONG, "the callers to be at work", || async {
+            let made = all_made.load(Ordering::Relaxed) - before;
+            if made >= 200 { Ok(()) } else { Err(format!("{made} projects were made")) }
+        })
+        .await;
+    };
     for _ in 0..2 {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        busy().await;
         server.kill();
         wait_status(&store, "down", down).await;
         server.restart(&[]);
@@ -95,7 +108,7 @@ async fn killed_under_load_nothing_acknowledged_is_lost_and_nobody_waits_long() 
         wait_status(&store, "ready", Status::is_ready).await;
         assert!(began.elapsed() < BACK, "it was back after {:?}", began.elapsed());
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    busy().await;
     stop.store(true, Ordering::Relaxed);
     let mut refused = 0;
     for caller in callers {
@@ -147,13 +160,14 @@ async fn connections_that_an_administrator_ends_are_replaced_without_an_outage()
                    AND datname = current_database()";
         admin.execute(end, &[]).await.unwrap();
         // At most the calls that met the ended connections fail, and none as a defect.
-        let mut refused = 0;
-        while let Err(error) = projects::create(&store, "books").await {
-            assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-            refused += 1;
-            assert!(refused < 100, "{error}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually(LONG, "calls to be served again", || async {
+            match projects::create(&store, "books").await {
+                Ok(_) => Ok(()),
+                Err(StoreError::Unavailable { reason, .. }) => Err(reason),
+                Err(other) => panic!("{other:?}"),
+            }
+        })
+        .await;
     }
     store.stop().await;
 }
@@ -249,6 +263,32 @@ async fn writers_of_one_project_on_several_replicas_leave_no_hole_and_no_double_
     for store in stores {
         store.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_wake_each_other_and_learn_when_they_may_have_missed_something() {
+    let mut server = Postgres::start();
+    let url = server.database().await;
+    let (one, two) = (ready(&url).await, ready(&url).await);
+    let (waker, mut own) = wakeups::start(&one, "one").expect("a server can wake");
+    let (_other, mut heard) = wakeups::start(&two, "two").expect("a server can wake");
+    let next = async |heard: &mut tokio::sync::mpsc::Receiver<Heard>| {
+        tokio::time::timeout(LONGEST, heard.recv()).await.expect("something is heard").expect("the store is open")
+    };
+    assert_eq!((next(&mut own).await, next(&mut heard).await), (Heard::Missed, Heard::Missed));
+    let project = projects::create(&one, "books").await.unwrap().value.id;
+    let began = Instant::now();
+    waker.wake(project);
+    assert_eq!(next(&mut heard).await, Heard::Project(project));
+    println!("a wake-up took {:?}", began.elapsed());
+    server.kill();
+    server.restart(&[]);
+    assert_eq!((next(&mut own).await, next(&mut heard).await), (Heard::Missed, Heard::Missed), "and not its own word");
+    waker.wake(project);
+    assert_eq!(next(&mut heard).await, Heard::Project(project));
+    one.stop().await;
+    two.stop().await;
+    assert_eq!(tokio::time::timeout(LONGEST, heard.recv()).await.expect("it ends with the store"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,11 @@ impl Connector {
         Ok(connection)
     }
 
+    /// A connection of the bare driver that the caller drives, to hear what the server says by itself.
+    pub(crate) async fn listening(&self) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
+        self.open().await
+    }
+
     /// A connection of the bare driver, whose task ends with the client.
     pub(crate) async fn client(&self) -> Result<Client, tokio_postgres::Error> {
         let (client, connection) = self.open().await?;

@@ -128,6 +128,15 @@ impl Postgres {
         self.signal(libc::SIGCONT);
     }
 
+    /// A file of the server's own that only it can read; its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        fs::write(&path, text).expect("a file in the server's directory");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+        give(&path);
+        path
+    }
+
     /// To the server and each of its children: they are the leader's group of a session of their own.
     fn signal(&self, signal: i32) {
         for pid in server_pids(&self.dir) {
@@ -284,8 +293,13 @@ fn is_root() -> bool {
 
 fn own(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).expect("a directory of ours");
+    give(dir);
+}
+
+/// To the user that the server runs as.
+fn give(path: &Path) {
     if is_root() {
-        chown(dir, Some(NOBODY), Some(NOBODY)).expect("root may give a directory away");
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("root may give a file away");
     }
 }
 
