@@ -1,4 +1,7 @@
 //! The integration suite: one binary, one module per promise.
+mod fault_ledger;
+mod fault_table;
+mod faults;
 mod http_requests;
 mod http_support;
 mod http_uploads;
@@ -39,6 +42,7 @@ mod relay_cluster;
 mod relay_contract;
 mod relay_faults;
 mod relay_support;
+mod replica_signals;
 mod runtime_actor;
 mod runtime_ask;
 mod runtime_control;

@@ -1,14 +1,18 @@
 //! The harness of the outer-door tests: a real server process, clients, small data with known truth, and waiting.
 //! Leaves every promise to the tests. Easy to get wrong: nothing here may sleep and hope; whoever waits says for what.
+pub mod balancer;
 pub mod http;
 pub mod job;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod publisher;
 pub mod redis;
+pub mod replica;
 pub mod sample;
 pub mod shared;
 pub mod socket;
+pub mod swarm;
 pub mod wait;
 
 pub use http::{Answer, Api};
