@@ -112,8 +112,9 @@ impl App {
         let (builder, meter) = Meter::attach(Runtime::builder().name("tieout"));
         let runtime = builder.start().map_err(StartError::Runtime)?;
         Meter::start(&runtime).await?;
-        let realtime =
-            Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config, relay)).await?;
+        let wakeups = db::wakeups::start(&store, relay.replica().as_str());
+        let live = realtime::Options { wakeups, ..realtime_options(&config, relay) };
+        let realtime = Realtime::start(mode(config.realtime), &runtime, store.clone(), live).await?;
         let data_dir = &config.data_dir;
         let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
         let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;

@@ -49,9 +49,18 @@ impl Waker {
     }
 }
 
+/// Both directions.
+#[derive(Debug)]
+pub struct Wakeups {
+    /// To speak.
+    pub waker: Waker,
+    /// What is heard; it ends with the store.
+    pub heard: mpsc::Receiver<Heard>,
+}
+
 /// Begins to listen and to speak as `speaker`, whose own words are not heard; none on SQLite, which has no other process.
 /// Both end with the store.
-pub fn start(store: &Store, speaker: &str) -> Option<(Waker, mpsc::Receiver<Heard>)> {
+pub fn start(store: &Store, speaker: &str) -> Option<Wakeups> {
     let Place::Postgres(address) = &store.options().place else { return None };
     let connector = match Connector::new((**address).clone()) {
         Ok(connector) => connector,
@@ -66,7 +75,7 @@ pub fn start(store: &Store, speaker: &str) -> Option<(Waker, mpsc::Receiver<Hear
     let talk = Talk { store: store.clone(), connector, speaker: speaker.to_owned(), tell };
     // Not among the tasks that the store's stop waits for: it ends by the store's closing.
     store.runtime().spawn(talk.run(said, store.closing()));
-    Some((Waker(say), heard))
+    Some(Wakeups { waker: Waker(say), heard })
 }
 
 struct Talk {

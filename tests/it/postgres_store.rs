@@ -7,7 +7,7 @@ use crate::support::{LONG, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tieout::db::wakeups::{self, Heard};
+use tieout::db::wakeups::{self, Heard, Wakeups};
 use tieout::db::{Migrations, Options, Status, Store, StoreError, events, projects};
 
 /// No call may take longer, whatever happens to the server: two probes that time out, and what comes before the first.
@@ -270,8 +270,8 @@ async fn processes_wake_each_other_and_learn_when_they_may_have_missed_something
     let mut server = Postgres::start();
     let url = server.database().await;
     let (one, two) = (ready(&url).await, ready(&url).await);
-    let (waker, mut own) = wakeups::start(&one, "one").expect("a server can wake");
-    let (_other, mut heard) = wakeups::start(&two, "two").expect("a server can wake");
+    let Wakeups { waker, heard: mut own } = wakeups::start(&one, "one").expect("a server can wake");
+    let Wakeups { waker: _other, mut heard } = wakeups::start(&two, "two").expect("a server can wake");
     let next = async |heard: &mut tokio::sync::mpsc::Receiver<Heard>| {
         tokio::time::timeout(LONGEST, heard.recv()).await.expect("something is heard").expect("the store is open")
     };

@@ -5,6 +5,7 @@
 use super::{asking::Asks, limits::MeshLimits, wire::Message};
 use crate::{
     cluster::{Channel, Link, Relay},
+    db::wakeups::Waker,
     protocol::ids::ProjectId,
 };
 use bytes::Bytes;
@@ -45,13 +46,17 @@ pub struct Mesh {
     pub(super) asks: Asks,
     /// It has said goodbye.
     gone: AtomicBool,
+    /// How others are told of commits while there is no relay between us.
+    waker: Option<Waker>,
+    /// There is none.
+    by_store: AtomicBool,
     /// A room was followed since somebody looked.
     fresh: AtomicBool,
 }
 
 impl Mesh {
     /// On `relay`.
-    pub fn new(relay: Relay, limits: MeshLimits) -> Self {
+    pub fn new(relay: Relay, limits: MeshLimits, waker: Option<Waker>) -> Self {
         let (mail, waiting) = mpsc::channel(MAX_MAIL);
         let (waiting, followed) = (Mutex::new(Some(waiting)), Mutex::default());
         Self {
@@ -62,6 +67,8 @@ impl Mesh {
             followed,
             asks: Asks::default(),
             gone: AtomicBool::new(false),
+            waker,
+            by_store: AtomicBool::new(true),
             fresh: AtomicBool::new(false),
         }
     }
@@ -74,6 +81,20 @@ impl Mesh {
     /// How the link is now.
     pub fn state(&self) -> Link {
         self.relay.link().borrow().clone()
+    }
+
+    /// Whether others are told of commits by the store.
+    pub(super) fn wake_by_store(&self, by_store: bool) {
+        self.by_store.store(by_store, Relaxed);
+    }
+
+    /// Something was committed in a project: the others are told by the store, if nothing else tells them.
+    pub fn committed(&self, project: ProjectId) {
+        if let Some(waker) = &self.waker
+            && self.by_store.load(Relaxed)
+        {
+            waker.wake(project);
+        }
     }
 
     /// Tell the others, encoded by this caller.
