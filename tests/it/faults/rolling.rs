@@ -62,7 +62,7 @@ async fn update(name: &str, replicas: usize, clients: usize, options: Options) {
     assert!(seen >= clients, "every client was on a replica that was restarted: {seen}");
     assert_eq!(load.swarm.leaves(), Vec::<String>::new(), "who comes back was never shown as gone");
     let outcome = load.finish().await;
-    let fault = format!("an update of {replicas} replica(s) in turn, {clients} clients");
+    let fault = format!("an update of {replicas} replica(s) one by one, {clients} clients");
     let recovery = outcome.told.longest_gap;
     report(name, &Row { fault: &fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
 }
