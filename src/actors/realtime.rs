@@ -3,6 +3,7 @@
 //! Starts the hub and its shards, at once or when the first connection comes; callers never see which. What it does for
 //! rooms is in `publishing`, for connections in `connections`. Easy to get wrong: [`Realtime::publish`] must not fail its
 //! caller, whose change is committed: what can't be handed over now is read from the store by the hub later.
+mod catching_up;
 mod connections;
 mod encode;
 mod error;

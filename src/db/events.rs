@@ -89,6 +89,9 @@ pub enum Recovery {
         ep: String,
         /// The present head.
         off: u64,
+        /// The oldest event that is stored, if any history can be asked for: what follows an offset below the one before it
+        /// is gone. [`u64::MAX`] when all that was asked about is: it is of another epoch, or never was.
+        oldest: u64,
     },
 }
 
@@ -197,9 +200,9 @@ pub async fn since(
     let limit = limit.min(MAX_EVENTS_PER_READ) as i64;
     pool::read!(store, |conn| {
         let head = position(conn, project).await?;
-        let lost = Recovery::Unrecoverable { ep: head.ep.clone(), off: head.off };
+        let lost = |oldest| Recovery::Unrecoverable { ep: head.ep.clone(), off: head.off, oldest };
         if ep != head.ep || off > head.off {
-            return Ok(lost);
+            return Ok(lost(u64::MAX));
         }
         let rows: Vec<(i64, i64, String)> = events::table
             .filter(events::project_id.eq(project).and(events::off.gt(off as i64)))
@@ -210,7 +213,7 @@ pub async fn since(
             .await?;
         let first = rows.as_slice().first().map_or(head.off + 1, |row| row.0.unsigned_abs());
         if first != off + 1 && limit > 0 {
-            return Ok(lost);
+            return Ok(lost(first));
         }
         let events = rows
             .into_iter()

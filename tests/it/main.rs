@@ -37,6 +37,7 @@ mod publish;
 mod reconcile_engine;
 mod reconcile_golden;
 mod reconcile_shared;
+mod recovery_storm;
 mod redis_server;
 mod relay_cluster;
 mod relay_contract;

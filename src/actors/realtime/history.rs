@@ -3,16 +3,14 @@
 //!
 //! Events are encoded here, not in the actor. Easy to get wrong: a read that fails must still answer, or the joins that
 //! wait for it would wait for ever.
-use super::encode::encode;
+use super::catching_up::{self, CatchingUp, Reading, Wanted};
 use crate::{
     actors::hub::{
         Hub,
         actor::Base,
         claims::ClaimRefused,
-        core::MAX_RECOVERED,
         jobs::Cursor,
         messages::{ClaimAsk, ClaimOutcome, ClaimTold, History, Purpose, RenewTold, Told},
-        room::Event,
     },
     db::{Store, StoreError, claims, events},
     protocol::ids::ProjectId,
@@ -31,6 +29,7 @@ pub struct Reader {
     handle: Handle,
     tasks: TaskTracker,
     turns: Arc<Semaphore>,
+    catching_up: Arc<CatchingUp>,
 }
 
 impl fmt::Debug for Reader {
@@ -42,7 +41,7 @@ impl fmt::Debug for Reader {
 impl Reader {
     /// Reads of `store` run on `handle` and are owned by `tasks`.
     pub fn new(store: Store, handle: Handle, tasks: TaskTracker) -> Self {
-        Self { store, handle, tasks, turns: Arc::new(Semaphore::new(MAX_READS)) }
+        Self { store, handle, tasks, turns: Arc::new(Semaphore::new(MAX_READS)), catching_up: Arc::default() }
     }
 
     /// Read the newest position.
@@ -71,22 +70,28 @@ impl Reader {
         });
     }
 
-    /// Read what follows `from`.
+    /// Read what follows `from`; together with whoever else asks meanwhile.
     pub fn since(&self, base: &Arc<Base>, generation: u64, project: ProjectId, from: Cursor, purpose: Purpose) {
-        let store = self.store.clone();
-        let most = base.shared.limits.outbound_bytes;
-        self.answer(base, generation, project, purpose, async move {
-            match events::since(&store, project, &from.ep, from.off, MAX_RECOVERED).await {
-                Ok(events::Recovery::Recovered { events, head }) => {
-                    let encode = |event: events::DurableEvent| Event {
-                        off: event.off,
-                        ts_ms: event.ts_ms,
-                        bytes: encode(&event, most),
-                    };
-                    History::Events { events: events.into_iter().map(encode).collect(), head }
+        let log = (project, from.ep.clone());
+        if !self.catching_up.wait(project, from, generation, purpose) {
+            return;
+        }
+        let (base, reader) = (base.clone(), self.clone());
+        self.spawn(async move {
+            let _turn = reader.turns.acquire().await;
+            let most = base.shared.limits.outbound_bytes;
+            let mut reading = Reading::new(&reader.catching_up, &log);
+            loop {
+                let wanted = reading.next();
+                if wanted.is_empty() {
+                    return;
                 }
-                Ok(events::Recovery::Unrecoverable { ep, off }) => History::Gone { ep: ep.into(), off },
-                Err(error) => failed(project, &error),
+                let (answers, unserved) = catching_up::read(&reader.store, &log, wanted, most).await;
+                reader.catching_up.put_back(&log, unserved);
+                for (wanted, history) in answers {
+                    let Wanted { generation, purpose, .. } = wanted;
+                    tell(&base, project, Told { generation, project, purpose, history }).await;
+                }
             }
         });
     }
@@ -178,7 +183,7 @@ async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
     })
 }
 
-fn failed(project: ProjectId, error: &StoreError) -> History {
+pub(super) fn failed(project: ProjectId, error: &StoreError) -> History {
     if let StoreError::NotFound = error {
         return History::NotFound;
     }
