@@ -12,7 +12,6 @@ use crate::{
         core::MAX_RECOVERED,
         jobs::Cursor,
         messages::{ClaimAsk, ClaimOutcome, ClaimTold, History, Purpose, RenewTold, Told},
-        room::Event,
     },
     db::{Store, StoreError, claims, events},
     protocol::ids::ProjectId,
@@ -78,12 +77,7 @@ impl Reader {
         self.answer(base, generation, project, purpose, async move {
             match events::since(&store, project, &from.ep, from.off, MAX_RECOVERED).await {
                 Ok(events::Recovery::Recovered { events, head }) => {
-                    let encode = |event: events::DurableEvent| Event {
-                        off: event.off,
-                        ts_ms: event.ts_ms,
-                        bytes: encode(&event, most),
-                    };
-                    History::Events { events: events.into_iter().map(encode).collect(), head }
+                    History::Events { events: events.iter().map(|event| encode(event, most)).collect(), head }
                 }
                 Ok(events::Recovery::Unrecoverable { ep, off }) => History::Gone { ep: ep.into(), off },
                 Err(error) => failed(project, &error),
