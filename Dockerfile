@@ -1,4 +1,4 @@
-# Two stages: the first builds with Debian's Rust image, the second holds the binary and libc, nothing else.
+# Two stages: the first builds with Debian's Rust image, the second holds the binary, libc and public certificates, nothing else.
 #   docker build -t tieout . && docker run -p 2000:2000 -v tieout-data:/data tieout
 # The server prints the bearer token of a fresh data volume once, on its log: clients outside the container need it.
 FROM rust:1-bookworm AS build
@@ -24,6 +24,8 @@ FROM debian:bookworm-slim
 RUN groupadd --system --gid 10001 tieout \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data tieout \
  && install -d -o tieout -g tieout -m 0750 /data
+# For `sslmode=verify-full` with a database whose certificate a public authority signed.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/tieout /usr/local/bin/tieout
 USER 10001:10001
 ENV TIEOUT_LISTEN=0.0.0.0:2000 TIEOUT_DATA_DIR=/data

@@ -10,8 +10,8 @@ use crate::{
         meter::Meter,
         realtime::{self, Realtime},
     },
-    cluster::{LocalBus, Relay, ReplicaId},
-    config::{Config, RealtimeMode, SigningKeys, Token, TokenError},
+    cluster::{self, Relay},
+    config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
     db::{self, Store},
     http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Server, Streams, Tickets},
     reconcile::ReadLimits,
@@ -50,6 +50,9 @@ pub enum StartError {
     /// The live part can't be started.
     #[error("cannot start the live part: {0}")]
     Realtime(#[from] realtime::RealtimeError),
+    /// The way to the other replicas can't ever work.
+    #[error("cannot start the relay: {0}")]
+    Relay(#[from] cluster::StartError),
     /// The store's options make no sense.
     #[error("cannot start the store: {0}")]
     Store(#[from] db::StartError),
@@ -89,8 +92,8 @@ impl App {
     /// # Errors
     /// See [`StartError`]. A database that is away is no error: the server says so in `/api/ready` and retries.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        // Alone on a bus of its own.
-        Self::start_on(config, Relay::local(&LocalBus::new(), ReplicaId::new("tieout"))).await
+        let relay = Relay::start(&config.relay()?)?;
+        Self::start_on(config, relay).await
     }
 
     /// As [`App::start`], as one of the replicas on this relay.
@@ -105,12 +108,13 @@ impl App {
         let token = Token::find(&config)?;
         let signed = Jwt::new(&jwt_options(&config)?)?;
         let auth = Auth::new(address, token.text(), &config.allowed_hosts.0, &config.allowed_origins.0).signed(signed);
-        let store = Store::start(store_options(&config))?;
+        let store = Store::start(store_options(&config)?)?;
         let (builder, meter) = Meter::attach(Runtime::builder().name("tieout"));
         let runtime = builder.start().map_err(StartError::Runtime)?;
         Meter::start(&runtime).await?;
-        let realtime =
-            Realtime::start(mode(config.realtime), &runtime, store.clone(), realtime_options(&config, relay)).await?;
+        let wakeups = db::wakeups::start(&store, relay.replica().as_str());
+        let live = realtime::Options { wakeups, ..realtime_options(&config, relay) };
+        let realtime = Realtime::start(mode(config.realtime), &runtime, store.clone(), live).await?;
         let data_dir = &config.data_dir;
         let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
         let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;
@@ -198,8 +202,20 @@ impl App {
 /// The database file inside the data directory.
 const DATABASE: &str = "tieout.sqlite";
 
-fn store_options(config: &Config) -> db::Options {
-    db::Options { open_jobs: config.max_open_jobs, ..db::Options::sqlite(config.data_dir.join(DATABASE)) }
+/// Where the settings say that the store is, and its bounds.
+///
+/// # Errors
+/// [`StartError`] of a file or an address that cannot be used.
+pub fn store_options(config: &Config) -> Result<db::Options, StartError> {
+    let url = Secret::find(&config.database_url, &config.database_url_file)?;
+    let defaults = match url {
+        None => db::Options::sqlite(config.data_dir.join(DATABASE)),
+        Some(url) => {
+            let address = url.reveal().parse().map_err(db::StartError::BadAddress)?;
+            db::Options { connections: config.database_connections, ..db::Options::postgres(address) }
+        }
+    };
+    Ok(db::Options { open_jobs: config.max_open_jobs, migrate: config.auto_migrate, ..defaults })
 }
 
 fn mode(mode: RealtimeMode) -> realtime::Mode {

@@ -29,7 +29,7 @@ use crate::{
         mesh::{self, Answerer, Asked, Comparing, Mesh},
     },
     cluster::ReplicaId,
-    db::Store,
+    db::{Store, wakeups::Wakeups},
     protocol::ids::ProjectId,
     runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, OnExhausted, Restart, Runtime},
 };
@@ -70,14 +70,15 @@ impl Realtime {
     pub async fn start(mode: Mode, runtime: &Runtime, store: Store, options: Options) -> Result<Self, RealtimeError> {
         let tasks = TaskTracker::new();
         let reader = Reader::new(store.clone(), tokio::runtime::Handle::current(), tasks.clone());
-        let mesh = Arc::new(Mesh::new(options.relay, options.mesh));
+        let (waker, heard) = options.wakeups.map(|Wakeups { waker, heard }| (waker, heard)).unzip();
+        let mesh = Arc::new(Mesh::new(options.relay, options.mesh, waker));
         let shared = Arc::new(Shared::new(options.limits));
         let base = Arc::new(Base::new(options.threads, shared, reader, mesh.clone()));
         let stop = CancellationToken::new();
         if mode != Mode::Off {
             tasks.spawn(mesh::send(mesh, stop.clone()));
             tasks.spawn(mesh::receive(base.clone(), stop.clone()));
-            tasks.spawn(Comparing::new(base.clone(), store, options.wakeups).run(stop.clone()));
+            tasks.spawn(Comparing::new(base.clone(), store, heard).run(stop.clone()));
         }
         let started = OnceCell::new();
         let this = Self(Arc::new(Inner { mode, runtime: runtime.clone(), base, started, tasks, stop }));

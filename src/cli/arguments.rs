@@ -1,7 +1,7 @@
 //! What can be typed after `tieout`.
 //!
 //! Easy to get wrong: `tieout` alone, and `tieout --listen …`, mean `tieout serve …`.
-use super::{healthcheck, reconcile, serve};
+use super::{healthcheck, migrate, reconcile, serve};
 use crate::config::Overrides;
 use clap::{Parser, Subcommand};
 
@@ -38,6 +38,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Reconcile two CSV files here and now, without a server
     Reconcile(reconcile::ReconcileArgs),
+    /// Show or move the schema of the database, without serving
+    Migrate(migrate::MigrateArgs),
     /// Ask a running server whether it is alive; exits 0 or 1
     Healthcheck(healthcheck::HealthcheckArgs),
 }

@@ -2,6 +2,7 @@
 //!
 //! Leaves settings to `config`. Easy to get wrong: without a command, `tieout` serves.
 pub mod healthcheck;
+pub mod migrate;
 pub mod reconcile;
 pub mod serve;
 

@@ -3,7 +3,7 @@
 //! Leaves what is started to `app`. Easy to get wrong: a second signal means "now", whatever is still draining.
 use crate::{
     app::App,
-    config::{Config, LogLevel, Overrides, Token},
+    config::{Config, Overrides, Token},
     telemetry,
 };
 use std::{net::SocketAddr, process::ExitCode};
@@ -27,7 +27,7 @@ pub fn run(arguments: &ServeArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(2, &error),
     };
-    telemetry::start_log(level(config.log));
+    telemetry::start_log(config.log.into());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.0)
         .thread_name("tieout-worker")
@@ -109,17 +109,6 @@ fn banner(address: SocketAddr, data_dir: &str, token: &Token) -> String {
          tieout reconcile LEFT.csv RIGHT.csv --out result\n\n"
     );
     text
-}
-
-fn level(level: LogLevel) -> log::LevelFilter {
-    match level {
-        LogLevel::Off => log::LevelFilter::Off,
-        LogLevel::Error => log::LevelFilter::Error,
-        LogLevel::Warn => log::LevelFilter::Warn,
-        LogLevel::Info => log::LevelFilter::Info,
-        LogLevel::Debug => log::LevelFilter::Debug,
-        LogLevel::Trace => log::LevelFilter::Trace,
-    }
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

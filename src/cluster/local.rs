@@ -3,7 +3,7 @@
 //! Tests put several replicas on one bus and make it lose, double and reorder what it carries ([`LocalBus::interfere`]),
 //! or say that it is away ([`LocalBus::set_link`]). Easy to get wrong: a message is offered to each receiver without
 //! waiting, under the bus's lock, so that all see one order; a receiver that is full loses it and is told so.
-use super::relay::{Channel, Incoming, Link, ReplicaId};
+use super::relay::{Channel, Incoming, Link, MAX_WAITING, ReplicaId};
 use bytes::Bytes;
 use std::{
     collections::HashSet,
@@ -14,9 +14,6 @@ use std::{
     },
 };
 use tokio::sync::{mpsc, watch};
-
-/// Messages that may wait for one replica; past it they are dropped and its gaps rise.
-pub(super) const MAX_WAITING: usize = 4_096;
 
 /// What becomes of one message on its way to one replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,7 +122,7 @@ impl Member {
             // It has stopped listening, and will not ask why.
             Err(mpsc::error::TrySendError::Closed(_)) => return,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                metrics::counter!("tieout_relay_dropped_total", "side" => "in").increment(1);
+                metrics::counter!("tieout_relay_dropped_total", "reason" => "receiver_full").increment(1);
                 self.gap();
             }
         }

@@ -2,12 +2,19 @@
 //!
 //! Leaves the way to the others to its kinds. Easy to get wrong: it never waits and never fails its caller, so whoever
 //! needs to know of losses watches [`Relay::gaps`].
-use super::local::{Endpoint, LocalBus};
+use super::{
+    local::{Endpoint, LocalBus},
+    options::{Options, StartError},
+    remote::Remote,
+};
 use crate::protocol::ids::ProjectId;
 use bytes::Bytes;
 use std::{fmt, sync::Arc};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
+
+/// Messages that may wait to be taken from [`Relay::incoming`]; past it they are dropped and the gaps rise.
+pub(super) const MAX_WAITING: usize = 4_096;
 
 /// Names one life of one replica: a restarted process is another one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -87,6 +94,7 @@ pub struct Relay(Arc<Kind>);
 #[derive(Debug)]
 enum Kind {
     Local(Endpoint),
+    Redis(Remote),
 }
 
 impl Relay {
@@ -95,10 +103,23 @@ impl Relay {
         Self(Arc::new(Kind::Local(bus.join(replica))))
     }
 
+    /// A replica on the servers of `options`, or on a bus of its own when there are none. Returns at once: servers that are
+    /// away are tried until they are there. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Options that can never work.
+    pub fn start(options: &Options) -> Result<Self, StartError> {
+        if options.urls.is_empty() {
+            return Ok(Self::local(&LocalBus::new(), options.replica.clone()));
+        }
+        Ok(Self(Arc::new(Kind::Redis(Remote::start(options)?))))
+    }
+
     /// Who this is.
     pub fn replica(&self) -> ReplicaId {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.replica(),
+            Kind::Redis(remote) => remote.replica(),
         }
     }
 
@@ -106,6 +127,7 @@ impl Relay {
     pub fn is_alone(&self) -> bool {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.is_alone(),
+            Kind::Redis(_) => false,
         }
     }
 
@@ -114,6 +136,7 @@ impl Relay {
     pub fn publish(&self, channel: Channel, payload: Bytes) {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.publish(channel, &payload),
+            Kind::Redis(remote) => remote.publish(channel, &payload),
         }
     }
 
@@ -121,6 +144,7 @@ impl Relay {
     pub fn follow(&self, channel: Channel) {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.follow(channel),
+            Kind::Redis(remote) => remote.follow(channel, true),
         }
     }
 
@@ -128,6 +152,7 @@ impl Relay {
     pub fn unfollow(&self, channel: Channel) {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.unfollow(channel),
+            Kind::Redis(remote) => remote.follow(channel, false),
         }
     }
 
@@ -135,6 +160,7 @@ impl Relay {
     pub fn incoming(&self) -> Option<mpsc::Receiver<Incoming>> {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.incoming(),
+            Kind::Redis(remote) => remote.incoming(),
         }
     }
 
@@ -142,6 +168,7 @@ impl Relay {
     pub fn link(&self) -> watch::Receiver<Link> {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.link(),
+            Kind::Redis(remote) => remote.link(),
         }
     }
 
@@ -149,6 +176,7 @@ impl Relay {
     pub fn gaps(&self) -> watch::Receiver<u64> {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.gaps(),
+            Kind::Redis(remote) => remote.gaps(),
         }
     }
 
@@ -156,6 +184,7 @@ impl Relay {
     pub async fn stop(&self) {
         match &*self.0 {
             Kind::Local(endpoint) => endpoint.leave(),
+            Kind::Redis(remote) => remote.stop().await,
         }
     }
 }

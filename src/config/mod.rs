@@ -4,12 +4,15 @@
 //! one that reads the environment; every layer below declares its own options and gets them from `app`. Easy to get
 //! wrong: a setting that is read anywhere else, or that has a default in two places; [`settings`] is the one list.
 mod overrides;
+mod replicas;
+mod secret;
 mod settings;
 mod sources;
 mod token;
 mod values;
 
 pub use overrides::Overrides;
+pub use secret::Secret;
 pub use settings::{Config, SETTINGS, Setting};
 pub use sources::{ConfigError, Origin};
 pub use token::{SigningKeys, Token, TokenError};

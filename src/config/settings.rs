@@ -4,6 +4,7 @@
 //! are made from the field's name (`max_rows`: `--max-rows`, `TIEOUT_MAX_ROWS`, `max_rows = …` in the file), so
 //! renaming a field here renames a public setting.
 use super::{
+    secret::Secret,
     sources::{ConfigError, Sources},
     values::{ByteSize, LogLevel, RealtimeMode, Seconds},
 };
@@ -83,6 +84,24 @@ settings! {
         /// Lets tests make an actor panic from outside.
         enable_test_hooks: bool = "false", "BOOL", any, hook;
     }
+    "Stores and replicas" {
+        /// Address of a PostgreSQL that replicas share, `postgres://user:password@host/db?sslmode=verify-full&sslrootcert=FILE`; without one it is a SQLite file in `data_dir`. Rather in the environment or a file than in a flag, which every user of the machine sees.
+        database_url: Optional<Secret> = "", "URL", any;
+        /// File that holds that address.
+        database_url_file: Optional<PathBuf> = "", "FILE", any;
+        /// Connections to PostgreSQL of this process, a few for rows in bulk apart; a caller who waits 2 s for one gets 503.
+        database_connections: u32 = "10", "N", |n: &u32| within(u64::from(*n), 1, 1_000);
+        /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
+        auto_migrate: bool = "true", "BOOL", any;
+        /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS, `rediss://…?sslrootcert=FILE`; several with commas between are nodes of one cluster; without one this process is alone. Rather in the environment or a file than in a flag.
+        redis_url: Optional<Secret> = "", "URL,…", any;
+        /// File that holds that address.
+        redis_url_file: Optional<PathBuf> = "", "FILE", any;
+        /// Starts the names of this installation's channels in Redis; its replicas share it, and no other installation does.
+        relay_prefix: String = "tieout", "NAME", |name: &String| plain(name);
+        /// Name of this process in logs and among replicas; without one it is random.
+        replica: Optional<String> = "", "NAME", |name: &Optional<String>| name.0.as_ref().map_or(Ok(()), |name| plain(name));
+    }
     "Who may come in" {
         /// File that holds the owner's bearer token. Given a token, loopback needs it too.
         token_file: Optional<PathBuf> = "", "FILE", any;
@@ -112,7 +131,7 @@ settings! {
         max_columns: u64 = "512", "N", |n: &u64| within(*n, 1, 65_536);
         /// Bytes of one field of a source; past it 413.
         max_field_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 64, 1 << 30);
-        /// Jobs that run or wait to run; past it 429.
+        /// Jobs that run or wait to run in the whole installation; past it 503.
         max_open_jobs: u64 = "100", "N", |n: &u64| within(*n, 1, 100_000);
         /// Open HTTP connections, WebSockets not counted; past it 503.
         max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);
@@ -256,6 +275,16 @@ fn any<T>(_: &T) -> Checked {
 
 fn not_empty(path: &Path) -> Checked {
     if path.as_os_str().is_empty() { Err("must not be empty".into()) } else { Ok(()) }
+}
+
+/// A name that may be part of other names.
+fn plain(name: &str) -> Checked {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(good) {
+        Ok(())
+    } else {
+        Err("must be 1 to 64 letters, digits, `-`, `_` or `.`".into())
+    }
 }
 
 /// Bounds of a time, in milliseconds.

@@ -112,7 +112,7 @@ impl SigningKeys {
     }
 }
 
-fn read(path: &Path) -> Result<String, TokenError> {
+pub(super) fn read(path: &Path) -> Result<String, TokenError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
     let text = text.trim();

@@ -91,6 +91,19 @@ pub enum LogLevel {
     Trace,
 }
 
+impl From<LogLevel> for log::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::Off,
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
 macro_rules! words {
     ($name:ident { $($word:literal => $variant:ident),+ }) => {
         impl FromStr for $name {

@@ -2,10 +2,11 @@
 //!
 //! It leaves showing claims to the hub. The one thing easy to get wrong: an expired row still lies there; every
 //! question compares with the clock.
+use super::clock::micros;
 use super::error::StoreError;
 use super::pool;
 use super::schema::claims;
-use super::sql_types::{ms, now_us};
+use super::sql_types::ms;
 use super::store::Store;
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
@@ -68,10 +69,9 @@ pub async fn take(
     most: u64,
 ) -> Result<Taken, StoreError> {
     let exclusive = store.exclusive();
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
         let Wanted { entity_id, user_id, holder } = wanted;
-        super::projects::find(conn, project).await?;
-        let now = now_us();
+        super::projects::find_to_change(conn, project).await?;
         let row: Option<(String, String, i64, i64)> = claims::table
             .find((project, &entity_id))
             .select((claims::user_id, claims::holder, claims::token, claims::expires_us))
@@ -131,8 +131,7 @@ pub async fn renew(
     wanted: Vec<(String, String)>,
     lease: Duration,
 ) -> Result<Vec<Claim>, StoreError> {
-    pool::write!(store, |conn| {
-        let now = now_us();
+    pool::write!(store, |conn, now| {
         let expires = now.saturating_add(micros(lease));
         let mut renewed = Vec::new();
         // One statement for hundreds of rows.
@@ -164,8 +163,7 @@ pub async fn release(
     holder: Option<String>,
 ) -> Result<bool, StoreError> {
     let (entity, user) = (entity_id.to_owned(), user_id.to_owned());
-    pool::write!(store, |conn| {
-        let now = now_us();
+    pool::write!(store, |conn, now| {
         // The row stays until it is swept, so that its token goes on rising.
         let row = diesel::update(claims::table.find((project, &entity)))
             .filter(claims::user_id.eq(&user).and(claims::expires_us.gt(now)))
@@ -183,9 +181,9 @@ pub async fn release(
 /// # Errors
 /// As any call.
 pub async fn list(store: &Store, project: ProjectId) -> Result<Vec<Claim>, StoreError> {
-    pool::read!(store, |conn| {
+    pool::read!(store, |conn, now| {
         let rows: Vec<(String, String, String, i64, i64)> = claims::table
-            .filter(claims::project_id.eq(project).and(claims::expires_us.gt(now_us())))
+            .filter(claims::project_id.eq(project).and(claims::expires_us.gt(now)))
             .order(claims::entity_id)
             .limit(MAX_CLAIMS)
             .select((claims::entity_id, claims::user_id, claims::holder, claims::token, claims::expires_us))
@@ -201,10 +199,6 @@ fn is_another_process(held_by: &str, holder: &str) -> bool {
         (Some((there, _)), Some((here, _))) => there != here,
         _ => false,
     }
-}
-
-fn micros(lease: Duration) -> i64 {
-    i64::try_from(lease.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn shown((entity_id, user_id, holder, token, expires_us): (String, String, String, i64, i64)) -> Claim {

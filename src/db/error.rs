@@ -1,9 +1,11 @@
 //! What can go wrong when the store is asked, named by what the caller can do about it.
 //!
-//! It leaves status codes to the doors. The one thing easy to get wrong: SQLite reports a full disk, a vanished
-//! file and a busy writer through the same diesel error kind as a bug of ours; [`StoreError::from`] tells them
+//! It leaves status codes to the doors. The one thing easy to get wrong: diesel reports a full disk, a vanished file, a
+//! server that shuts down and a busy writer as the same kind of error as a bug of ours; [`StoreError::from`] tells them
 //! apart by text, so that an outage is a retryable 503 and not a 500.
+use diesel::result::{DatabaseErrorKind, Error};
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +55,7 @@ impl StoreError {
 }
 
 /// Texts of SQLite's result codes that mean "the storage or a lock", not "the statement".
-const OUTAGE_TEXTS: [&str; 9] = [
+const SQLITE_OUTAGES: [&str; 9] = [
     "database is locked",
     "database table is locked",
     "disk I/O error",
@@ -65,13 +67,60 @@ const OUTAGE_TEXTS: [&str; 9] = [
     "locking protocol",
 ];
 
-impl From<diesel::result::Error> for StoreError {
-    fn from(error: diesel::result::Error) -> Self {
+/// The same of PostgreSQL, where diesel keeps the text alone; English, as servers are set up to log.
+const POSTGRES_OUTAGES: [&str; 16] = [
+    "terminating connection",
+    "the database system is",
+    "canceling statement due to",
+    "could not extend file",
+    "could not write",
+    "could not open file",
+    "could not read",
+    "could not access file",
+    "No space left on device",
+    "deadlock detected",
+    "remaining connection slots",
+    "too many clients",
+    "too many connections",
+    "out of memory",
+    "out of shared memory",
+    "connection closed",
+];
+
+/// A NUL in a text: the one value that PostgreSQL refuses and our own checks may let through.
+const NUL_REFUSED: &str = "invalid byte sequence for encoding";
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        use DatabaseErrorKind::{ClosedConnection, ReadOnlyTransaction, SerializationFailure, UnableToSendCommand};
         let text = with_sources(&error);
-        match error {
-            diesel::result::Error::NotFound => Self::NotFound,
-            _ if OUTAGE_TEXTS.iter().any(|outage| text.contains(outage)) => Self::unavailable(text),
+        match &error {
+            Error::NotFound => Self::NotFound,
+            Error::DatabaseError(
+                ClosedConnection | ReadOnlyTransaction | SerializationFailure | UnableToSendCommand,
+                _,
+            )
+            | Error::BrokenTransactionManager => Self::unavailable(text),
+            _ if SQLITE_OUTAGES.iter().chain(&POSTGRES_OUTAGES).any(|outage| text.contains(outage)) => {
+                Self::unavailable(text)
+            }
+            _ if text.contains(NUL_REFUSED) => Self::Invalid("a text has a NUL character".into()),
             _ => Self::Internal(text),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        /// Classes of errors that are the server's state, not the statement's: connection, transaction rollback,
+        /// resources, operator, system.
+        const OUTAGES: [&str; 5] = ["08", "40", "53", "57", "58"];
+        let text = with_sources(&error);
+        match error.code() {
+            None => Self::unavailable(text),
+            Some(&(SqlState::LOCK_NOT_AVAILABLE | SqlState::READ_ONLY_SQL_TRANSACTION)) => Self::unavailable(text),
+            Some(code) if OUTAGES.contains(&&code.code()[..2]) => Self::unavailable(text),
+            Some(_) => Self::Internal(text),
         }
     }
 }
@@ -94,7 +143,6 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use diesel::result::{DatabaseErrorKind, Error};
 
     #[test]
     fn a_full_disk_is_an_outage_and_a_bad_statement_is_a_defect() {

@@ -3,9 +3,10 @@
 //! It leaves delivery to the hub. The one thing easy to get wrong: an offset is taken by [`append`] inside the
 //! writer's transaction; taking it anywhere else makes holes that a client waits for for ever.
 use super::error::StoreError;
-use super::pool::{self, Sqlite};
+use super::locks::{self, Alone};
+use super::pool::{self, Engine};
 use super::schema::{events, projects};
-use super::sql_types::{ms, now_us};
+use super::sql_types::ms;
 use super::store::Store;
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
@@ -122,28 +123,37 @@ pub(crate) fn member(name: &str, value: &impl Serialize) -> Result<String, Store
 
 /// Takes the next offset and stores the event; part of the caller's transaction.
 pub(crate) async fn append(
-    connection: &mut Sqlite,
+    connection: &mut impl Engine,
+    now: i64,
     project: ProjectId,
     body: String,
 ) -> Result<DurableEvent, StoreError> {
-    let (ep, off): (String, i64) = diesel::update(projects::table.find(project))
-        .set(projects::head_offset.eq(projects::head_offset + 1))
-        .returning((projects::epoch, projects::head_offset))
-        .get_result(connection)
-        .await?;
-    let at_us = now_us();
-    diesel::insert_into(events::table)
-        .values((events::project_id.eq(project), events::off.eq(off), events::at_us.eq(at_us), events::body.eq(&body)))
-        .execute(connection)
-        .await?;
-    Ok(DurableEvent { project_id: project, ep, off: off.unsigned_abs(), ts_ms: ms(at_us), body })
+    pool::on!(connection, |conn| {
+        let (ep, off): (String, i64) = diesel::update(projects::table.find(project))
+            .set(projects::head_offset.eq(projects::head_offset + 1))
+            .returning((projects::epoch, projects::head_offset))
+            .get_result(conn)
+            .await?;
+        diesel::insert_into(events::table)
+            .values((
+                events::project_id.eq(project),
+                events::off.eq(off),
+                events::at_us.eq(now),
+                events::body.eq(&body),
+            ))
+            .execute(conn)
+            .await?;
+        Ok(DurableEvent { project_id: project, ep, off: off.unsigned_abs(), ts_ms: ms(now), body })
+    })
 }
 
 /// The position of a project, inside the caller's transaction.
-pub(crate) async fn position(connection: &mut Sqlite, project: ProjectId) -> Result<Position, StoreError> {
-    let (ep, off): (String, i64) =
-        projects::table.find(project).select((projects::epoch, projects::head_offset)).first(connection).await?;
-    Ok(Position { ep, off: off.unsigned_abs() })
+pub(crate) async fn position(connection: &mut impl Engine, project: ProjectId) -> Result<Position, StoreError> {
+    pool::on!(connection, |conn| {
+        let (ep, off): (String, i64) =
+            projects::table.find(project).select((projects::epoch, projects::head_offset)).first(conn).await?;
+        Ok(Position { ep, off: off.unsigned_abs() })
+    })
 }
 
 /// The newest position of a project, deleted or not while its row exists.
@@ -224,6 +234,9 @@ pub async fn since(
 pub async fn trim(store: &Store, keep: u64, older_than_us: i64, batch: usize) -> Result<usize, StoreError> {
     let keep = i64::try_from(keep).unwrap_or(i64::MAX);
     pool::write!(store, |conn| {
+        if !locks::try_alone(conn, Alone::Sweep).await? {
+            return Ok(0);
+        }
         // Whichever bound, the removed ones are a prefix of a project's history: ages rise with offsets.
         let doomed: Vec<(ProjectId, i64)> = events::table
             .inner_join(projects::table.on(projects::id.eq(events::project_id)))

@@ -4,10 +4,11 @@
 //! wrong: a state is changed only from the states it may follow, in the same transaction that read it.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, member, position};
-use super::pool;
+use super::locks::{self, Alone};
+use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, cursor};
 use super::schema::{job_queue, jobs};
-use super::sql_types::{Json, ms, now_us, word_column};
+use super::sql_types::{Json, ms, word_column};
 use super::store::Store;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
 use diesel::prelude::*;
@@ -140,7 +141,7 @@ pub struct Job {
 }
 
 #[derive(Queryable, Selectable)]
-#[diesel(table_name = jobs, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = jobs, check_for_backend(diesel::sqlite::Sqlite, diesel::pg::Pg))]
 pub(crate) struct Row {
     id: JobId,
     project_id: ProjectId,
@@ -191,8 +192,8 @@ impl From<Row> for Job {
 /// [`StoreError::LimitExceeded`] for `jobs_per_project`.
 pub async fn create(store: &Store, new: NewJob) -> Result<Committed<Job>, StoreError> {
     let max = store.options().jobs_per_project;
-    pool::write!(store, |conn| {
-        super::projects::find(conn, new.project_id).await?;
+    pool::write!(store, |conn, now| {
+        super::projects::find_to_change(conn, new.project_id).await?;
         for (side, source) in [("left", new.left), ("right", new.right)] {
             match super::sources::find(conn, source).await {
                 Ok(found) if found.project_id == new.project_id => {}
@@ -216,12 +217,12 @@ pub async fn create(store: &Store, new: NewJob) -> Result<Committed<Job>, StoreE
                 jobs::state.eq(JobState::Created),
                 jobs::rules.eq(Json(new.rules)),
                 jobs::options.eq(Json(new.options)),
-                jobs::created_us.eq(now_us()),
+                jobs::created_us.eq(now),
             ))
             .returning(Row::as_returning())
             .get_result(conn)
             .await?;
-        changed(conn, row.into(), "created").await
+        changed(conn, now, row.into(), "created").await
     })
 }
 
@@ -232,8 +233,8 @@ pub async fn create(store: &Store, new: NewJob) -> Result<Committed<Job>, StoreE
 /// [`StoreError::LimitExceeded`] for `open_jobs`.
 pub async fn enqueue(store: &Store, id: JobId) -> Result<Committed<Job>, StoreError> {
     let max = store.options().open_jobs;
-    pool::write!(store, |conn| {
-        let job = find(conn, id).await?;
+    pool::write!(store, |conn, now| {
+        let job = find_to_change(conn, id).await?;
         match job.state {
             JobState::Created | JobState::Failed | JobState::Cancelled => {}
             JobState::Completed | JobState::Cancelling => {
@@ -241,12 +242,13 @@ pub async fn enqueue(store: &Store, id: JobId) -> Result<Committed<Job>, StoreEr
             }
             _ => return Ok(Committed { value: job, event: None }),
         }
+        locks::alone(conn, Alone::Queue).await?;
         let open: i64 = job_queue::table.count().get_result(conn).await?;
         if open.unsigned_abs() >= max {
             return Err(StoreError::LimitExceeded { limit: "max_open_jobs", max });
         }
         diesel::insert_into(job_queue::table)
-            .values((job_queue::job_id.eq(id), job_queue::queued_us.eq(now_us())))
+            .values((job_queue::job_id.eq(id), job_queue::queued_us.eq(now)))
             .execute(conn)
             .await?;
         let row: Row = diesel::update(jobs::table.find(id))
@@ -254,7 +256,7 @@ pub async fn enqueue(store: &Store, id: JobId) -> Result<Committed<Job>, StoreEr
             .returning(Row::as_returning())
             .get_result(conn)
             .await?;
-        changed(conn, row.into(), "updated").await
+        changed(conn, now, row.into(), "updated").await
     })
 }
 
@@ -264,8 +266,8 @@ pub async fn enqueue(store: &Store, id: JobId) -> Result<Committed<Job>, StoreEr
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::Conflict`] for a completed or failed job.
 pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, StoreError> {
-    pool::write!(store, |conn| {
-        let job = find(conn, id).await?;
+    pool::write!(store, |conn, now| {
+        let job = find_to_change(conn, id).await?;
         match job.state {
             JobState::Cancelling | JobState::Cancelled => Ok(Committed { value: job, event: None }),
             JobState::Completed | JobState::Failed => {
@@ -274,11 +276,11 @@ pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, 
             JobState::Created | JobState::Queued => {
                 leave_queue(conn, id).await?;
                 let row: Row = diesel::update(jobs::table.find(id))
-                    .set((jobs::state.eq(JobState::Cancelled), jobs::finished_us.eq(now_us())))
+                    .set((jobs::state.eq(JobState::Cancelled), jobs::finished_us.eq(now)))
                     .returning(Row::as_returning())
                     .get_result(conn)
                     .await?;
-                ended(conn, row.into()).await
+                ended(conn, now, row.into()).await
             }
             _ => {
                 let row: Row = diesel::update(jobs::table.find(id))
@@ -286,7 +288,7 @@ pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, 
                     .returning(Row::as_returning())
                     .get_result(conn)
                     .await?;
-                changed(conn, row.into(), "updated").await
+                changed(conn, now, row.into(), "updated").await
             }
         }
     })
@@ -297,14 +299,14 @@ pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, 
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::Conflict`] while a runner has it.
 pub async fn delete(store: &Store, id: JobId) -> Result<Committed<()>, StoreError> {
-    pool::write!(store, |conn| {
-        let job = find(conn, id).await?;
+    pool::write!(store, |conn, now| {
+        let job = find_to_change(conn, id).await?;
         if job.state.is_running() {
             return Err(StoreError::Conflict(format!("job {id} is {}: cancel it first", job.state)));
         }
         leave_queue(conn, id).await?;
-        diesel::update(jobs::table.find(id)).set(jobs::deleted_us.eq(now_us())).execute(conn).await?;
-        let event = changed(conn, job, "deleted").await?.event;
+        diesel::update(jobs::table.find(id)).set(jobs::deleted_us.eq(now)).execute(conn).await?;
+        let event = changed(conn, now, job, "deleted").await?.event;
         Ok::<_, StoreError>(Committed { value: (), event })
     })
 }
@@ -348,25 +350,34 @@ pub async fn list(
 }
 
 /// The job is over, or no longer to be run.
-pub(crate) async fn leave_queue(connection: &mut pool::Sqlite, id: JobId) -> Result<(), StoreError> {
-    diesel::delete(job_queue::table.find(id)).execute(connection).await?;
+pub(crate) async fn leave_queue(connection: &mut impl Engine, id: JobId) -> Result<(), StoreError> {
+    pool::on!(connection, |conn| diesel::delete(job_queue::table.find(id)).execute(conn).await?);
     Ok(())
 }
 
 /// A visible job, inside the caller's transaction.
-pub(crate) async fn find(connection: &mut pool::Sqlite, id: JobId) -> Result<Job, StoreError> {
-    let row: Option<Row> = jobs::table
-        .filter(jobs::id.eq(id).and(jobs::deleted_us.is_null()))
-        .select(Row::as_select())
-        .first(connection)
-        .await
-        .optional()?;
-    row.map(Job::from).ok_or(StoreError::NotFound)
+pub(crate) async fn find(connection: &mut impl Engine, id: JobId) -> Result<Job, StoreError> {
+    pool::on!(connection, |conn| {
+        let row: Option<Row> = jobs::table
+            .filter(jobs::id.eq(id).and(jobs::deleted_us.is_null()))
+            .select(Row::as_select())
+            .first(conn)
+            .await
+            .optional()?;
+        row.map(Job::from).ok_or(StoreError::NotFound)
+    })
+}
+
+/// A visible job whose project nobody else changes, and that nobody claims, until the caller's transaction ends.
+pub(crate) async fn find_to_change(connection: &mut impl Engine, id: JobId) -> Result<Job, StoreError> {
+    locks::project_of_job(connection, id).await?;
+    find(connection, id).await
 }
 
 /// The event of a change. Rules and options are left out: they can be larger than a frame may be, and never change.
 pub(crate) async fn changed(
-    connection: &mut pool::Sqlite,
+    connection: &mut impl Engine,
+    now: i64,
     job: Job,
     action: &str,
 ) -> Result<Committed<Job>, StoreError> {
@@ -388,13 +399,13 @@ pub(crate) async fn changed(
         created_at_ms: job.created_at_ms,
     };
     let body = data_update(job.project_id, "job", &job.id.to_string(), action, &shown)?;
-    let event = append(connection, job.project_id, body).await?;
+    let event = append(connection, now, job.project_id, body).await?;
     Ok(Committed { value: job, event: Some(event) })
 }
 
 /// The terminal progress event: the one frame that tells a client that a job is over, and how.
-pub(crate) async fn ended(connection: &mut pool::Sqlite, job: Job) -> Result<Committed<Job>, StoreError> {
-    let event = append(connection, job.project_id, terminal_body(&job)?).await?;
+pub(crate) async fn ended(connection: &mut impl Engine, now: i64, job: Job) -> Result<Committed<Job>, StoreError> {
+    let event = append(connection, now, job.project_id, terminal_body(&job)?).await?;
     Ok(Committed { value: job, event: Some(event) })
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Every write carries the fence (the attempt that the claim gave out). The one thing easy to get wrong: a runner
 //! that was presumed dead may still be alive; whatever it writes under an old fence must change nothing.
+use super::clock::micros;
 use super::error::StoreError;
 use super::events::{Committed, DurableEvent};
-use super::jobs::{Counts, Job, JobState, Row, changed, ended, find, leave_queue};
-use super::pool;
+use super::jobs::{Counts, Job, JobState, Row, changed, ended, find_to_change, leave_queue};
+use super::locks;
+use super::pool::{self, Conn, Engine};
 use super::schema::{job_queue, jobs, projects};
-use super::sql_types::{Json, now_us};
+use super::sql_types::{Json, Uid};
 use super::store::Store;
 use crate::protocol::ids::JobId;
 use diesel::dsl::{And, Eq, IsNull};
@@ -53,9 +55,9 @@ pub(crate) fn held(job: JobId, fence: i64) -> Held {
     jobs::id.eq(job).and(jobs::attempt.eq(fence)).and(jobs::deleted_us.is_null())
 }
 
-/// The job while that attempt runs it, inside the caller's transaction.
-pub(crate) async fn running(connection: &mut pool::Sqlite, job: JobId, fence: i64) -> Result<Job, StoreError> {
-    match find(connection, job).await {
+/// The job while that attempt runs it; nobody else changes it until the caller's transaction ends.
+pub(crate) async fn running(connection: &mut impl Engine, job: JobId, fence: i64) -> Result<Job, StoreError> {
+    match find_to_change(connection, job).await {
         Ok(found) if found.attempt == fence && found.state.is_running() => Ok(found),
         Ok(_) | Err(StoreError::NotFound) => Err(StoreError::Fenced),
         Err(error) => Err(error),
@@ -75,19 +77,14 @@ pub async fn claim_next(store: &Store, owner: &str, lease: Duration) -> Result<O
     if waiting == 0 {
         return Ok(None);
     }
-    pool::write!(store, |conn| {
-        // One writer on SQLite; PostgreSQL adds FOR UPDATE SKIP LOCKED here.
-        let next: Option<JobId> = job_queue::table
-            .inner_join(jobs::table.on(jobs::id.eq(job_queue::job_id)))
-            .inner_join(projects::table.on(projects::id.eq(jobs::project_id)))
-            .filter(jobs::state.eq(JobState::Queued).and(jobs::deleted_us.is_null()))
-            .order((projects::last_claim_us, job_queue::queued_us, jobs::id))
-            .select(jobs::id)
-            .first(conn)
-            .await
-            .optional()?;
-        let Some(id) = next else { return Ok(None) };
-        let now = now_us();
+    pool::write!(store, |conn, now| {
+        let Some(id) = next_queued(conn).await? else { return Ok(None) };
+        // Its place in the queue is ours by now; what follows may be waited for.
+        match find_to_change(conn, id).await {
+            Ok(found) if found.state == JobState::Queued => {}
+            Ok(_) | Err(StoreError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        }
         let row: Row = diesel::update(jobs::table.find(id))
             .set((jobs::state.eq(JobState::Ingesting), jobs::attempt.eq(jobs::attempt + 1), jobs::started_us.eq(now)))
             .returning(Row::as_returning())
@@ -99,8 +96,35 @@ pub async fn claim_next(store: &Store, owner: &str, lease: Duration) -> Result<O
             .execute(conn)
             .await?;
         diesel::update(projects::table.find(job.project_id)).set(projects::last_claim_us.eq(now)).execute(conn).await?;
-        Ok::<_, StoreError>(Some(changed(conn, job, "updated").await?))
+        Ok::<_, StoreError>(Some(changed(conn, now, job, "updated").await?))
     })
+}
+
+/// The job whose turn it is. On PostgreSQL nobody else is given it until the caller's transaction ends.
+async fn next_queued(connection: &mut impl Engine) -> Result<Option<JobId>, StoreError> {
+    /// Diesel cannot say whose rows are locked; with the projects' ones, a busy project would be passed over.
+    const NEXT: &str = "SELECT q.job_id AS id FROM job_queue q JOIN jobs j ON j.id = q.job_id \
+                        JOIN projects p ON p.id = j.project_id \
+                        WHERE q.lease_owner IS NULL AND j.state = 'queued' AND j.deleted_us IS NULL \
+                        ORDER BY p.last_claim_us, q.queued_us, j.id LIMIT 1 FOR UPDATE OF q SKIP LOCKED";
+    #[derive(QueryableByName)]
+    struct Next {
+        #[diesel(sql_type = Uid)]
+        id: JobId,
+    }
+    let next = match connection.conn() {
+        Conn::Postgres(conn) => diesel::sql_query(NEXT).get_result::<Next>(conn).await.optional()?.map(|next| next.id),
+        Conn::Sqlite(conn) => job_queue::table
+            .inner_join(jobs::table.on(jobs::id.eq(job_queue::job_id)))
+            .inner_join(projects::table.on(projects::id.eq(jobs::project_id)))
+            .filter(jobs::state.eq(JobState::Queued).and(jobs::deleted_us.is_null()))
+            .order((projects::last_claim_us, job_queue::queued_us, jobs::id))
+            .select(jobs::id)
+            .first(conn)
+            .await
+            .optional()?,
+    };
+    Ok(next)
 }
 
 /// Lengthens leases, and tells which jobs are to stop. One call for all runners of a process.
@@ -114,11 +138,13 @@ pub async fn renew(
     lease: Duration,
 ) -> Result<Vec<(JobId, Lease)>, StoreError> {
     let owner = owner.to_owned();
-    pool::write!(store, |conn| {
-        let until_us = until(now_us(), lease);
+    pool::write!(store, |conn, now| {
+        let until_us = until(now, lease);
         let mut answers = Vec::with_capacity(held_jobs.len());
         // One statement per running job of this process, of which there are a handful.
         for (id, fence) in held_jobs {
+            // First, or it could be taken over between the look and the change.
+            locks::place_in_queue(conn, id).await?;
             let state: Option<JobState> = jobs::table
                 .filter(held(id, fence))
                 .filter(jobs::state.eq_any(JobState::running()))
@@ -163,61 +189,66 @@ pub async fn set_phase(store: &Store, id: JobId, fence: i64, phase: JobState) ->
 /// # Errors
 /// [`StoreError::Fenced`].
 pub async fn finish(store: &Store, id: JobId, fence: i64, ending: Ending) -> Result<Committed<Job>, StoreError> {
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
         let job = running(conn, id, fence).await?;
-        end(conn, &job, ending).await
+        end(conn, now, &job, ending).await
     })
 }
 
-async fn end(connection: &mut pool::Sqlite, job: &Job, ending: Ending) -> Result<Committed<Job>, StoreError> {
+async fn end(connection: &mut impl Engine, now: i64, job: &Job, ending: Ending) -> Result<Committed<Job>, StoreError> {
     // A wish to cancel outlives the process that was to fulfil it.
     let ending = match ending {
         Ending::Requeued if job.state == JobState::Cancelling => Ending::Cancelled,
         other => other,
     };
     let (state, error, finished) = match ending {
-        Ending::Failed { error } => (JobState::Failed, Some(error), Some(now_us())),
-        Ending::Cancelled => (JobState::Cancelled, None, Some(now_us())),
+        Ending::Failed { error } => (JobState::Failed, Some(error), Some(now)),
+        Ending::Cancelled => (JobState::Cancelled, None, Some(now)),
         Ending::Requeued => (JobState::Queued, None, None),
     };
-    if state == JobState::Queued {
-        // It keeps its place: queued_us is when the user asked.
-        diesel::update(job_queue::table.find(job.id))
-            .set((job_queue::lease_owner.eq(None::<String>), job_queue::lease_until_us.eq(None::<i64>)))
-            .execute(connection)
+    pool::on!(connection, |conn| {
+        if state == JobState::Queued {
+            // It keeps its place: queued_us is when the user asked.
+            diesel::update(job_queue::table.find(job.id))
+                .set((job_queue::lease_owner.eq(None::<String>), job_queue::lease_until_us.eq(None::<i64>)))
+                .execute(conn)
+                .await?;
+        } else {
+            leave_queue(conn, job.id).await?;
+        }
+        let row: Row = diesel::update(jobs::table.find(job.id))
+            .set((jobs::state.eq(state), jobs::error.eq(error), jobs::finished_us.eq(finished)))
+            .returning(Row::as_returning())
+            .get_result(conn)
             .await?;
-    } else {
-        leave_queue(connection, job.id).await?;
-    }
-    let row: Row = diesel::update(jobs::table.find(job.id))
-        .set((jobs::state.eq(state), jobs::error.eq(error), jobs::finished_us.eq(finished)))
-        .returning(Row::as_returning())
-        .get_result(connection)
-        .await?;
-    let job = Job::from(row);
-    if state == JobState::Queued { changed(connection, job, "updated").await } else { ended(connection, job).await }
+        let job = Job::from(row);
+        if state == JobState::Queued { changed(conn, now, job, "updated").await } else { ended(conn, now, job).await }
+    })
 }
 
 /// Marks a run completed; part of the transaction that makes its results visible.
 pub(crate) async fn complete(
-    connection: &mut pool::Sqlite,
+    connection: &mut impl Engine,
+    now: i64,
     job: &Job,
     counts: Counts,
 ) -> Result<Committed<Job>, StoreError> {
     let counts = serde_json::to_value(counts)
         .map_err(|error| StoreError::Internal(format!("cannot encode the counts of job {}: {error}", job.id)))?;
-    leave_queue(connection, job.id).await?;
-    let row: Row = diesel::update(jobs::table.find(job.id))
-        .set((
-            jobs::state.eq(JobState::Completed),
-            jobs::counts.eq(Json(counts)),
-            jobs::published_attempt.eq(job.attempt),
-            jobs::finished_us.eq(now_us()),
-        ))
-        .returning(Row::as_returning())
-        .get_result(connection)
-        .await?;
-    ended(connection, row.into()).await
+    pool::on!(connection, |conn| {
+        leave_queue(conn, job.id).await?;
+        let row: Row = diesel::update(jobs::table.find(job.id))
+            .set((
+                jobs::state.eq(JobState::Completed),
+                jobs::counts.eq(Json(counts)),
+                jobs::published_attempt.eq(job.attempt),
+                jobs::finished_us.eq(now),
+            ))
+            .returning(Row::as_returning())
+            .get_result(conn)
+            .await?;
+        ended(conn, now, row.into()).await
+    })
 }
 
 /// Puts jobs whose runner is dead back into the queue (cancels those that were being cancelled, gives up those that
@@ -234,11 +265,21 @@ pub async fn recover_abandoned(store: &Store, owner: &str, alive: Vec<JobId>) ->
     if dead.is_empty() {
         return Ok(Vec::new());
     }
-    pool::write!(store, |conn| {
+    let (owner, exclusive) = (owner.to_owned(), store.exclusive());
+    pool::write!(store, |conn, now| {
         let mut events = Vec::with_capacity(dead.len());
         // A handful: as many as the dead process ran at once.
-        for (id, attempt, abandoned) in dead {
+        for (id, attempt) in dead {
             let Ok(job) = running(conn, id, attempt).await else { continue };
+            let (holder, until, abandoned): (Option<String>, Option<i64>, i64) = job_queue::table
+                .find(id)
+                .select((job_queue::lease_owner, job_queue::lease_until_us, job_queue::abandoned))
+                .first(conn)
+                .await?;
+            // Only looked dead: its lease was renewed meanwhile.
+            if holder.as_ref() != Some(&owner) && !exclusive && until.is_some_and(|until| until >= now) {
+                continue;
+            }
             let abandoned = abandoned + 1;
             let ending = if abandoned >= MAX_ABANDONED {
                 Ending::Failed {
@@ -250,34 +291,33 @@ pub async fn recover_abandoned(store: &Store, owner: &str, alive: Vec<JobId>) ->
                 Ending::Requeued
             };
             diesel::update(job_queue::table.find(id)).set(job_queue::abandoned.eq(abandoned)).execute(conn).await?;
-            events.extend(end(conn, &job, ending).await?.event);
+            events.extend(end(conn, now, &job, ending).await?.event);
         }
         Ok::<_, StoreError>(events)
     })
 }
 
-/// Running jobs without a living runner: id, attempt, how often they were abandoned before.
-async fn abandoned(store: &Store, owner: &str, alive: Vec<JobId>) -> Result<Vec<(JobId, i64, i64)>, StoreError> {
+/// Running jobs without a living runner: id and attempt.
+async fn abandoned(store: &Store, owner: &str, alive: Vec<JobId>) -> Result<Vec<(JobId, i64)>, StoreError> {
     let owner = owner.to_owned();
     let exclusive = store.exclusive();
-    pool::read!(store, |conn| {
-        type Found = (JobId, i64, i64, Option<String>, Option<i64>);
+    pool::read!(store, |conn, now| {
+        type Found = (JobId, i64, Option<String>, Option<i64>);
         let found: Vec<Found> = job_queue::table
             .inner_join(jobs::table.on(jobs::id.eq(job_queue::job_id)))
             .filter(jobs::state.eq_any(JobState::running()).and(jobs::deleted_us.is_null()))
             .limit(MAX_RECOVERED)
-            .select((jobs::id, jobs::attempt, job_queue::abandoned, job_queue::lease_owner, job_queue::lease_until_us))
+            .select((jobs::id, jobs::attempt, job_queue::lease_owner, job_queue::lease_until_us))
             .load(conn)
             .await?;
-        let now = now_us();
-        let dead = found.into_iter().filter(|(id, _, _, holder, until)| match holder {
+        let dead = found.into_iter().filter(|(id, _, holder, until)| match holder {
             Some(holder) if *holder == owner => !alive.contains(id),
             _ => exclusive || until.is_none_or(|until| until < now),
         });
-        Ok::<_, StoreError>(dead.map(|(id, attempt, abandoned, ..)| (id, attempt, abandoned)).collect())
+        Ok::<_, StoreError>(dead.map(|(id, attempt, ..)| (id, attempt)).collect())
     })
 }
 
 fn until(now: i64, lease: Duration) -> i64 {
-    now.saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX))
+    now.saturating_add(micros(lease))
 }

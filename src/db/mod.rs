@@ -3,14 +3,21 @@
 //! Reading order: the handle and its life ([`store`]), then one file per noun with one function per intent, each
 //! in one transaction. It leaves authorisation, live delivery and status codes to its callers.
 mod bulk;
+mod bulk_sqlite;
+mod clock;
 mod error;
 mod lockfile;
+mod locks;
+mod meters;
 mod migrate;
+mod migrations;
 mod pool;
+mod postgres;
 mod schema;
 mod sql_types;
 #[cfg(test)]
 mod sql_types_tests;
+mod sqlite;
 pub mod store;
 mod supervisor;
 
@@ -25,7 +32,11 @@ pub mod results;
 pub mod sources;
 pub mod staging;
 pub mod sweep;
+pub mod wakeups;
 
 pub use error::StoreError;
 pub use events::{Committed, DurableEvent, Page, Position};
-pub use store::{Options, StartError, Status, Store};
+pub use migrate::Step;
+pub use migrations::Migrations;
+pub use postgres::{Address, BadAddress};
+pub use store::{Options, Place, StartError, Status, Store};

@@ -1,135 +1,244 @@
-//! Connections: one pool per lane, a fair queue before it, and the macros that run a body on whichever engine.
+//! Connections: a pool per lane, a fair queue before it, and the macros that run a body on whichever engine.
 //!
 //! It leaves connecting, migrating and probing to the supervisor. Two things are easy to get wrong: bb8 alone is
-//! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a query future
-//! that is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
+//! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a SQLite query whose
+//! future is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
+use super::clock::Clock;
 use super::error::{StoreError, with_sources};
+use super::meters;
+use super::postgres::CopyConnections;
 use super::store::Store;
+use bb8::ManageConnection;
 use diesel::SqliteConnection;
-use diesel_async::pooled_connection::bb8::{Pool, PooledConnection};
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
-use diesel_async::{AsyncConnection, SimpleAsyncConnection};
-use futures_util::FutureExt;
 use std::future::Future;
-use std::path::Path;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// The concrete connection of the SQLite arm.
 pub(crate) type Sqlite = SyncConnectionWrapper<SqliteConnection>;
+/// The concrete connection of the PostgreSQL arm.
+pub(crate) type Postgres = AsyncPgConnection;
+/// What makes the connections of a pool that diesel uses.
+pub(crate) type Manager<C> = AsyncDieselConnectionManager<C>;
 
 /// How long a caller waits for its turn before it is told that the store is busy.
 pub(crate) const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// SQLite has one writer: more would only fight for its lock (measured: worst wait 107-457 ms with 4, 8-58 ms with 1).
-const SQLITE_WRITERS: u32 = 1;
 
 /// What a body is going to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// Read only; any number at once.
     Read,
-    /// Write; one at a time on SQLite.
+    /// Write; one at a time on SQLite, one at a time in a project on PostgreSQL.
     Write,
 }
 
-/// The engines. A second one is a second arm here, in [`Db::checkout`] and in the two macros.
+/// The engines. A third one would be an arm here, in [`Checked`] and [`Conn`], and in the macros.
 pub(crate) enum Db {
     /// Embedded SQLite.
     Sqlite {
-        /// Turns and connections for reading.
-        read: Turns,
-        /// Turns and the connection for writing.
-        write: Turns,
+        /// For reading.
+        read: Turns<Manager<Sqlite>>,
+        /// For writing.
+        write: Turns<Manager<Sqlite>>,
+        /// The time.
+        clock: Clock,
+    },
+    /// A PostgreSQL server.
+    Postgres {
+        /// For everything that diesel does.
+        all: Turns<Manager<Postgres>>,
+        /// For rows in bulk.
+        copy: Turns<CopyConnections>,
+        /// The time.
+        clock: Clock,
     },
 }
 
 /// A pool with a first-come-first-served queue before it.
-pub(crate) struct Turns {
-    pool: Pool<Sqlite>,
+pub(crate) struct Turns<M: ManageConnection> {
+    pool: bb8::Pool<M>,
     queue: Arc<Semaphore>,
+    refused: LastRefusal,
+    lost: CancellationToken,
 }
 
 /// A connection whose turn it is; the turn ends when it is dropped.
+pub(crate) struct Turn<M: ManageConnection> {
+    connection: bb8::PooledConnection<'static, M>,
+    lost: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A connection of whichever engine.
 pub(crate) enum Checked {
     /// Embedded SQLite.
-    Sqlite(PooledConnection<'static, Sqlite>, OwnedSemaphorePermit),
+    Sqlite(Turn<Manager<Sqlite>>),
+    /// A PostgreSQL server.
+    Postgres(Box<Turn<Manager<Postgres>>>),
+}
+
+/// A connection that a helper was given, of whichever engine. See `on!`.
+pub(crate) enum Conn<'a> {
+    /// Embedded SQLite.
+    Sqlite(&'a mut Sqlite),
+    /// A PostgreSQL server.
+    Postgres(&'a mut Postgres),
+}
+
+/// What helpers take: the connection of either engine.
+pub(crate) trait Engine: Send {
+    /// Which it is.
+    fn conn(&mut self) -> Conn<'_>;
+}
+
+impl Engine for Sqlite {
+    fn conn(&mut self) -> Conn<'_> {
+        Conn::Sqlite(self)
+    }
+}
+impl Engine for Postgres {
+    fn conn(&mut self) -> Conn<'_> {
+        Conn::Postgres(self)
+    }
 }
 
 impl Db {
-    /// Opens the pools on an existing, migrated file.
-    pub(crate) async fn open_sqlite(path: &Path, readers: u32) -> Result<Self, String> {
-        Ok(Self::Sqlite { read: Turns::open(path, readers).await?, write: Turns::open(path, SQLITE_WRITERS).await? })
-    }
-
     /// Waits for a turn, at most [`CHECKOUT_TIMEOUT`].
     pub(crate) async fn checkout(&self, lane: Lane) -> Result<Checked, StoreError> {
-        let Self::Sqlite { read, write } = self;
-        let turns = match lane {
-            Lane::Read => read,
-            Lane::Write => write,
-        };
-        let busy = || StoreError::unavailable(format!("no {lane:?} connection became free in {CHECKOUT_TIMEOUT:?}"));
-        let queue = turns.queue.clone();
-        let turn = match tokio::time::timeout(CHECKOUT_TIMEOUT, queue.acquire_owned()).await {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(_closed)) => return Err(StoreError::unavailable("the store is closing")),
-            Err(_elapsed) => return Err(busy()),
-        };
-        let connection = turns.pool.get_owned().await.map_err(|error| StoreError::unavailable(with_sources(&error)))?;
-        Ok(Checked::Sqlite(connection, turn))
+        match (self, lane) {
+            (Self::Sqlite { read, .. }, Lane::Read) => read.take().await.map(Checked::Sqlite),
+            (Self::Sqlite { write, .. }, Lane::Write) => write.take().await.map(Checked::Sqlite),
+            (Self::Postgres { all, .. }, _) => all.take().await.map(Box::new).map(Checked::Postgres),
+        }
     }
 
-    /// Fails everybody who waits for a turn; connections in use are dropped when they come back.
+    /// The installation's time.
+    pub(crate) fn clock(&self) -> &Clock {
+        match self {
+            Self::Sqlite { clock, .. } | Self::Postgres { clock, .. } => clock,
+        }
+    }
+
+    /// Says how many connections there are.
+    pub(crate) fn meter(&self) {
+        let states = match self {
+            Self::Sqlite { read, write, .. } => [read.pool.state(), write.pool.state()],
+            Self::Postgres { all, copy, .. } => [all.pool.state(), copy.pool.state()],
+        };
+        let open = states.iter().map(|state| state.connections).sum();
+        meters::connections(open, states.iter().map(|state| state.idle_connections).sum());
+    }
+
+    /// The database is lost: fails everybody who waits for a turn, and whoever waits for an answer of a server.
     pub(crate) fn close(&self) {
-        let Self::Sqlite { read, write } = self;
-        read.queue.close();
-        write.queue.close();
+        match self {
+            Self::Sqlite { read, write, .. } => {
+                read.close();
+                write.close();
+            }
+            Self::Postgres { all, copy, .. } => {
+                all.close();
+                copy.close();
+            }
+        }
     }
 }
 
-impl Turns {
-    async fn open(path: &Path, connections: u32) -> Result<Self, String> {
-        let mut config = ManagerConfig::default();
-        // The supervisor probes; asking each connection at each checkout would double the latency of small reads.
-        config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(|path| connect_sqlite(path.to_owned()).boxed());
-        let manager = AsyncDieselConnectionManager::new_with_config(path_text(path)?, config);
-        let pool = Pool::builder()
+impl<M: ManageConnection<Error: std::error::Error>> Turns<M> {
+    /// A pool of `connections`, of which one is made now.
+    pub(crate) async fn open(manager: M, connections: u32) -> Result<Self, String> {
+        let refused = LastRefusal::default();
+        let pool = bb8::Pool::builder()
             .max_size(connections)
             .min_idle(1)
             .max_lifetime(None)
             .idle_timeout(None)
             .connection_timeout(CHECKOUT_TIMEOUT)
+            .error_sink(Box::new(refused.clone()))
             .build(manager)
             .await
             .map_err(|error| with_sources(&error))?;
-        Ok(Self { pool, queue: Arc::new(Semaphore::new(connections as usize)) })
+        Ok(Self {
+            pool,
+            queue: Arc::new(Semaphore::new(connections as usize)),
+            refused,
+            lost: CancellationToken::new(),
+        })
+    }
+
+    fn close(&self) {
+        self.queue.close();
+        self.lost.cancel();
+    }
+
+    /// Waits for a turn, at most [`CHECKOUT_TIMEOUT`].
+    pub(crate) async fn take(&self) -> Result<Turn<M>, StoreError> {
+        let began = Instant::now();
+        let deadline = began + CHECKOUT_TIMEOUT;
+        let waiting = meters::Waiting::begin();
+        let queued = timeout_at(deadline, self.queue.clone().acquire_owned()).await;
+        let taken = match queued {
+            Ok(Ok(permit)) => match timeout_at(deadline, self.pool.get_owned()).await {
+                Ok(Ok(connection)) => Ok(Turn { connection, lost: self.lost.clone(), _permit: permit }),
+                Ok(Err(bb8::RunError::User(error))) => Err(with_sources(&error)),
+                Ok(Err(bb8::RunError::TimedOut)) | Err(_) => Err(self.refused.told("no connection could be made")),
+            },
+            Ok(Err(_closed)) => Err("the store is closing".into()),
+            Err(_elapsed) => Err("no connection became free".into()),
+        };
+        waiting.end(taken.is_ok());
+        taken.map_err(|reason| StoreError::unavailable(format!("{reason} (waited {:.1?})", began.elapsed())))
     }
 }
 
-/// The file's name as SQLite takes it.
-pub(crate) fn path_text(path: &Path) -> Result<String, String> {
-    let text = path.to_str().ok_or_else(|| format!("{} is not valid UTF-8", path.display()))?;
-    // A relative name that looks like a URL or `:memory:` must still mean a file.
-    Ok(if path.is_absolute() { text.to_owned() } else { format!("./{text}") })
+impl<M: ManageConnection> Turn<M> {
+    /// Cancelled when the connection's database is lost.
+    pub(crate) fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
 }
 
-/// One connection, set up as every connection of ours must be.
-pub(crate) async fn connect_sqlite(path: String) -> diesel::ConnectionResult<Sqlite> {
-    let mut connection = Sqlite::establish(&path).await?;
-    // synchronous=NORMAL under WAL: a power cut may lose the last commits, never corrupt; a killed process loses none.
-    connection
-        .batch_execute(
-            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-             PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; \
-             PRAGMA journal_size_limit = 67108864;",
-        )
-        .await
-        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
+impl<M: ManageConnection> Deref for Turn<M> {
+    type Target = M::Connection;
+    fn deref(&self) -> &M::Connection {
+        &self.connection
+    }
+}
+impl<M: ManageConnection> DerefMut for Turn<M> {
+    fn deref_mut(&mut self) -> &mut M::Connection {
+        &mut self.connection
+    }
+}
+
+/// Why the last new connection was refused: the pool says only that it waited in vain.
+#[derive(Clone, Debug, Default)]
+struct LastRefusal(Arc<Mutex<Option<String>>>);
+
+impl LastRefusal {
+    fn told(&self, what: &str) -> String {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.map_or_else(|| what.to_owned(), |last| format!("{what}: {last}"))
+    }
+}
+
+impl<E: std::error::Error + 'static> bb8::ErrorSink<E> for LastRefusal {
+    fn sink(&self, error: E) {
+        let text = with_sources(&error);
+        log::debug!("a new connection to the database was refused error={text:?}");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<E>> {
+        Box::new(self.clone())
+    }
 }
 
 impl Store {
@@ -155,17 +264,28 @@ impl Store {
 }
 
 /// Runs `body` (an expression that may use `?` on diesel and store errors and ends in `Result<T, StoreError>`) with a connection
-/// for reading, in one read transaction: what it reads belongs together.
+/// for reading, in one read transaction: what it reads belongs together. `now`, when it is asked for, is the store's time.
 macro_rules! read {
-    ($store:expr, |$conn:ident| $body:expr) => {{
+    ($store:expr, |$conn:ident| $body:expr) => {
+        $crate::db::pool::read!($store, |$conn, _now| $body)
+    };
+    ($store:expr, |$conn:ident, $now:ident| $body:expr) => {{
         let store: &$crate::db::Store = $store;
         let own = store.clone();
         store
             .detached(async move {
                 match own.checkout($crate::db::pool::Lane::Read).await? {
-                    $crate::db::pool::Checked::Sqlite(mut connection, _turn) => {
+                    $crate::db::pool::Checked::Sqlite(mut turn) => {
                         use diesel_async::AsyncConnection as _;
-                        (*connection).transaction(async move |$conn: &mut $crate::db::pool::Sqlite| $body).await
+                        let $now = own.now_us();
+                        (*turn).transaction(async move |$conn: &mut $crate::db::pool::Sqlite| $body).await
+                    }
+                    $crate::db::pool::Checked::Postgres(mut turn) => {
+                        let ($now, lost) = (own.now_us(), turn.lost());
+                        // One snapshot for all statements: a position belongs to the rows that are read with it.
+                        let mut reading = turn.build_transaction().read_only().repeatable_read();
+                        let read = reading.run(async move |$conn: &mut $crate::db::pool::Postgres| $body);
+                        own.unless_lost(lost, read).await
                     }
                 }
             })
@@ -173,22 +293,42 @@ macro_rules! read {
     }};
 }
 
-/// As `read!`, on the writer, in one immediate transaction that is rolled back when `body` fails.
+/// As `read!`, for writing, in one transaction that is rolled back when `body` fails. On SQLite nobody else writes
+/// meanwhile. On PostgreSQL that holds for a project, from `projects::find_to_change` or another `…_to_change` on, with
+/// which a body begins.
 macro_rules! write {
-    ($store:expr, |$conn:ident| $body:expr) => {{
+    ($store:expr, |$conn:ident| $body:expr) => {
+        $crate::db::pool::write!($store, |$conn, _now| $body)
+    };
+    ($store:expr, |$conn:ident, $now:ident| $body:expr) => {{
         let store: &$crate::db::Store = $store;
         let own = store.clone();
         store
             .detached(async move {
                 match own.checkout($crate::db::pool::Lane::Write).await? {
-                    $crate::db::pool::Checked::Sqlite(mut connection, _turn) => {
-                        (*connection)
-                            .immediate_transaction(async move |$conn: &mut $crate::db::pool::Sqlite| $body)
-                            .await
+                    $crate::db::pool::Checked::Sqlite(mut turn) => {
+                        let $now = own.now_us();
+                        (*turn).immediate_transaction(async move |$conn: &mut $crate::db::pool::Sqlite| $body).await
+                    }
+                    $crate::db::pool::Checked::Postgres(mut turn) => {
+                        use diesel_async::AsyncConnection as _;
+                        let ($now, lost) = (own.now_us(), turn.lost());
+                        let change = (**turn).transaction(async move |$conn: &mut $crate::db::pool::Postgres| $body);
+                        own.unless_lost(lost, change).await
                     }
                 }
             })
             .await
     }};
 }
-pub(crate) use {read, write};
+
+/// Runs one body with the concrete connection behind an [`Engine`]: what diesel needs to know to build a statement.
+macro_rules! on {
+    ($connection:expr, |$conn:ident| $body:expr) => {
+        match $crate::db::pool::Engine::conn($connection) {
+            $crate::db::pool::Conn::Sqlite($conn) => $body,
+            $crate::db::pool::Conn::Postgres($conn) => $body,
+        }
+    };
+}
+pub(crate) use {on, read, write};

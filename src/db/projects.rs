@@ -4,9 +4,10 @@
 //! one thing easy to get wrong: a project's event log outlives its deletion, so that its room learns of it.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update};
-use super::pool;
+use super::locks::{self, Alone};
+use super::pool::{self, Engine};
 use super::schema::{job_queue, jobs, projects, sources};
-use super::sql_types::{ms, now_us};
+use super::sql_types::ms;
 use super::store::Store;
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
@@ -35,7 +36,7 @@ pub struct Project {
 }
 
 #[derive(Queryable, Selectable)]
-#[diesel(table_name = projects, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = projects, check_for_backend(diesel::sqlite::Sqlite, diesel::pg::Pg))]
 struct Row {
     id: ProjectId,
     name: String,
@@ -63,7 +64,8 @@ impl From<Row> for Project {
 pub async fn create(store: &Store, name: &str) -> Result<Committed<Project>, StoreError> {
     let name = checked_name("project", name)?;
     let max = store.options().projects;
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
+        locks::alone(conn, Alone::Projects).await?;
         let present: i64 = projects::table.filter(projects::deleted_us.is_null()).count().get_result(conn).await?;
         if present.unsigned_abs() >= max {
             return Err(StoreError::LimitExceeded { limit: "projects", max });
@@ -74,12 +76,12 @@ pub async fn create(store: &Store, name: &str) -> Result<Committed<Project>, Sto
                 projects::id.eq(id),
                 projects::name.eq(name),
                 projects::epoch.eq(fresh_epoch()),
-                projects::created_us.eq(now_us()),
+                projects::created_us.eq(now),
             ))
             .returning(Row::as_returning())
             .get_result(conn)
             .await?;
-        changed(conn, row.into(), "created").await
+        changed(conn, now, row.into(), "created").await
     })
 }
 
@@ -120,7 +122,7 @@ pub async fn get(store: &Store, id: ProjectId) -> Result<Project, StoreError> {
 /// [`StoreError::NotFound`]; [`StoreError::Invalid`] for the name.
 pub async fn rename(store: &Store, id: ProjectId, name: &str) -> Result<Committed<Project>, StoreError> {
     let name = checked_name("project", name)?;
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
         let row: Option<Row> =
             diesel::update(projects::table.filter(projects::id.eq(id).and(projects::deleted_us.is_null())))
                 .set(projects::name.eq(name))
@@ -128,7 +130,7 @@ pub async fn rename(store: &Store, id: ProjectId, name: &str) -> Result<Committe
                 .get_result(conn)
                 .await
                 .optional()?;
-        changed(conn, row.ok_or(StoreError::NotFound)?.into(), "updated").await
+        changed(conn, now, row.ok_or(StoreError::NotFound)?.into(), "updated").await
     })
 }
 
@@ -137,9 +139,9 @@ pub async fn rename(store: &Store, id: ProjectId, name: &str) -> Result<Committe
 /// # Errors
 /// [`StoreError::NotFound`].
 pub async fn delete(store: &Store, id: ProjectId) -> Result<Committed<()>, StoreError> {
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
+        locks::project_and_queue(conn, id).await?;
         let project = find(conn, id).await?;
-        let now = now_us();
         diesel::update(projects::table.find(id)).set(projects::deleted_us.eq(now)).execute(conn).await?;
         let mine = jobs::table.filter(jobs::project_id.eq(id)).select(jobs::id);
         diesel::delete(job_queue::table.filter(job_queue::job_id.eq_any(mine))).execute(conn).await?;
@@ -151,24 +153,33 @@ pub async fn delete(store: &Store, id: ProjectId) -> Result<Committed<()>, Store
             .set(sources::deleted_us.eq(now))
             .execute(conn)
             .await?;
-        let event = changed(conn, project, "deleted").await?.event;
+        let event = changed(conn, now, project, "deleted").await?.event;
         Ok::<_, StoreError>(Committed { value: (), event })
     })
 }
 
 /// A visible project, inside the caller's transaction.
-pub(crate) async fn find(connection: &mut pool::Sqlite, id: ProjectId) -> Result<Project, StoreError> {
-    let row: Option<Row> = projects::table
-        .filter(projects::id.eq(id).and(projects::deleted_us.is_null()))
-        .select(Row::as_select())
-        .first(connection)
-        .await
-        .optional()?;
-    row.map(Project::from).ok_or(StoreError::NotFound)
+pub(crate) async fn find(connection: &mut impl Engine, id: ProjectId) -> Result<Project, StoreError> {
+    pool::on!(connection, |conn| {
+        let row: Option<Row> = projects::table
+            .filter(projects::id.eq(id).and(projects::deleted_us.is_null()))
+            .select(Row::as_select())
+            .first(conn)
+            .await
+            .optional()?;
+        row.map(Project::from).ok_or(StoreError::NotFound)
+    })
+}
+
+/// A visible project that nobody else changes until the caller's transaction ends.
+pub(crate) async fn find_to_change(connection: &mut impl Engine, id: ProjectId) -> Result<Project, StoreError> {
+    locks::project(connection, id).await?;
+    find(connection, id).await
 }
 
 async fn changed(
-    connection: &mut pool::Sqlite,
+    connection: &mut impl Engine,
+    now: i64,
     mut project: Project,
     action: &str,
 ) -> Result<Committed<Project>, StoreError> {
@@ -179,7 +190,7 @@ async fn changed(
     }
     let shown = Shown { name: &project.name, created_at_ms: project.created_at_ms };
     let body = data_update(project.id, "project", &project.id.to_string(), action, &shown)?;
-    let event = append(connection, project.id, body).await?;
+    let event = append(connection, now, project.id, body).await?;
     project.off = event.off;
     Ok(Committed { value: project, event: Some(event) })
 }

@@ -4,10 +4,11 @@
 //! transaction that stores the event, or two requests with one key would both publish.
 use super::error::StoreError;
 use super::events::{self, DurableEvent, Position};
+use super::locks::{self, Alone};
 use super::pool;
 use super::projects;
 use super::schema::publications;
-use super::sql_types::{ms, now_us};
+use super::sql_types::ms;
 use super::store::Store;
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
@@ -54,7 +55,8 @@ pub async fn publish(
     durable: Option<String>,
     once: Option<Once>,
 ) -> Result<Published, StoreError> {
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
+        projects::find_to_change(conn, project).await?;
         if let Some(once) = &once {
             let before: Option<(String, Option<String>, Option<i64>, i64)> = publications::table
                 .find((&once.user_id, &once.key))
@@ -70,27 +72,30 @@ pub async fn publish(
                 return Ok(Published::Before(Receipt { position, ts_ms: ms(at_us) }));
             }
         }
-        projects::find(conn, project).await?;
         let event = match durable {
-            Some(body) => Some(events::append(conn, project, body).await?),
+            Some(body) => Some(events::append(conn, now, project, body).await?),
             None => None,
         };
         let position = event.as_ref().map(|event| Position { ep: event.ep.clone(), off: event.off });
-        let at_us = event.as_ref().map_or_else(now_us, |event| event.ts_ms * 1000);
         if let Some(once) = &once {
-            diesel::insert_into(publications::table)
+            let kept = diesel::insert_into(publications::table)
                 .values((
                     publications::user_id.eq(&once.user_id),
                     publications::key.eq(&once.key),
                     publications::request_hash.eq(&once.request_hash),
                     publications::ep.eq(position.as_ref().map(|position| position.ep.clone())),
                     publications::off.eq(position.as_ref().map(|position| position.off as i64)),
-                    publications::at_us.eq(at_us),
+                    publications::at_us.eq(now),
                 ))
+                .on_conflict_do_nothing()
                 .execute(conn)
                 .await?;
+            if kept == 0 {
+                // Of another project, or it would have waited for its turn.
+                return Err(StoreError::Conflict("the key is being used for another request".into()));
+            }
         }
-        Ok::<_, StoreError>(Published::Now(Receipt { position, ts_ms: ms(at_us) }, event))
+        Ok::<_, StoreError>(Published::Now(Receipt { position, ts_ms: ms(now) }, event))
     })
 }
 
@@ -100,6 +105,9 @@ pub async fn publish(
 /// As any call.
 pub async fn trim(store: &Store, older_than_us: i64, batch: usize) -> Result<usize, StoreError> {
     pool::write!(store, |conn| {
+        if !locks::try_alone(conn, Alone::Sweep).await? {
+            return Ok(0);
+        }
         let old: Vec<(String, String)> = publications::table
             .filter(publications::at_us.lt(older_than_us))
             .order(publications::at_us)

@@ -2,17 +2,20 @@
 //!
 //! It leaves parsing to the engine. The one thing easy to get wrong: an ingest that died half-way left a prefix; the
 //! next one writes the same rows again, so rows are put in place by (source, ordinal), not appended.
+use super::bulk::{self, Rows};
 use super::error::StoreError;
 use super::events::Committed;
-use super::pool;
+use super::pool::{self, Engine};
 use super::schema::{records, sources};
 use super::store::Store;
 use crate::protocol::ids::{JobId, SourceId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-/// Rows one transaction should hold: large enough to forget its cost, small enough that other writers wait < 50 ms.
+/// Rows one transaction should hold on SQLite: large enough to forget its cost, small enough that other writers wait < 50 ms.
 pub const BATCH_ROWS: usize = 1_000;
+
+pub use super::bulk::batch_rows;
 
 /// A row of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +50,7 @@ pub async fn insert_batch(
     source: SourceId,
     batch: Vec<NewRecord>,
 ) -> Result<(), StoreError> {
-    super::bulk::write(store, move |sync| {
-        super::bulk::check_fence(sync, job, fence)?;
-        super::bulk::records(sync, source, &batch)
-    })
-    .await
+    bulk::write(store, job, fence, Rows::Records(source, batch)).await
 }
 
 /// Says that every row of a source is stored; from then on no job reads the file into the store again.
@@ -64,8 +63,8 @@ pub async fn mark_ingested(
     rows: u64,
     errors: u64,
 ) -> Result<Committed<()>, StoreError> {
-    pool::write!(store, |conn| {
-        let mut found = super::sources::find(conn, source).await?;
+    pool::write!(store, |conn, now| {
+        let mut found = super::sources::find_to_change(conn, source).await?;
         if found.rows.is_some() {
             return Ok(Committed { value: (), event: None });
         }
@@ -74,7 +73,7 @@ pub async fn mark_ingested(
             .execute(conn)
             .await?;
         found.rows = Some(rows);
-        let event = super::sources::changed(conn, &found, "updated").await?;
+        let event = super::sources::changed(conn, now, &found, "updated").await?;
         Ok::<_, StoreError>(Committed { value: (), event })
     })
 }
@@ -100,16 +99,18 @@ pub async fn get_many(store: &Store, source: SourceId, ordinals: Vec<u64>) -> Re
 }
 
 pub(crate) async fn load(
-    connection: &mut pool::Sqlite,
+    connection: &mut impl Engine,
     source: SourceId,
     ordinals: Vec<i64>,
 ) -> Result<Vec<Record>, StoreError> {
-    let rows: Vec<(i64, String, String)> = records::table
-        .filter(records::source_id.eq(source).and(records::ordinal.eq_any(ordinals)))
-        .order(records::ordinal)
-        .select((records::ordinal, records::record_key, records::fields))
-        .load(connection)
-        .await?;
+    let rows: Vec<(i64, String, String)> = pool::on!(connection, |conn| {
+        records::table
+            .filter(records::source_id.eq(source).and(records::ordinal.eq_any(ordinals)))
+            .order(records::ordinal)
+            .select((records::ordinal, records::record_key, records::fields))
+            .load(conn)
+            .await?
+    });
     rows.into_iter()
         .map(|(ordinal, record_key, fields)| {
             let fields = serde_json::from_str(&fields)

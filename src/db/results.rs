@@ -5,7 +5,7 @@
 use super::error::StoreError;
 use super::events::{Page, Position, position};
 use super::jobs::{Counts, Job};
-use super::pool;
+use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, cursor};
 use super::records::{self, BATCH_ROWS};
 use super::schema::{result_lines, results, row_errors};
@@ -218,24 +218,26 @@ struct SideRecords {
 }
 
 async fn with_records(
-    conn: &mut pool::Sqlite,
+    conn: &mut impl Engine,
     job: &Job,
     attempt: i64,
     rows: Vec<ResultRow>,
 ) -> Result<Vec<ResultItem>, StoreError> {
     let ordinals: Vec<i64> = rows.iter().map(|row| row.0).collect();
-    let lines: Vec<LineRow> = result_lines::table
-        .filter(result_lines::job_id.eq(job.id).and(result_lines::attempt.eq(attempt)))
-        .filter(result_lines::result_ordinal.eq_any(&ordinals))
-        .order((result_lines::result_ordinal, result_lines::side, result_lines::record_ordinal))
-        .select((
-            result_lines::result_ordinal,
-            result_lines::side,
-            result_lines::record_ordinal,
-            result_lines::allocated_minor,
-        ))
-        .load(conn)
-        .await?;
+    let lines: Vec<LineRow> = pool::on!(conn, |conn| {
+        result_lines::table
+            .filter(result_lines::job_id.eq(job.id).and(result_lines::attempt.eq(attempt)))
+            .filter(result_lines::result_ordinal.eq_any(&ordinals))
+            .order((result_lines::result_ordinal, result_lines::side, result_lines::record_ordinal))
+            .select((
+                result_lines::result_ordinal,
+                result_lines::side,
+                result_lines::record_ordinal,
+                result_lines::allocated_minor,
+            ))
+            .load(conn)
+            .await?
+    });
     let left = side(conn, job, "left", job.left_source_id, &lines).await?;
     let right = side(conn, job, "right", job.right_source_id, &lines).await?;
     let mut by_result: HashMap<i64, Vec<&LineRow>> = HashMap::new();
@@ -264,7 +266,7 @@ async fn with_records(
 }
 
 async fn side(
-    conn: &mut pool::Sqlite,
+    conn: &mut impl Engine,
     job: &Job,
     name: &str,
     source: SourceId,

@@ -4,10 +4,11 @@
 //! wrong: `create` may answer with an older source of the same bytes; the caller then drops its own copy of the file.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, position};
-use super::pool;
+use super::locks;
+use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, checked_name, cursor};
 use super::schema::{jobs, sources};
-use super::sql_types::{Json, ms, now_us};
+use super::sql_types::{Json, ms};
 use super::store::Store;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
 use diesel::prelude::*;
@@ -74,7 +75,7 @@ pub struct Created {
 }
 
 #[derive(Queryable, Selectable)]
-#[diesel(table_name = sources, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = sources, check_for_backend(diesel::sqlite::Sqlite, diesel::pg::Pg))]
 struct Row {
     id: SourceId,
     project_id: ProjectId,
@@ -116,8 +117,8 @@ impl From<Row> for Source {
 pub async fn create(store: &Store, new: NewSource) -> Result<Committed<Created>, StoreError> {
     let name = checked_name("source", &new.name)?;
     let max = store.options().sources_per_project;
-    pool::write!(store, |conn| {
-        super::projects::find(conn, new.project_id).await?;
+    pool::write!(store, |conn, now| {
+        super::projects::find_to_change(conn, new.project_id).await?;
         let mine = sources::table.filter(sources::project_id.eq(new.project_id).and(sources::deleted_us.is_null()));
         let same: Option<Row> =
             mine.filter(sources::sha256.eq(&new.sha256)).select(Row::as_select()).first(conn).await.optional()?;
@@ -138,13 +139,13 @@ pub async fn create(store: &Store, new: NewSource) -> Result<Committed<Created>,
                 sources::bytes.eq(i64::try_from(new.bytes).unwrap_or(i64::MAX)),
                 sources::sha256.eq(new.sha256),
                 sources::profile.eq(Json(new.columns)),
-                sources::created_us.eq(now_us()),
+                sources::created_us.eq(now),
             ))
             .returning(Row::as_returning())
             .get_result(conn)
             .await?;
         let source = Source::from(row);
-        let event = changed(conn, &source, "created").await?;
+        let event = changed(conn, now, &source, "created").await?;
         Ok::<_, StoreError>(Committed { value: Created { source, created: true }, event })
     })
 }
@@ -193,8 +194,8 @@ pub async fn get(store: &Store, id: SourceId) -> Result<Source, StoreError> {
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::Conflict`] names a job that uses it.
 pub async fn delete(store: &Store, id: SourceId) -> Result<Committed<()>, StoreError> {
-    pool::write!(store, |conn| {
-        let source = find(conn, id).await?;
+    pool::write!(store, |conn, now| {
+        let source = find_to_change(conn, id).await?;
         let user: Option<JobId> = jobs::table
             .filter(jobs::left_source_id.eq(id).or(jobs::right_source_id.eq(id)))
             .filter(jobs::deleted_us.is_null())
@@ -206,8 +207,8 @@ pub async fn delete(store: &Store, id: SourceId) -> Result<Committed<()>, StoreE
         if let Some(job) = user {
             return Err(StoreError::Conflict(format!("source {id} is used by job {job}: delete that job first")));
         }
-        diesel::update(sources::table.find(id)).set(sources::deleted_us.eq(now_us())).execute(conn).await?;
-        let event = changed(conn, &source, "deleted").await?;
+        diesel::update(sources::table.find(id)).set(sources::deleted_us.eq(now)).execute(conn).await?;
+        let event = changed(conn, now, &source, "deleted").await?;
         Ok::<_, StoreError>(Committed { value: (), event })
     })
 }
@@ -225,19 +226,28 @@ pub async fn unknown(store: &Store, ids: Vec<SourceId>) -> Result<Vec<SourceId>,
 }
 
 /// A visible source, inside the caller's transaction.
-pub(crate) async fn find(connection: &mut pool::Sqlite, id: SourceId) -> Result<Source, StoreError> {
-    let row: Option<Row> = sources::table
-        .filter(sources::id.eq(id).and(sources::deleted_us.is_null()))
-        .select(Row::as_select())
-        .first(connection)
-        .await
-        .optional()?;
-    row.map(Source::from).ok_or(StoreError::NotFound)
+pub(crate) async fn find(connection: &mut impl Engine, id: SourceId) -> Result<Source, StoreError> {
+    pool::on!(connection, |conn| {
+        let row: Option<Row> = sources::table
+            .filter(sources::id.eq(id).and(sources::deleted_us.is_null()))
+            .select(Row::as_select())
+            .first(conn)
+            .await
+            .optional()?;
+        row.map(Source::from).ok_or(StoreError::NotFound)
+    })
+}
+
+/// A visible source whose project nobody else changes until the caller's transaction ends.
+pub(crate) async fn find_to_change(connection: &mut impl Engine, id: SourceId) -> Result<Source, StoreError> {
+    locks::project_of_source(connection, id).await?;
+    find(connection, id).await
 }
 
 /// The event of a change; the column profile is left out of it, as it can be larger than a frame may be.
 pub(crate) async fn changed(
-    connection: &mut pool::Sqlite,
+    connection: &mut impl Engine,
+    now: i64,
     source: &Source,
     action: &str,
 ) -> Result<Option<super::events::DurableEvent>, StoreError> {
@@ -261,5 +271,5 @@ pub(crate) async fn changed(
         created_at_ms: source.created_at_ms,
     };
     let body = data_update(source.project_id, "source", &source.id.to_string(), action, &shown)?;
-    Ok(Some(append(connection, source.project_id, body).await?))
+    Ok(Some(append(connection, now, source.project_id, body).await?))
 }

@@ -1,7 +1,7 @@
-//! How the domain's newtypes become columns on either engine, and the store's clock.
+//! How the domain's newtypes become columns on either engine, and the wall clock.
 //!
 //! Ids are hyphenated lower-case text on SQLite (it sorts like the id) and real uuids on PostgreSQL; JSON is text and
-//! jsonb. It leaves which column is what to the schema. The one thing easy to get wrong: times are microseconds in the
+//! json. It leaves which column is what to the schema. The one thing easy to get wrong: times are microseconds in the
 //! store and milliseconds on the wire.
 use crate::protocol::ids::{JobId, MatchId, ProjectId, SourceId};
 use diesel::backend::Backend;
@@ -20,13 +20,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[diesel(sqlite_type(name = "Text"), postgres_type(oid = 2950, array_oid = 2951))]
 pub struct Uid;
 
-/// A column of JSON. The numbers are PostgreSQL's own for `jsonb` and `jsonb[]`.
+/// A column of JSON. The numbers are PostgreSQL's own for `json` and `json[]`; `jsonb` would refuse the escape `\u0000`.
 #[derive(Debug, Clone, Copy, Default, QueryId, SqlType)]
-#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 3802, array_oid = 3807))]
+#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 114, array_oid = 199))]
 pub struct Document;
-
-/// The first byte of a jsonb value on the wire: the version of its format.
-const JSONB_VERSION: u8 = 1;
 
 macro_rules! id_column {
     ($type:ident, $proxy:ident) => {
@@ -82,7 +79,7 @@ impl ToSql<Uid, Sqlite> for IdText {
     }
 }
 
-/// JSON in a column of its own, or in a text column where PostgreSQL's jsonb would refuse what a file may hold.
+/// JSON in a column of its own, or in a text column.
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Document)]
 #[diesel(sql_type = Text)]
@@ -90,17 +87,13 @@ pub(crate) struct Json(pub serde_json::Value);
 
 impl ToSql<Document, Pg> for Json {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        out.write_all(&[JSONB_VERSION])?;
         serde_json::to_writer(out, &self.0)?;
         Ok(IsNull::No)
     }
 }
 impl FromSql<Document, Pg> for Json {
     fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        match bytes.as_bytes() {
-            [JSONB_VERSION, text @ ..] => Ok(Self(serde_json::from_slice(text)?)),
-            _ => Err("a jsonb value of an unknown version".into()),
-        }
+        <Self as FromSql<Text, Pg>>::from_sql(bytes)
     }
 }
 impl FromSql<Text, Pg> for Json {

@@ -27,8 +27,8 @@ diesel::table! {
 async fn ids_documents_and_words_come_back_from_postgresql_as_they_were_stored() {
     let url = postgres::Postgres::shared().database().await;
     let mut connection = AsyncPgConnection::establish(&url).await.unwrap();
-    let create = "CREATE TABLE samples (id UUID PRIMARY KEY, doc JSONB NOT NULL, shown TEXT NOT NULL, \
-                  state TEXT NOT NULL, maybe JSONB)";
+    let create = "CREATE TABLE samples (id UUID PRIMARY KEY, doc JSON NOT NULL, shown TEXT NOT NULL, \
+                  state TEXT NOT NULL, maybe JSON)";
     connection.batch_execute(create).await.unwrap();
     let ids = [JobId::generate(), JobId::generate(), JobId::generate()];
     let document = serde_json::json!({"rules": [{"field": "amount", "tolerance": 0.01}], "name": "Ä \"quoted\""});

@@ -2,7 +2,7 @@
 //!
 //! Rows lie under (job, attempt). The one thing easy to get wrong: every batch checks the fence in its own
 //! transaction, so that a runner which lost its job cannot add to the results of the next one.
-use super::bulk;
+use super::bulk::{self, Rows};
 use super::error::StoreError;
 use super::events::Committed;
 use super::jobs::{Counts, Job};
@@ -55,11 +55,7 @@ pub struct NewLine {
 /// # Errors
 /// [`StoreError::Fenced`].
 pub async fn stage(store: &Store, job: JobId, fence: i64, batch: Vec<NewResult>) -> Result<(), StoreError> {
-    bulk::write(store, move |sync| {
-        bulk::check_fence(sync, job, fence)?;
-        bulk::results(sync, job, fence, &batch)
-    })
-    .await
+    bulk::write(store, job, fence, Rows::Results(batch)).await
 }
 
 /// Stages rows that could not be read; `first` is the ordinal of the first of them within the job.
@@ -73,11 +69,7 @@ pub async fn stage_row_errors(
     first: u64,
     batch: Vec<RowProblem>,
 ) -> Result<(), StoreError> {
-    bulk::write(store, move |sync| {
-        bulk::check_fence(sync, job, fence)?;
-        bulk::row_errors(sync, job, fence, first, &batch)
-    })
-    .await
+    bulk::write(store, job, fence, Rows::RowErrors(first, batch)).await
 }
 
 /// Makes all that was staged visible and the job completed, in one transaction with one event.
@@ -85,12 +77,12 @@ pub async fn stage_row_errors(
 /// # Errors
 /// [`StoreError::Fenced`]; [`StoreError::Conflict`] when a user cancelled it meanwhile.
 pub async fn publish(store: &Store, job: JobId, fence: i64, counts: Counts) -> Result<Committed<Job>, StoreError> {
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
         let found = running(conn, job, fence).await?;
         if found.state == super::jobs::JobState::Cancelling {
             return Err(StoreError::Conflict(format!("job {job} is being cancelled")));
         }
         diesel::delete(staged_attempts::table.find((job, fence))).execute(conn).await?;
-        complete(conn, &found, counts).await
+        complete(conn, now, &found, counts).await
     })
 }

@@ -3,10 +3,13 @@
 //! Starting returns at once and never touches the database: a supervisor task does, for as long as the store lives.
 //! It leaves SQL to the file of each noun. The one thing easy to get wrong: never make a caller wait for a database
 //! that is known to be away; it gets [`StoreError::Unavailable`] with the reason at once.
+use super::clock::Clock;
 use super::error::StoreError;
-use super::migrate::Extra;
-use super::pool::{Checked, Db, Lane};
-use super::supervisor;
+use super::migrate::{Extra, Plan, Wanted};
+use super::pool::{Checked, Db, Lane, Turn};
+use super::postgres::{self, Address, BadAddress, Connector, CopyConnections};
+use super::{meters, sqlite, supervisor};
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -17,15 +20,36 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Which engine, and where.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A file for this process alone; its directory is created when missing.
+    Sqlite(PathBuf),
+    /// A server that replicas share.
+    Postgres(Box<Address>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(address) => address.fmt(f),
+        }
+    }
+}
+
 /// Where the store is and its bounds.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The SQLite file; its directory is created when missing.
-    pub path: PathBuf,
-    /// Connections for reading. Default 4.
-    pub readers: u32,
+    /// Which engine, and where.
+    pub place: Place,
+    /// Connections: on SQLite those for reading, beside the one for writing; default 4. On PostgreSQL those for all but
+    /// rows in bulk, which have up to 4 more, and a probe; default 10.
+    pub connections: u32,
     /// Time between probes of a healthy database. Default 1 s.
     pub probe_interval: Duration,
+    /// Bring an older schema up to date when opening; else an older one is a [`Status::MigrationFailed`]. Default yes.
+    pub migrate: bool,
     /// Jobs queued or running at once in the whole installation; past it [`StoreError::LimitExceeded`]. Default 100.
     pub open_jobs: u64,
     /// Sources of one project. Default 1,000.
@@ -41,9 +65,10 @@ impl Options {
     /// The defaults on a SQLite file.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self {
-            path: path.into(),
-            readers: 4,
+            place: Place::Sqlite(path.into()),
+            connections: 4,
             probe_interval: Duration::from_secs(1),
+            migrate: true,
             open_jobs: 100,
             sources_per_project: 1_000,
             jobs_per_project: 10_000,
@@ -52,11 +77,35 @@ impl Options {
         }
     }
 
+    /// The defaults on a PostgreSQL server.
+    pub fn postgres(address: Address) -> Self {
+        Self { place: Place::Postgres(Box::new(address)), connections: 10, ..Self::sqlite("") }
+    }
+
     /// Adds a migration behind the embedded ones. For tests of what a failing or a future one does.
     #[doc(hidden)]
     pub fn with_extra_migration(mut self, name: &str, up: &str) -> Self {
         self.extra_migrations.push(Extra { name: name.into(), up: up.into() });
         self
+    }
+
+    pub(crate) fn plan(&self, wanted: Wanted) -> Plan {
+        Plan { wanted, extra: self.extra_migrations.clone() }
+    }
+
+    /// What opens the database.
+    pub(crate) fn opener(&self) -> Result<supervisor::Opener, StartError> {
+        if self.connections == 0 {
+            return Err(StartError::NoConnections);
+        }
+        Ok(match &self.place {
+            Place::Sqlite(path) if path.file_name().is_none() => return Err(StartError::BadPath(path.clone())),
+            Place::Sqlite(path) => supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections)),
+            Place::Postgres(address) => {
+                let connector = Connector::new((**address).clone())?;
+                supervisor::Opener::Postgres(Box::new(postgres::Opener::new(connector, self.connections)))
+            }
+        })
     }
 }
 
@@ -66,9 +115,12 @@ pub enum StartError {
     /// The path is empty or names a directory root.
     #[error("{0:?} is not a database file name")]
     BadPath(PathBuf),
+    /// The address of a PostgreSQL, or the root certificates that it names.
+    #[error(transparent)]
+    BadAddress(#[from] BadAddress),
     /// A pool needs a connection.
-    #[error("readers must be at least 1")]
-    NoReaders,
+    #[error("the number of database connections must be at least 1")]
+    NoConnections,
     /// The store's tasks live on a tokio runtime; start it from inside one.
     #[error("the store must be started from inside a tokio runtime")]
     NoRuntime,
@@ -141,19 +193,17 @@ impl Store {
     /// # Errors
     /// Only for options that can never work; an absent or broken database is a [`Status`].
     pub fn start(options: Options) -> Result<Self, StartError> {
-        if options.path.file_name().is_none() {
-            return Err(StartError::BadPath(options.path));
-        }
-        if options.readers == 0 {
-            return Err(StartError::NoReaders);
-        }
+        let opener = options.opener()?;
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let (status_sender, status) = watch::channel(Status::Connecting);
         let (live_sender, live) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let closing = CancellationToken::new();
         let supervisor = supervisor::Supervisor {
-            options: options.clone(),
+            opener,
+            place: options.place.to_string(),
+            plan: options.plan(if options.migrate { Wanted::Up } else { Wanted::Complete }),
+            probe_interval: options.probe_interval,
             status: status_sender,
             live: live_sender,
             suspect: suspect.clone(),
@@ -205,18 +255,62 @@ impl Store {
 
     /// Whether no other process can be writing: then any lease that is not ours is a dead process's.
     pub(crate) fn exclusive(&self) -> bool {
-        // The SQLite arm holds the lock file; a database server would answer false.
-        true
+        // A SQLite file is locked for one process.
+        matches!(self.inner.options.place, Place::Sqlite(_))
+    }
+
+    /// The installation's time, microseconds since the epoch: on PostgreSQL the server's, as far as it was ever asked.
+    pub fn now_us(&self) -> i64 {
+        self.inner.live.borrow().as_ref().map_or_else(|| Clock::Own.now_us(), |db| db.clock().now_us())
     }
 
     /// A connection when it is the caller's turn; at once an error while the database is away.
     pub(crate) async fn checkout(&self, lane: Lane) -> Result<Checked, StoreError> {
+        let db = self.live()?;
+        self.while_live(db.checkout(lane)).await
+    }
+
+    /// As [`Store::checkout`], for rows in bulk on PostgreSQL; none on another engine.
+    pub(crate) async fn checkout_copy(&self) -> Result<Option<Turn<CopyConnections>>, StoreError> {
+        match &*self.live()? {
+            Db::Postgres { copy, .. } => self.while_live(copy.take()).await.map(Some),
+            Db::Sqlite { .. } => Ok(None),
+        }
+    }
+
+    fn live(&self) -> Result<Arc<Db>, StoreError> {
+        self.inner.live.borrow().clone().ok_or_else(|| self.why_not())
+    }
+
+    /// Waits for a connection only while there is a database to have one of.
+    async fn while_live<T>(&self, turn: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let mut live = self.inner.live.clone();
-        let Some(db) = live.borrow_and_update().clone() else { return Err(self.why_not()) };
         tokio::select! {
-            checked = db.checkout(lane) => checked,
+            taken = turn => taken,
             _ = live.wait_for(Option::is_none) => Err(self.why_not()),
         }
+    }
+
+    /// Waits for `call` until its database is `lost`: what hangs on a server that stopped answering is given up when the
+    /// supervisor says that it is away. Whether a change that was given up was committed is not known.
+    pub(crate) async fn unless_lost<T>(
+        &self,
+        lost: CancellationToken,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            done = call => done,
+            () = lost.cancelled() => Err(self.why_not()),
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.inner.runtime
+    }
+
+    /// Cancelled when the store is being stopped.
+    pub(crate) fn closing(&self) -> CancellationToken {
+        self.inner.closing.clone()
     }
 
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
@@ -229,13 +323,14 @@ impl Store {
     }
 
     fn why_not(&self) -> StoreError {
+        meters::refused("away");
         let reason = self.inner.status.borrow().reason();
         StoreError::unavailable(reason.unwrap_or_else(|| "the database was just lost".into()))
     }
 }
 
-impl std::fmt::Debug for Store {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.inner.options.path).finish_non_exhaustive()
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("place", &self.inner.options.place).finish_non_exhaustive()
     }
 }

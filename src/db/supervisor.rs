@@ -1,53 +1,54 @@
-//! The task that keeps the database usable: lock, connect, migrate, serve, probe, and again after a failure.
+//! The task that keeps the database usable: open, serve, probe, and again after a failure.
 //!
-//! It is the only writer of the store's status and logs on change only. It leaves turns and transactions to the
-//! pool. The one thing easy to get wrong: a file that vanished while we were serving must not be created afresh,
-//! or an unmounted volume looks like an empty installation.
-use super::error::with_sources;
-use super::lockfile::LockFile;
-use super::migrate;
-use super::pool::{Checked, Db, Lane, connect_sqlite, path_text};
-use super::store::{Options, Status};
-use diesel_async::SimpleAsyncConnection;
+//! It is the only writer of the store's status and logs on change only. It leaves what opening means to the engine, and
+//! turns and transactions to the pool. The one thing easy to get wrong: callers must learn the reason from the status by
+//! the time the pools vanish.
+use super::meters;
+use super::migrate::Plan;
+use super::pool::Db;
+use super::store::Status;
+use super::{postgres, sqlite};
 use rand::Rng;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// First and longest pause between attempts; each pause is drawn from half of it to all of it.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// A probe that takes longer counts as failed.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Consecutive failed probes before the store is declared down: one may only have met a busy moment.
 const PROBES_TO_DOWN: u32 = 2;
 
+/// How the database is opened and asked.
+pub(crate) enum Opener {
+    Sqlite(sqlite::Opener),
+    Postgres(Box<postgres::Opener>),
+}
+
 pub(crate) struct Supervisor {
-    pub options: Options,
+    pub opener: Opener,
+    /// For the log.
+    pub place: String,
+    pub plan: Plan,
+    pub probe_interval: Duration,
     pub status: watch::Sender<Status>,
     pub live: watch::Sender<Option<Arc<Db>>>,
     pub suspect: Arc<Notify>,
     pub closing: CancellationToken,
 }
 
-/// What identifies the file that was opened, so that a replaced one is noticed.
-type FileIdentity = (u64, u64);
-
 impl Supervisor {
     /// Runs until the store is stopped.
-    pub(crate) async fn run(self) {
-        let mut lock = None;
-        let mut served: Option<FileIdentity> = None;
+    pub(crate) async fn run(mut self) {
         let mut attempt = 0_u32;
+        meters::up(false);
         loop {
-            match self.bring_up(&mut lock, served).await {
-                Ok((db, identity)) => {
+            match self.bring_up().await {
+                Ok(db) => {
                     attempt = 0;
-                    served = Some(identity);
-                    let reason = self.serve(Arc::new(db), identity).await;
-                    match reason {
+                    match self.serve(Arc::new(db)).await {
                         Some(reason) => self.set(Status::Down { reason }),
                         None => break,
                     }
@@ -62,45 +63,26 @@ impl Supervisor {
         self.set(Status::Stopped);
     }
 
-    /// Lock, connect, migrate, open the pools.
-    async fn bring_up(
-        &self,
-        lock: &mut Option<LockFile>,
-        served: Option<FileIdentity>,
-    ) -> Result<(Db, FileIdentity), Status> {
-        let down = |reason: String| Status::Down { reason };
-        let path = &self.options.path;
-        let cannot_open = |reason: String| down(format!("cannot open the database {}: {reason}", path.display()));
-        if served.is_some() && !path.exists() {
-            return Err(down(format!(
-                "the database {} is gone; put it back, or restart to begin with an empty one",
-                path.display()
-            )));
+    async fn bring_up(&mut self) -> Result<Db, Status> {
+        let Self { opener, plan, status, .. } = self;
+        let migrating = || {
+            // A retry of a failed migration keeps saying what failed until it succeeds.
+            status.send_if_modified(|status| {
+                let says_why = matches!(status, Status::MigrationFailed { .. });
+                if !says_why {
+                    *status = Status::Migrating;
+                }
+                !says_why
+            });
+        };
+        match opener {
+            Opener::Sqlite(opener) => opener.open(plan, migrating).await,
+            Opener::Postgres(opener) => opener.open(plan, migrating).await,
         }
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            tokio::fs::create_dir_all(parent)
-                .await
-                .map_err(|error| cannot_open(format!("its directory cannot be made: {error}")))?;
-        }
-        if lock.is_none() {
-            *lock = Some(LockFile::take(path).map_err(down)?);
-        }
-        let text = path_text(path).map_err(down)?;
-        let mut connection = connect_sqlite(text).await.map_err(|error| cannot_open(with_sources(&error)))?;
-        // A retry of a failed migration keeps saying what failed until it succeeds.
-        if !matches!(*self.status.borrow(), Status::MigrationFailed { .. }) {
-            self.set(Status::Migrating);
-        }
-        migrate::run(&mut connection, self.options.extra_migrations.clone())
-            .await
-            .map_err(|failure| Status::MigrationFailed { migration: failure.migration, reason: failure.reason })?;
-        let identity = identity(path).map_err(|error| cannot_open(error.to_string()))?;
-        let db = Db::open_sqlite(path, self.options.readers).await.map_err(cannot_open)?;
-        Ok((db, identity))
     }
 
     /// Ready, and probed; returns why it no longer is, or `None` when the store is being stopped.
-    async fn serve(&self, db: Arc<Db>, opened: FileIdentity) -> Option<String> {
+    async fn serve(&mut self, db: Arc<Db>) -> Option<String> {
         self.live.send_replace(Some(db.clone()));
         self.set(Status::Ready);
         let mut failed = 0;
@@ -108,9 +90,9 @@ impl Supervisor {
             tokio::select! {
                 () = self.closing.cancelled() => break None,
                 () = self.suspect.notified() => {}
-                () = tokio::time::sleep(self.options.probe_interval) => {}
+                () = tokio::time::sleep(self.probe_interval) => {}
             }
-            match probe(&db, &self.options.path, opened).await {
+            match self.probe(&db).await {
                 Ok(()) => failed = 0,
                 Err(reason) => {
                     failed += 1;
@@ -133,6 +115,20 @@ impl Supervisor {
         reason
     }
 
+    async fn probe(&mut self, db: &Arc<Db>) -> Result<(), String> {
+        let asked = async {
+            match &mut self.opener {
+                Opener::Sqlite(opener) => opener.probe(db).await,
+                Opener::Postgres(opener) => opener.probe(db).await,
+            }
+        };
+        db.meter();
+        match tokio::time::timeout(PROBE_TIMEOUT, asked).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(format!("the database did not answer a probe in {PROBE_TIMEOUT:?}")),
+        }
+    }
+
     fn set(&self, status: Status) {
         let mut before = None;
         self.status.send_if_modified(|current| {
@@ -142,9 +138,10 @@ impl Supervisor {
             }
             changed
         });
+        meters::up(status.is_ready());
         match (&before, &status) {
             (None, _) => {}
-            (Some(_), Status::Ready) => log::info!("the store is ready path={}", self.options.path.display()),
+            (Some(_), Status::Ready) => log::info!("the store is ready at={}", self.place),
             (Some(_), Status::Down { reason }) => log::error!("the store is down reason={reason:?}"),
             (Some(_), Status::MigrationFailed { migration, reason }) => {
                 log::error!("a migration failed name={migration} reason={reason:?}");
@@ -152,34 +149,6 @@ impl Supervisor {
             (Some(_), other) => log::debug!("store status={other:?}"),
         }
     }
-}
-
-async fn probe(db: &Arc<Db>, path: &Path, opened: FileIdentity) -> Result<(), String> {
-    match identity(path) {
-        Ok(now) if now == opened => {}
-        Ok(_) => return Err(format!("the database {} was replaced while it was open", path.display())),
-        Err(error) => return Err(format!("the database {} is gone: {error}", path.display())),
-    }
-    let db = db.clone();
-    let ask = async move {
-        let Checked::Sqlite(mut connection, _turn) =
-            db.checkout(Lane::Read).await.map_err(|error| error.to_string())?;
-        connection
-            .batch_execute("SELECT count(*) FROM __diesel_schema_migrations")
-            .await
-            .map_err(|error| with_sources(&error))
-    };
-    // The probe is a task so that its time limit never drops a query half-way.
-    match tokio::time::timeout(PROBE_TIMEOUT, tokio::spawn(ask)).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(lost)) => Err(format!("the probe was lost: {lost}")),
-        Err(_elapsed) => Err(format!("the database did not answer a probe in {PROBE_TIMEOUT:?}")),
-    }
-}
-
-fn identity(path: &Path) -> std::io::Result<FileIdentity> {
-    let metadata = std::fs::metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn backoff(attempt: u32) -> Duration {

@@ -2,13 +2,14 @@
 //!
 //! It leaves when to sweep to the janitor. The one thing easy to get wrong: children go before their parent, and the
 //! parent goes only in the transaction that found no child left.
+use super::clock::micros;
 use super::error::StoreError;
 use super::jobs::JobState;
-use super::pool::{self, Sqlite};
+use super::locks::{self, Alone};
+use super::pool::{self, Engine};
 use super::schema::{
     claims, events, job_queue, jobs, projects, records, result_lines, results, row_errors, sources, staged_attempts,
 };
-use super::sql_types::now_us;
 use super::store::Store;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
 use diesel::prelude::*;
@@ -40,8 +41,11 @@ macro_rules! remove_batch {
 /// As any call.
 pub async fn batch(store: &Store, batch: usize, grace: Duration) -> Result<usize, StoreError> {
     let batch = batch.max(1) as i64;
-    let gone_before = now_us().saturating_sub(i64::try_from(grace.as_micros()).unwrap_or(i64::MAX));
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
+        let gone_before = now.saturating_sub(micros(grace));
+        if !locks::try_alone(conn, Alone::Sweep).await? {
+            return Ok(0);
+        }
         let mut removed = staged(conn, batch).await?;
         if removed == 0 {
             removed = deleted_job(conn, batch).await?;
@@ -60,97 +64,108 @@ pub async fn batch(store: &Store, batch: usize, grace: Duration) -> Result<usize
 }
 
 /// What an attempt staged that is neither running nor published.
-async fn staged(conn: &mut Sqlite, batch: i64) -> Result<usize, StoreError> {
-    let dead: Option<(JobId, i64)> = staged_attempts::table
-        .left_join(jobs::table.on(jobs::id.eq(staged_attempts::job_id)))
-        .filter(
-            jobs::id
-                .is_null()
-                .or(jobs::attempt.assume_not_null().ne(staged_attempts::attempt))
-                .or(jobs::state.assume_not_null().ne_all(JobState::running()))
-                .or(jobs::deleted_us.is_not_null()),
-        )
-        .select((staged_attempts::job_id, staged_attempts::attempt))
-        .first(conn)
-        .await
-        .optional()?;
-    let Some((job, attempt)) = dead else { return Ok(0) };
-    let removed = attempt_rows(conn, job, attempt, batch).await?;
-    if removed > 0 {
-        return Ok(removed);
-    }
-    Ok(diesel::delete(staged_attempts::table.find((job, attempt))).execute(conn).await?)
-}
-
-async fn attempt_rows(conn: &mut Sqlite, job: JobId, attempt: i64, batch: i64) -> Result<usize, StoreError> {
-    let lines = remove_batch!(
-        conn,
-        result_lines,
-        result_ordinal,
-        result_lines::job_id.eq(job).and(result_lines::attempt.eq(attempt)),
-        batch
-    );
-    if lines > 0 {
-        return Ok(lines);
-    }
-    let found = remove_batch!(conn, results, ordinal, results::job_id.eq(job).and(results::attempt.eq(attempt)), batch);
-    if found > 0 {
-        return Ok(found);
-    }
-    let errors = row_errors::job_id.eq(job).and(row_errors::attempt.eq(attempt));
-    Ok(remove_batch!(conn, row_errors, ordinal, errors, batch))
-}
-
-async fn deleted_job(conn: &mut Sqlite, batch: i64) -> Result<usize, StoreError> {
-    let gone: Option<(JobId, Option<i64>)> = jobs::table
-        .filter(jobs::deleted_us.is_not_null())
-        .order(jobs::deleted_us)
-        .select((jobs::id, jobs::published_attempt))
-        .first(conn)
-        .await
-        .optional()?;
-    let Some((job, published)) = gone else { return Ok(0) };
-    if let Some(attempt) = published {
+async fn staged(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreError> {
+    pool::on!(conn, |conn| {
+        let dead: Option<(JobId, i64)> = staged_attempts::table
+            .left_join(jobs::table.on(jobs::id.eq(staged_attempts::job_id)))
+            .filter(
+                jobs::id
+                    .is_null()
+                    .or(jobs::attempt.assume_not_null().ne(staged_attempts::attempt))
+                    .or(jobs::state.assume_not_null().ne_all(JobState::running()))
+                    .or(jobs::deleted_us.is_not_null()),
+            )
+            .select((staged_attempts::job_id, staged_attempts::attempt))
+            .first(conn)
+            .await
+            .optional()?;
+        let Some((job, attempt)) = dead else { return Ok(0) };
         let removed = attempt_rows(conn, job, attempt, batch).await?;
         if removed > 0 {
             return Ok(removed);
         }
-    }
-    diesel::delete(job_queue::table.find(job)).execute(conn).await?;
-    Ok(diesel::delete(jobs::table.find(job)).execute(conn).await?)
+        Ok(diesel::delete(staged_attempts::table.find((job, attempt))).execute(conn).await?)
+    })
 }
 
-async fn deleted_source(conn: &mut Sqlite, batch: i64) -> Result<usize, StoreError> {
-    let gone: Option<SourceId> = sources::table
-        .filter(sources::deleted_us.is_not_null())
-        .filter(sources::id.ne_all(jobs::table.select(jobs::left_source_id)))
-        .filter(sources::id.ne_all(jobs::table.select(jobs::right_source_id)))
-        .order(sources::deleted_us)
-        .select(sources::id)
-        .first(conn)
-        .await
-        .optional()?;
-    let Some(source) = gone else { return Ok(0) };
-    let removed = remove_batch!(conn, records, ordinal, records::source_id.eq(source), batch);
-    if removed > 0 {
-        return Ok(removed);
-    }
-    Ok(diesel::delete(sources::table.find(source)).execute(conn).await?)
+async fn attempt_rows(conn: &mut impl Engine, job: JobId, attempt: i64, batch: i64) -> Result<usize, StoreError> {
+    pool::on!(conn, |conn| {
+        let lines = remove_batch!(
+            conn,
+            result_lines,
+            result_ordinal,
+            result_lines::job_id.eq(job).and(result_lines::attempt.eq(attempt)),
+            batch
+        );
+        if lines > 0 {
+            return Ok(lines);
+        }
+        let found =
+            remove_batch!(conn, results, ordinal, results::job_id.eq(job).and(results::attempt.eq(attempt)), batch);
+        if found > 0 {
+            return Ok(found);
+        }
+        let errors = row_errors::job_id.eq(job).and(row_errors::attempt.eq(attempt));
+        Ok(remove_batch!(conn, row_errors, ordinal, errors, batch))
+    })
 }
 
-async fn deleted_project(conn: &mut Sqlite, batch: i64, gone_before: i64) -> Result<usize, StoreError> {
-    let gone: Option<ProjectId> = projects::table
-        .filter(projects::deleted_us.lt(gone_before))
-        .order(projects::deleted_us)
-        .select(projects::id)
-        .first(conn)
-        .await
-        .optional()?;
-    let Some(project) = gone else { return Ok(0) };
-    let removed = remove_batch!(conn, events, off, events::project_id.eq(project), batch);
-    if removed > 0 {
-        return Ok(removed);
-    }
-    diesel::delete(claims::table.filter(claims::project_id.eq(project))).execute(conn).await?;
-    Ok(diesel::delete(projects::table.find(project)).execute(conn).await?)
+async fn deleted_job(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreError> {
+    pool::on!(conn, |conn| {
+        let gone: Option<(JobId, Option<i64>)> = jobs::table
+            .filter(jobs::deleted_us.is_not_null())
+            .order(jobs::deleted_us)
+            .select((jobs::id, jobs::published_attempt))
+            .first(conn)
+            .await
+            .optional()?;
+        let Some((job, published)) = gone else { return Ok(0) };
+        if let Some(attempt) = published {
+            let removed = attempt_rows(conn, job, attempt, batch).await?;
+            if removed > 0 {
+                return Ok(removed);
+            }
+        }
+        diesel::delete(job_queue::table.find(job)).execute(conn).await?;
+        Ok(diesel::delete(jobs::table.find(job)).execute(conn).await?)
+    })
+}
+
+async fn deleted_source(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreError> {
+    pool::on!(conn, |conn| {
+        let gone: Option<SourceId> = sources::table
+            .filter(sources::deleted_us.is_not_null())
+            .filter(sources::id.ne_all(jobs::table.select(jobs::left_source_id)))
+            .filter(sources::id.ne_all(jobs::table.select(jobs::right_source_id)))
+            .order(sources::deleted_us)
+            .select(sources::id)
+            .first(conn)
+            .await
+            .optional()?;
+        let Some(source) = gone else { return Ok(0) };
+        let removed = remove_batch!(conn, records, ordinal, records::source_id.eq(source), batch);
+        if removed > 0 {
+            return Ok(removed);
+        }
+        Ok(diesel::delete(sources::table.find(source)).execute(conn).await?)
+    })
+}
+
+async fn deleted_project(conn: &mut impl Engine, batch: i64, gone_before: i64) -> Result<usize, StoreError> {
+    pool::on!(conn, |conn| {
+        let gone: Option<ProjectId> = projects::table
+            .filter(projects::deleted_us.lt(gone_before))
+            .order(projects::deleted_us)
+            .select(projects::id)
+            .first(conn)
+            .await
+            .optional()?;
+        let Some(project) = gone else { return Ok(0) };
+        let removed = remove_batch!(conn, events, off, events::project_id.eq(project), batch);
+        if removed > 0 {
+            return Ok(removed);
+        }
+        diesel::delete(claims::table.filter(claims::project_id.eq(project))).execute(conn).await?;
+        Ok(diesel::delete(projects::table.find(project)).execute(conn).await?)
+    })
 }

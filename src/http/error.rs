@@ -161,7 +161,10 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict(text) => Self::conflict(text),
             StoreError::Invalid(text) => Self::invalid(text),
             StoreError::LimitExceeded { limit, max } => {
-                Self::limit(StatusCode::TOO_MANY_REQUESTS, limit, format!("the limit {limit} of {max} is reached"))
+                // The queue is the installation's, not the caller's: nothing that this caller did less of would help.
+                let everybodys = limit == "max_open_jobs";
+                let status = if everybodys { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS };
+                Self::limit(status, limit, format!("the limit {limit} of {max} is reached"))
             }
             StoreError::Fenced => Self::conflict("the job was taken over; ask again for its state"),
             StoreError::Internal(text) => Self::internal(text),

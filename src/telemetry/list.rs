@@ -235,11 +235,46 @@ pub const METRICS: &[Metric] = &[
     },
     // Relay
     Metric {
+        name: "tieout_relay_up",
+        kind: Kind::Gauge,
+        unit: "flag",
+        labels: &[],
+        what: "1 while messages of our own come back over Redis, else 0; absent without Redis",
+    },
+    Metric {
+        name: "tieout_relay_probe_seconds",
+        kind: Kind::Histogram,
+        unit: "seconds",
+        labels: &[],
+        what: "from a message to Redis until it came back",
+    },
+    Metric {
+        name: "tieout_relay_published_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &[],
+        what: "messages for other replicas that Redis took",
+    },
+    Metric {
+        name: "tieout_relay_received_total",
+        kind: Kind::Counter,
+        unit: "messages",
+        labels: &[],
+        what: "messages of other replicas",
+    },
+    Metric {
         name: "tieout_relay_dropped_total",
         kind: Kind::Counter,
         unit: "messages",
-        labels: &["side"],
-        what: "messages between replicas that a full queue had no place for: `in` or `out`",
+        labels: &["reason"],
+        what: "messages between replicas that reached nobody: Redis `away`, `mail_full`, `queue_full` or `receiver_full`, `failed` on the way, `too_big`, `unreadable`",
+    },
+    Metric {
+        name: "tieout_relay_gaps_total",
+        kind: Kind::Counter,
+        unit: "gaps",
+        labels: &[],
+        what: "times that messages of other replicas may have been lost; the store has what matters",
     },
     // Actors
     Metric {
@@ -332,6 +367,49 @@ pub const METRICS: &[Metric] = &[
         unit: "seconds",
         labels: &[],
         what: "how much later than due the actor thread came to a timer, once a second",
+    },
+    // Store
+    Metric {
+        name: "tieout_store_up",
+        kind: Kind::Gauge,
+        unit: "stores",
+        labels: &[],
+        what: "whether the store serves calls: 1 or 0",
+    },
+    Metric {
+        name: "tieout_store_connections",
+        kind: Kind::Gauge,
+        unit: "connections",
+        labels: &["state"],
+        what: "open connections to the database, `idle` or `busy`, at the latest probe",
+    },
+    Metric {
+        name: "tieout_store_waiting",
+        kind: Kind::Gauge,
+        unit: "callers",
+        labels: &[],
+        what: "who waits for a connection",
+    },
+    Metric {
+        name: "tieout_store_wait_seconds",
+        kind: Kind::Histogram,
+        unit: "seconds",
+        labels: &[],
+        what: "how long a caller waited for its connection",
+    },
+    Metric {
+        name: "tieout_store_calls_total",
+        kind: Kind::Counter,
+        unit: "calls",
+        labels: &[],
+        what: "calls that got a connection, a transaction each",
+    },
+    Metric {
+        name: "tieout_store_refused_total",
+        kind: Kind::Counter,
+        unit: "calls",
+        labels: &["reason"],
+        what: "calls refused: `away` at once, `busy` after 2 s without a connection",
     },
 ];
 

@@ -60,6 +60,9 @@ impl TestApp {
             ("listen", "127.0.0.1:0".to_owned()),
             ("data_dir", home.path().join("data").to_str().unwrap().to_owned()),
         ]);
+        if settings.iter().all(|(name, _)| *name != "database_url") {
+            values.extend(crate::support::database_url().map(|url| ("database_url", url)));
+        }
         values.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let config = Config::load_from(&Overrides { config: None, values }, &|_| None).unwrap();
         let app = App::start_on(config, relay).await.unwrap();

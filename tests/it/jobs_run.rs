@@ -10,8 +10,6 @@ use tieout::db::results::{self, ResultStatus};
 use tieout::db::staging::{self, NewResult};
 use tieout::db::{projects, sources};
 
-const LEASE: Duration = Duration::from_secs(30);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_files_become_results_with_their_records_and_one_terminal_event() {
     let up = TestJobs::new().await;
@@ -95,7 +93,7 @@ async fn a_job_of_a_dead_process_begins_anew_by_itself_and_keeps_what_was_stored
     let (left, right) = files(300);
     let job = queued(&kept, &left, &right).await;
     // What a killed process leaves: a claim, one source stored whole, one half, and staged results.
-    let dead = jobs::claim_next(&kept.store, "a killed process", LEASE).await.unwrap().unwrap().value;
+    let dead = jobs::claim_next(&kept.store, "a killed process", Duration::ZERO).await.unwrap().unwrap().value;
     let marked = NewRecord { ordinal: 2, record_key: "L0".into(), fields: "[\"stored before\"]".into() };
     records::insert_batch(&kept.store, job.id, 1, job.left_source_id, vec![marked.clone()]).await.unwrap();
     records::mark_ingested(&kept.store, job.left_source_id, 299, 0).await.unwrap();

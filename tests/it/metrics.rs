@@ -36,6 +36,11 @@ const SHOWN: &[&str] = &[
     "tieout_actor_stalled_seconds",
     "tieout_actor_arbiter_busy_ratio",
     "tieout_actor_arbiter_ping_lag_seconds",
+    "tieout_store_up",
+    "tieout_store_connections",
+    "tieout_store_waiting",
+    "tieout_store_wait_seconds",
+    "tieout_store_calls_total",
 ];
 
 /// Name to type, and every line with a value.

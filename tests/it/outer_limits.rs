@@ -42,7 +42,7 @@ async fn a_body_past_the_limit_gets_413() {
 }
 
 #[tokio::test]
-async fn more_open_jobs_than_allowed_get_429_and_can_be_started_later() {
+async fn more_open_jobs_than_allowed_get_503_and_can_be_started_later() {
     let server = Server::start(Options::default().env("TIEOUT_MAX_OPEN_JOBS", 1)).await;
     let first = Run::prepare(&server.api(), &Sample::new(20_000, 71)).await;
     let second = Run::prepare(&server.api(), &Sample::new(50, 72)).await;
@@ -50,7 +50,7 @@ async fn more_open_jobs_than_allowed_get_429_and_can_be_started_later() {
     first.at_work(LONG).await;
     let answer = second.api.post(&second.path("/start"), json!({})).await;
     assert!(answer.header("retry-after").is_some());
-    refused(answer, 429, "max_open_jobs");
+    refused(answer, 503, "max_open_jobs");
     first.api.post(&first.path("/cancel"), json!({})).await.expect(202);
     first.reaches("cancelled", LONG).await;
     second.start().await;

@@ -9,6 +9,8 @@ use tieout::db::{StoreError, sweep};
 use tieout::reconcile::Side;
 
 const LEASE: Duration = Duration::from_secs(30);
+/// The lease of a runner that died: on a shared store others learn of it when it has lapsed.
+const LAPSED: Duration = Duration::ZERO;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn projects_take_turns_however_many_jobs_one_of_them_has() {
@@ -48,7 +50,7 @@ async fn past_open_jobs_a_start_is_refused_with_the_limits_name() {
 async fn a_runner_under_an_old_fence_changes_nothing() {
     let kept = TestStore::new().await;
     let queued = kept.queued_job().await;
-    let dead = jobs::claim_next(&kept.store, "dead process", LEASE).await.unwrap().unwrap().value;
+    let dead = jobs::claim_next(&kept.store, "dead process", LAPSED).await.unwrap().unwrap().value;
     assert_eq!(dead.attempt, 1);
     let events = jobs::recover_abandoned(&kept.store, "me", Vec::new()).await.unwrap();
     assert_eq!(events.len(), 1);
@@ -74,16 +76,16 @@ async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_st
     let kept = TestStore::new().await;
     let deadly = kept.queued_job().await;
     for process in 0..3 {
-        jobs::claim_next(&kept.store, &format!("process {process}"), LEASE).await.unwrap().unwrap();
+        jobs::claim_next(&kept.store, &format!("process {process}"), LAPSED).await.unwrap().unwrap();
         jobs::recover_abandoned(&kept.store, "next", Vec::new()).await.unwrap();
     }
     let given_up = jobs::get(&kept.store, deadly.id).await.unwrap();
     assert_eq!(given_up.state, JobState::Failed);
     assert!(given_up.error.unwrap().contains("died 3 times"));
     jobs::enqueue(&kept.store, deadly.id).await.unwrap();
-    jobs::claim_next(&kept.store, "process", LEASE).await.unwrap().unwrap();
+    jobs::claim_next(&kept.store, "process", LAPSED).await.unwrap().unwrap();
     assert_eq!(jobs::request_cancel(&kept.store, deadly.id).await.unwrap().value.state, JobState::Cancelling);
-    let renewed = jobs::renew(&kept.store, "process", vec![(deadly.id, 4)], LEASE).await.unwrap();
+    let renewed = jobs::renew(&kept.store, "process", vec![(deadly.id, 4)], LAPSED).await.unwrap();
     assert_eq!(renewed, [(deadly.id, Lease::CancelRequested)]);
     let events = jobs::recover_abandoned(&kept.store, "next", Vec::new()).await.unwrap();
     assert!(events[0].body.contains("\"terminal\":true"), "{}", events[0].body);
@@ -96,7 +98,7 @@ async fn results_are_visible_whole_or_not_at_all_and_show_their_records() {
     let kept = TestStore::new().await;
     let store = &kept.store;
     let job = kept.queued_job().await;
-    let dead = jobs::claim_next(store, "dead", LEASE).await.unwrap().unwrap().value;
+    let dead = jobs::claim_next(store, "dead", LAPSED).await.unwrap().unwrap().value;
     staging::stage(store, job.id, dead.attempt, vec![found(0, 2, 3), found(1, 3, 2)]).await.unwrap();
     jobs::recover_abandoned(store, "me", Vec::new()).await.unwrap();
     let run = jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value;

@@ -75,7 +75,7 @@ async fn a_database_newer_than_the_binary_is_refused_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_on_one_data_directory_says_who_has_it_and_takes_over_when_it_is_free() {
-    let first = TestStore::new().await;
+    let first = TestStore::sqlite(|options| options).await;
     let second = Store::start(Options::sqlite(database(&first.dir))).unwrap();
     let refused = wait_status(&second, "refused", |status| matches!(status, Status::Down { .. })).await;
     assert!(reason(&refused).contains("another tieout process"), "{refused:?}");
@@ -87,7 +87,7 @@ async fn a_second_server_on_one_data_directory_says_who_has_it_and_takes_over_wh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_vanishes_is_not_replaced_by_an_empty_one_and_is_served_again_when_it_is_back() {
-    let kept = TestStore::with(|mut options| {
+    let kept = TestStore::sqlite(|mut options| {
         options.probe_interval = Duration::from_millis(50);
         options
     })

@@ -153,7 +153,7 @@ async fn of_many_users_who_claim_at_once_exactly_one_gets_it_and_the_next_after_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_its_connections_and_outlives_neither_lease_nor_limit() {
-    let kept = TestStore::new().await;
+    let kept = TestStore::sqlite(|options| options).await;
     let project = projects::create(&kept.store, "books").await.unwrap().value.id;
     let lease = Duration::from_secs(60);
     let take = |wanted| claims::take(&kept.store, project, wanted, lease, 1);

@@ -1,4 +1,5 @@
 //! What the store's tests share: a store in a private directory, and rows to begin with.
+use crate::support::database_url;
 use std::path::PathBuf;
 use std::time::Duration;
 use tieout::db::{Options, Status, Store, jobs, projects, sources};
@@ -14,10 +15,25 @@ pub struct TestStore {
 }
 
 impl TestStore {
-    /// A ready store; its options may be changed first.
+    /// A ready store on the engine that the tests are run on; its options may be changed first.
     pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let store = Store::start(change(Options::sqlite(dir.path().join("tieout.sqlite")))).expect("options are good");
+        let options = match database_url() {
+            Some(url) => Options::postgres(url.parse().expect("an address")),
+            None => Options::sqlite(database(&dir)),
+        };
+        Self::open(change(options), dir).await
+    }
+
+    /// A ready store in a file, for what only a file can do.
+    pub async fn sqlite(change: impl FnOnce(Options) -> Options) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let options = change(Options::sqlite(database(&dir)));
+        Self::open(options, dir).await
+    }
+
+    async fn open(options: Options, dir: tempfile::TempDir) -> Self {
+        let store = Store::start(options).expect("options are good");
         wait_status(&store, "ready", Status::is_ready).await;
         Self { store, dir }
     }

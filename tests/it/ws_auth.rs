@@ -7,6 +7,13 @@ use std::net::SocketAddr;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
+/// A file with the secret of signed tokens, as an editor leaves it.
+pub fn secret_file() -> tempfile::NamedTempFile {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), [SECRET, b"\n"].concat()).unwrap();
+    secret
+}
+
 /// An app that takes signed tokens.
 pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::NamedTempFile) {
     let (keyed, secret) = keyed();
@@ -17,15 +24,13 @@ pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::
 
 /// The settings of one that takes signed tokens.
 pub fn keyed() -> ([(&'static str, String); 1], tempfile::NamedTempFile) {
-    let secret = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(secret.path(), [SECRET, b"\n"].concat()).unwrap();
+    let secret = secret_file();
     ([("jwt_secret_file", secret.path().to_str().unwrap().to_owned())], secret)
 }
 
 /// A real server that takes signed tokens.
 pub async fn server_with(options: Options) -> (Server, tempfile::NamedTempFile) {
-    let secret = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(secret.path(), [SECRET, b"\n"].concat()).unwrap();
+    let secret = secret_file();
     let options = options.arg("--jwt-secret-file").arg(secret.path().to_str().unwrap());
     (Server::start(options).await, secret)
 }

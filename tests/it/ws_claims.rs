@@ -27,7 +27,7 @@ fn now_ms() -> i64 {
 
 #[tokio::test]
 async fn a_claim_survives_the_kill_of_its_server_its_user_is_back_at_once_and_others_wait_for_the_lease() {
-    let (mut server, _secret) = server_with(Options::default().env("TIEOUT_CLAIM_TTL", "8s")).await;
+    let (mut server, _secret) = server_with(Options::default().sqlite().env("TIEOUT_CLAIM_TTL", "8s")).await;
     let owner = server.api().with_token(&token("olga", "owner", 600));
     let project = owner.project("claims").await;
     let (mut ana, _) = authenticated_at(server.addr, &token("ana", "reviewer", 600)).await;
@@ -88,7 +88,7 @@ fn move_store(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_store_is_away_claims_in_force_last_and_new_ones_are_unavailable() {
-    let app = TestApp::start(&[]).await;
+    let app = TestApp::start(&[("database_url", "")]).await;
     let project = app.project().await;
     let (mut ana, mut bob) = (Socket::open(app.address()).await, Socket::open(app.address()).await);
     ana.join(&project, None).await;

@@ -1,23 +1,23 @@
 -- First light: projects and their event log, sources and their records, jobs and their results, claims.
--- Ids are UUIDs, times are instants (a row never has more than microseconds), money is minor units, JSON is jsonb.
--- An event's body is a JSON member without braces, and the cells of users' files may hold the escape \u0000, which jsonb
--- refuses: these are text. Names of columns are those of the other engine.
+-- Ids are UUIDs, times are microseconds since the epoch, money is minor units. JSON is json, not
+-- jsonb, which refuses the escape \u0000 that users' files may hold; nothing here looks inside it.
+-- Names of columns are those of the other engine.
 
 CREATE TABLE projects (
     id            UUID NOT NULL PRIMARY KEY,
     name          TEXT NOT NULL,
     epoch         TEXT NOT NULL,
     head_offset   BIGINT NOT NULL DEFAULT 0,
-    last_claim_us TIMESTAMPTZ NOT NULL DEFAULT 'epoch',
-    created_us    TIMESTAMPTZ NOT NULL,
-    deleted_us    TIMESTAMPTZ
+    last_claim_us BIGINT NOT NULL DEFAULT 0,
+    created_us    BIGINT NOT NULL,
+    deleted_us    BIGINT
 );
 CREATE INDEX projects_deleted ON projects (deleted_us) WHERE deleted_us IS NOT NULL;
 
 CREATE TABLE events (
     project_id UUID NOT NULL REFERENCES projects (id),
     off        BIGINT NOT NULL,
-    at_us      TIMESTAMPTZ NOT NULL,
+    at_us      BIGINT NOT NULL,
     body       TEXT NOT NULL,
     PRIMARY KEY (project_id, off)
 );
@@ -31,11 +31,11 @@ CREATE TABLE sources (
     format       TEXT NOT NULL,
     bytes        BIGINT NOT NULL,
     sha256       TEXT NOT NULL,
-    profile      JSONB NOT NULL,
+    profile      JSON NOT NULL,
     record_count BIGINT,
     error_count  BIGINT,
-    created_us   TIMESTAMPTZ NOT NULL,
-    deleted_us   TIMESTAMPTZ
+    created_us   BIGINT NOT NULL,
+    deleted_us   BIGINT
 );
 CREATE UNIQUE INDEX sources_content ON sources (project_id, sha256) WHERE deleted_us IS NULL;
 CREATE INDEX sources_deleted ON sources (deleted_us) WHERE deleted_us IS NOT NULL;
@@ -55,16 +55,16 @@ CREATE TABLE jobs (
     left_source_id    UUID NOT NULL REFERENCES sources (id),
     right_source_id   UUID NOT NULL REFERENCES sources (id),
     state             TEXT NOT NULL,
-    rules             JSONB NOT NULL,
-    options           JSONB NOT NULL,
-    counts            JSONB,
+    rules             JSON NOT NULL,
+    options           JSON NOT NULL,
+    counts            JSON,
     error             TEXT,
     attempt           BIGINT NOT NULL DEFAULT 0,
     published_attempt BIGINT,
-    created_us        TIMESTAMPTZ NOT NULL,
-    started_us        TIMESTAMPTZ,
-    finished_us       TIMESTAMPTZ,
-    deleted_us        TIMESTAMPTZ
+    created_us        BIGINT NOT NULL,
+    started_us        BIGINT,
+    finished_us       BIGINT,
+    deleted_us        BIGINT
 );
 CREATE INDEX jobs_project ON jobs (project_id, id);
 CREATE INDEX jobs_left ON jobs (left_source_id);
@@ -74,10 +74,10 @@ CREATE INDEX jobs_deleted ON jobs (deleted_us) WHERE deleted_us IS NOT NULL;
 -- One row per job that is queued or running; it goes when the job ends.
 CREATE TABLE job_queue (
     job_id         UUID NOT NULL PRIMARY KEY REFERENCES jobs (id),
-    queued_us      TIMESTAMPTZ NOT NULL,
+    queued_us      BIGINT NOT NULL,
     abandoned      BIGINT NOT NULL DEFAULT 0,
     lease_owner    TEXT,
-    lease_until_us TIMESTAMPTZ
+    lease_until_us BIGINT
 );
 
 -- Staged under (job, attempt); visible only when jobs.published_attempt names that attempt.
@@ -130,7 +130,7 @@ CREATE TABLE claims (
     entity_id  TEXT NOT NULL,
     user_id    TEXT NOT NULL,
     token      BIGINT NOT NULL,
-    expires_us TIMESTAMPTZ NOT NULL,
+    expires_us BIGINT NOT NULL,
     PRIMARY KEY (project_id, entity_id)
 );
 CREATE INDEX claims_expiry ON claims (expires_us);

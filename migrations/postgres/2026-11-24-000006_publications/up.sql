@@ -5,7 +5,7 @@ CREATE TABLE publications (
     request_hash TEXT NOT NULL,
     ep           TEXT,
     off          BIGINT,
-    at_us        TIMESTAMPTZ NOT NULL,
+    at_us        BIGINT NOT NULL,
     PRIMARY KEY (user_id, key)
 );
 CREATE INDEX publications_age ON publications (at_us);

@@ -64,13 +64,13 @@ async fn run(mut shard: Shard, stop: CancellationToken) {
 async fn serve(shard: &mut Shard, stop: &CancellationToken) {
     let queue = shard.queue().clone();
     let mut sweep = pin!(sleep_until(Instant::now()));
-    let (mut sweeping, mut napped) = (false, false);
+    let (mut every, mut napped) = (None, false);
     loop {
         let mut sweep_now = false;
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = &mut sweep, if sweeping => sweep_now = true,
+            () = &mut sweep, if every.is_some() => sweep_now = true,
             () = queue.filled() => {}
             // The sockets first: what came for them in the meantime goes along.
             () = yield_now(), if napped => {}
@@ -87,13 +87,13 @@ async fn serve(shard: &mut Shard, stop: &CancellationToken) {
                 true
             }
         };
-        match shard.sweep_again() {
-            Some(every) if sweep_now || !sweeping => {
-                sweeping = true;
-                sweep.as_mut().reset(Instant::now() + every);
+        let again = shard.sweep_again();
+        // Also when it changes: a drain looks more often, and does not wait for the look that was planned before it.
+        if sweep_now || again != every {
+            every = again;
+            if let Some(pause) = again {
+                sweep.as_mut().reset(Instant::now() + pause);
             }
-            Some(_) => {}
-            None => sweeping = false,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! and is stored again from the start; the same rows land in the same places.
 use super::run::{Run, Stop};
 use crate::db::jobs::JobState;
-use crate::db::records::{self, BATCH_ROWS, NewRecord};
+use crate::db::records::{self, NewRecord};
 use crate::db::sources::{self, Source};
 use crate::protocol::ids::SourceId;
 use crate::reconcile::{ColumnType, ReadOptions, RuleSet, Side, Table, profile, read};
@@ -20,8 +20,9 @@ pub(crate) fn store_source(run: &Run, id: SourceId) -> Result<(), Stop> {
     }
     let table = as_text(run, &source)?;
     let total = table.len() as u64;
-    for first in (0..table.len()).step_by(BATCH_ROWS) {
-        let rows = first..table.len().min(first + BATCH_ROWS);
+    let batch_rows = records::batch_rows(store);
+    for first in (0..table.len()).step_by(batch_rows) {
+        let rows = first..table.len().min(first + batch_rows);
         run.store(|| {
             let batch = rows.clone().map(|row| record(&table, row)).collect();
             records::insert_batch(store, run.job.id, run.flight.fence, id, batch)

@@ -4,7 +4,7 @@
 //! counts lines of the file.
 use super::run::{Run, Stop};
 use crate::db::jobs::{Counts, JobState};
-use crate::db::records::BATCH_ROWS;
+use crate::db::records::batch_rows;
 use crate::db::results::{ResultStatus, RowProblem};
 use crate::db::staging::{self, NewLine, NewResult};
 use crate::reconcile::{Break, BreakKind, Match, MatchState, Outcome, Side, Table, report};
@@ -14,8 +14,9 @@ pub(crate) fn all(run: &Run, outcome: &Outcome, left: &Table, right: &Table) -> 
     let matches = outcome.matches.len();
     let total = matches + outcome.breaks.len();
     run.meter.report(JobState::Publishing, "publishing", 0, total as u64, matches as u64, false);
-    for first in (0..total).step_by(BATCH_ROWS) {
-        let ordinals = first..total.min(first + BATCH_ROWS);
+    let rows = batch_rows(&run.shared.store);
+    for first in (0..total).step_by(rows) {
+        let ordinals = first..total.min(first + rows);
         let end = ordinals.end as u64;
         run.store(|| {
             let batch = ordinals.clone().map(|ordinal| match outcome.matches.get(ordinal) {
@@ -43,7 +44,7 @@ pub(crate) fn all(run: &Run, outcome: &Outcome, left: &Table, right: &Table) -> 
 fn problems(run: &Run, left: &Table, right: &Table) -> Result<(), Stop> {
     let mut first = 0;
     for (side, table) in [(Side::Left, left), (Side::Right, right)] {
-        for chunk in table.errors.chunks(BATCH_ROWS) {
+        for chunk in table.errors.chunks(batch_rows(&run.shared.store)) {
             run.store(|| {
                 let batch = chunk.iter().map(|error| RowProblem {
                     side: side.as_str().to_owned(),

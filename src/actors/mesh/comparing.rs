@@ -10,7 +10,7 @@ use crate::{
     },
     actors::mesh::wire::Message,
     cluster::{Channel, Link},
-    db::{Store, events},
+    db::{Store, events, wakeups::Heard},
     protocol::ids::ProjectId,
 };
 use std::{
@@ -39,7 +39,7 @@ pub struct Comparing {
     base: Arc<Base>,
     store: Store,
     /// Projects in which something was committed, as the store itself tells; listened to while the relay is away.
-    wakeups: Option<mpsc::Receiver<ProjectId>>,
+    heard: Option<mpsc::Receiver<Heard>>,
     link: watch::Receiver<Link>,
     gaps: watch::Receiver<u64>,
     next: Instant,
@@ -49,10 +49,10 @@ pub struct Comparing {
 
 impl Comparing {
     /// For the rooms of `base`, with `store`.
-    pub fn new(base: Arc<Base>, store: Store, wakeups: Option<mpsc::Receiver<ProjectId>>) -> Self {
+    pub fn new(base: Arc<Base>, store: Store, heard: Option<mpsc::Receiver<Heard>>) -> Self {
         let (link, gaps) = (base.mesh.relay.link(), base.mesh.relay.gaps());
         let next = Instant::now() + base.mesh.limits.compare_every;
-        Self { base, store, wakeups, link, gaps, next, claims_missed: false }
+        Self { base, store, heard, link, gaps, next, claims_missed: false }
     }
 
     /// Until `stop`.
@@ -79,9 +79,13 @@ impl Comparing {
                     self.claims_missed = true;
                 }
                 () = changed(&mut self.link) => self.link_changed(),
-                projects = woken(&mut self.wakeups) => {
-                    self.woken(projects).await;
-                    continue;
+                heard = heard(&mut self.heard) => {
+                    if heard.contains(&Heard::Missed) {
+                        self.next = Instant::now();
+                    } else {
+                        self.woken(heard).await;
+                        continue;
+                    }
                 }
             }
             let now = Instant::now();
@@ -128,6 +132,8 @@ impl Comparing {
 
     fn link_changed(&mut self) {
         let state = self.link.borrow_and_update().clone();
+        // While the relay says it, the store need not.
+        self.base.mesh.wake_by_store(!matches!(state, Link::Up));
         self.next = Instant::now();
         let degraded = !state.is_up();
         if self.base.shared.degraded.swap(degraded, Ordering::Relaxed) != degraded {
@@ -142,10 +148,14 @@ impl Comparing {
     }
 
     /// Something was committed there, says the store. While the relay works it says so itself.
-    async fn woken(&self, projects: Vec<ProjectId>) {
-        let heard = matches!(*self.link.borrow(), Link::Up);
-        let projects: BTreeSet<ProjectId> = projects.into_iter().filter(|id| self.base.mesh.follows(*id)).collect();
-        if !heard && !projects.is_empty() {
+    async fn woken(&self, heard: Vec<Heard>) {
+        let up = matches!(*self.link.borrow(), Link::Up);
+        let named = heard.into_iter().filter_map(|heard| match heard {
+            Heard::Project(project) => Some(project),
+            Heard::Missed => None,
+        });
+        let projects: BTreeSet<ProjectId> = named.filter(|id| self.base.mesh.follows(*id)).collect();
+        if !up && !projects.is_empty() {
             self.compare_some(Some(&projects)).await;
         }
     }
@@ -198,12 +208,12 @@ async fn changed<T>(watched: &mut watch::Receiver<T>) {
     }
 }
 
-async fn woken(wakeups: &mut Option<mpsc::Receiver<ProjectId>>) -> Vec<ProjectId> {
-    let mut projects = Vec::new();
-    if let Some(waiting) = wakeups
-        && waiting.recv_many(&mut projects, WAKEUPS_AT_ONCE).await > 0
+async fn heard(ears: &mut Option<mpsc::Receiver<Heard>>) -> Vec<Heard> {
+    let mut heard = Vec::new();
+    if let Some(ears) = ears
+        && ears.recv_many(&mut heard, WAKEUPS_AT_ONCE).await > 0
     {
-        return projects;
+        return heard;
     }
     pending().await
 }

@@ -5,6 +5,7 @@
 use super::{asking::Asks, limits::MeshLimits, wire::Message};
 use crate::{
     cluster::{Channel, Link, Relay},
+    db::wakeups::Waker,
     protocol::ids::ProjectId,
 };
 use bytes::Bytes;
@@ -45,13 +46,17 @@ pub struct Mesh {
     pub(super) asks: Asks,
     /// It has said goodbye.
     gone: AtomicBool,
+    /// How others are told of commits while there is no relay between us.
+    waker: Option<Waker>,
+    /// There is none.
+    by_store: AtomicBool,
     /// A room was followed since somebody looked.
     fresh: AtomicBool,
 }
 
 impl Mesh {
     /// On `relay`.
-    pub fn new(relay: Relay, limits: MeshLimits) -> Self {
+    pub fn new(relay: Relay, limits: MeshLimits, waker: Option<Waker>) -> Self {
         let (mail, waiting) = mpsc::channel(MAX_MAIL);
         let (waiting, followed) = (Mutex::new(Some(waiting)), Mutex::default());
         Self {
@@ -62,6 +67,8 @@ impl Mesh {
             followed,
             asks: Asks::default(),
             gone: AtomicBool::new(false),
+            waker,
+            by_store: AtomicBool::new(true),
             fresh: AtomicBool::new(false),
         }
     }
@@ -76,6 +83,20 @@ impl Mesh {
         self.relay.link().borrow().clone()
     }
 
+    /// Whether others are told of commits by the store.
+    pub(super) fn wake_by_store(&self, by_store: bool) {
+        self.by_store.store(by_store, Relaxed);
+    }
+
+    /// Something was committed in a project: the others are told by the store, if nothing else tells them.
+    pub fn committed(&self, project: ProjectId) {
+        if let Some(waker) = &self.waker
+            && self.by_store.load(Relaxed)
+        {
+            waker.wake(project);
+        }
+    }
+
     /// Tell the others, encoded by this caller.
     pub fn tell(&self, channel: Channel, message: &Message, frame: &[u8]) {
         if !self.is_alone() {
@@ -86,7 +107,7 @@ impl Mesh {
     /// Tell the others, encoded by a task of its own; for the actor's thread. What one caller mails keeps its order.
     pub fn mail(&self, mail: Mail) {
         if !self.is_alone() && !self.gone.load(Relaxed) && self.mail.try_send(mail).is_err() {
-            metrics::counter!("tieout_relay_dropped_total", "side" => "out").increment(1);
+            metrics::counter!("tieout_relay_dropped_total", "reason" => "mail_full").increment(1);
         }
     }
 

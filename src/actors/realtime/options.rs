@@ -4,9 +4,8 @@
 use crate::{
     actors::{hub::Limits, mesh::MeshLimits},
     cluster::{LocalBus, Relay, ReplicaId},
-    protocol::ids::ProjectId,
+    db::wakeups::Wakeups,
 };
-use tokio::sync::mpsc;
 
 /// Whether there is a realtime layer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -53,9 +52,8 @@ pub struct Options {
     pub relay: Relay,
     /// How replicas look after each other.
     pub mesh: MeshLimits,
-    /// Projects in which something was committed, as the store itself tells, for while the relay is away. What does not
-    /// fit is not missed: rooms are compared with the store all the same.
-    pub wakeups: Option<mpsc::Receiver<ProjectId>>,
+    /// Words between replicas by the store itself, for while there is no relay between them.
+    pub wakeups: Option<Wakeups>,
 }
 
 impl Default for Options {

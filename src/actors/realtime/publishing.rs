@@ -32,6 +32,7 @@ impl Realtime {
     pub fn publish(&self, event: DurableEvent) {
         self.meters().published.increment(1);
         let mesh = &self.0.base.mesh;
+        mesh.committed(event.project_id);
         let hub = self.running();
         if hub.is_none() && mesh.is_alone() {
             return;

@@ -42,7 +42,8 @@ pub struct Postgres {
     pub port: u16,
     /// Its directory: data, socket and log.
     pub dir: PathBuf,
-    owner: Child,
+    /// One a start; the latest one's server runs, if any does.
+    owners: Vec<Child>,
     databases: AtomicU32,
 }
 
@@ -80,39 +81,68 @@ impl Postgres {
         let data = dir.join("data");
         run(as_owner(&mut Command::new("cp")).arg("-a").arg(&template).arg(&data));
         let port = free_port();
-        let mut shell = Command::new("/bin/sh");
-        let owner = as_owner(&mut shell)
-            .args(["-c", OWNER, "owner"])
-            .arg(&dir)
-            .arg(binaries().join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(&dir)
-            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
-            // Durability is not what these tests are about, and syncing is most of their time on a slow disk.
-            .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"])
-            // A group of its own: Ctrl-C must end the tests, not the one who tidies up after them.
-            .process_group(0)
-            .stdin(lifeline)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("a shell starts");
-        let server = Self { port, dir, owner, databases: AtomicU32::new(0) };
+        let owner = own_server(&dir, port, &[], lifeline);
+        let server = Self { port, dir, owners: vec![owner], databases: AtomicU32::new(0) };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// Until it accepts connections; its log when it does not.
+    fn wait(&self) -> Result<(), String> {
         let deadline = Instant::now() + START;
-        while !server.accepts() {
-            let log = fs::read_to_string(server.dir.join("log")).unwrap_or_default();
-            if log.contains("FATAL") || Instant::now() > deadline {
+        while !self.accepts() {
+            let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            if log.contains("database system is shut down") || Instant::now() > deadline {
                 return Err(log);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(server)
+        Ok(())
     }
 
     /// The last line of the server's own pid file says when it accepts connections.
     fn accepts(&self) -> bool {
         fs::read_to_string(self.dir.join("data/postmaster.pid")).is_ok_and(|text| text.trim_end().ends_with("ready"))
+    }
+
+    /// SIGKILL for the server and its children, as when the machine is cut off its power.
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+        eventually_gone(&self.dir);
+    }
+
+    /// Starts it again on the same port and data, with further settings such as `max_connections=5`.
+    pub fn restart(&mut self, settings: &[&str]) {
+        let owner = own_server(&self.dir, self.port, settings, Stdio::piped());
+        self.owners.push(owner);
+        self.wait().unwrap_or_else(|log| panic!("PostgreSQL did not start again: {log}"));
+    }
+
+    /// SIGSTOP: it holds its connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// A file of the server's own that only it can read; its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        fs::write(&path, text).expect("a file in the server's directory");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+        give(&path);
+        path
+    }
+
+    /// To the server and each of its children: they are the leader's group of a session of their own.
+    fn signal(&self, signal: i32) {
+        for pid in server_pids(&self.dir) {
+            // SAFETY: a plain system call; the pids are of the server that we own.
+            unsafe { libc::kill(pid, signal) };
+        }
     }
 
     /// A new empty database; its `database_url`.
@@ -125,6 +155,14 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// The same, from where nothing can be awaited.
+    pub fn new_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut make = Command::new(binaries().join("createdb"));
+        run(make.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER, &name]));
+        self.url(&name)
+    }
+
     /// The address of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
@@ -134,9 +172,55 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // Dropping the pipe's end tells the shell; a lifeline of the caller's is the caller's to cut.
-        if self.owner.stdin.take().is_some() {
-            self.owner.wait().expect("the owner can be waited for");
+        for owner in self.owners.iter_mut().rev() {
+            if owner.stdin.take().is_some() {
+                owner.wait().expect("the owner can be waited for");
+            }
         }
+    }
+}
+
+/// Starts a server in the hands of a shell that outlives us.
+fn own_server(dir: &Path, port: u16, settings: &[&str], lifeline: Stdio) -> Child {
+    // What an earlier, killed one left would look like a running server.
+    let _ = fs::remove_file(dir.join("data/postmaster.pid"));
+    let mut shell = Command::new("/bin/sh");
+    as_owner(&mut shell)
+        .args(["-c", OWNER, "owner"])
+        .arg(dir)
+        .arg(binaries().join("postgres"))
+        .arg("-D")
+        .arg(dir.join("data"))
+        .arg("-k")
+        .arg(dir)
+        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+        // Durability is not what these tests are about, and syncing is most of their time on a slow disk.
+        .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        // A group of its own: Ctrl-C must end the tests, not the one who tidies up after them.
+        .process_group(0)
+        .stdin(lifeline)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell starts")
+}
+
+/// The processes whose working directory is the server's data: it and its children.
+fn server_pids(dir: &Path) -> Vec<i32> {
+    let data = dir.join("data");
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_string_lossy().parse().ok()?;
+        (fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(pid)
+    });
+    pids.collect()
+}
+
+fn eventually_gone(dir: &Path) {
+    let deadline = Instant::now() + START;
+    while !server_pids(dir).is_empty() {
+        assert!(Instant::now() < deadline, "a killed PostgreSQL is still there");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -209,8 +293,13 @@ fn is_root() -> bool {
 
 fn own(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).expect("a directory of ours");
+    give(dir);
+}
+
+/// To the user that the server runs as.
+fn give(path: &Path) {
     if is_root() {
-        chown(dir, Some(NOBODY), Some(NOBODY)).expect("root may give a directory away");
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("root may give a file away");
     }
 }
 

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use super::{Api, LONG, Socket, eventually};
 
+/// The setting that names a PostgreSQL.
+const DATABASE_URL: &str = "TIEOUT_DATABASE_URL";
+
 /// What differs from a plain `tieout serve --listen 127.0.0.1:FREE --data-dir TEMP`.
 #[derive(Default, Clone)]
 pub struct Options {
@@ -39,6 +42,16 @@ impl Options {
     pub fn data(mut self, path: impl Into<PathBuf>) -> Options {
         self.data = Some(path.into());
         self
+    }
+
+    /// A SQLite file, whatever engine the tests are run on: for what only a file can do.
+    pub fn sqlite(self) -> Options {
+        self.env(DATABASE_URL, "")
+    }
+
+    /// The database of the engine that the tests are run on, unless the caller chose one.
+    fn url(&self) -> Option<String> {
+        if self.env.iter().any(|(name, _)| name == DATABASE_URL) { None } else { super::database_url() }
     }
 
     /// Listens on every address: what a token is required for. Tests still talk to it over loopback.
@@ -74,6 +87,10 @@ impl Server {
     /// Starts the server and waits for nothing.
     pub fn launch(options: Options) -> Server {
         let home = tempfile::tempdir().expect("a temporary folder");
+        let mut options = options;
+        if let Some(url) = options.url() {
+            options = options.env(DATABASE_URL, url);
+        }
         let data = options.data.clone().unwrap_or_else(|| home.path().join("data"));
         let mut server = Server { home, data, options, addr: free_address(), child: RefCell::new(None), starts: 0 };
         server.spawn();
@@ -241,7 +258,7 @@ const CLEAN_EXIT: Duration = Duration::from_secs(40);
 
 /// A port that nobody listens on, below the range from which the kernel takes ports for outgoing connections: a port
 /// asked of the kernel could become some client's source port before the server binds it.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     for _ in 0..1000 {
         let addr = SocketAddr::from(([127, 0, 0, 1], rand::random_range(12_000..32_000)));
         if TcpListener::bind(addr).is_ok() {

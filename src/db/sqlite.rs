@@ -1,0 +1,132 @@
+//! SQLite: the file, its lock, and the connections to it.
+//!
+//! It leaves retrying to the supervisor. The one thing easy to get wrong: a file that vanished while we were serving must
+//! not be created afresh, or an unmounted volume looks like an empty installation.
+use super::clock::Clock;
+use super::error::with_sources;
+use super::lockfile::LockFile;
+use super::migrate::{self, Failure, Plan};
+use super::pool::{Checked, Db, Lane, Manager, Sqlite, Turns};
+use super::store::Status;
+use diesel_async::pooled_connection::{ManagerConfig, RecyclingMethod};
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use futures_util::FutureExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// SQLite has one writer: more would only fight for its lock (measured: worst wait 107-457 ms with 4, 8-58 ms with 1).
+const WRITERS: u32 = 1;
+
+/// What identifies the file that was opened, so that a replaced one is noticed.
+type FileIdentity = (u64, u64);
+
+/// Opens the file, and looks whether it is still the one.
+pub(crate) struct Opener {
+    path: PathBuf,
+    readers: u32,
+    lock: Option<LockFile>,
+    served: Option<FileIdentity>,
+}
+
+impl Opener {
+    pub(crate) fn new(path: PathBuf, readers: u32) -> Self {
+        Self { path, readers, lock: None, served: None }
+    }
+
+    /// Lock, connect, migrate, open the pools.
+    pub(crate) async fn open(&mut self, plan: &Plan, connected: impl Fn()) -> Result<Db, Status> {
+        let path = self.path.clone();
+        let cannot_open = |reason: String| down(format!("cannot open the database {}: {reason}", path.display()));
+        let mut connection = self.connect().await?;
+        connected();
+        migrate::sqlite(&mut connection, plan.clone()).await.map_err(Failure::into_status)?;
+        self.served = Some(identity(&path).map_err(|error| cannot_open(error.to_string()))?);
+        let read = turns(&path, self.readers).await.map_err(cannot_open)?;
+        let write = turns(&path, WRITERS).await.map_err(cannot_open)?;
+        Ok(Db::Sqlite { read, write, clock: Clock::Own })
+    }
+
+    /// The lock, and one connection.
+    pub(crate) async fn connect(&mut self) -> Result<Sqlite, Status> {
+        let path = &self.path;
+        let cannot_open = |reason: String| down(format!("cannot open the database {}: {reason}", path.display()));
+        if self.served.is_some() && !path.exists() {
+            return Err(down(format!(
+                "the database {} is gone; put it back, or restart to begin with an empty one",
+                path.display()
+            )));
+        }
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            tokio::fs::create_dir_all(parent)
+                .await
+                .map_err(|error| cannot_open(format!("its directory cannot be made: {error}")))?;
+        }
+        if self.lock.is_none() {
+            self.lock = Some(LockFile::take(path).map_err(down)?);
+        }
+        let text = path_text(path).map_err(down)?;
+        establish(text).await.map_err(|error| cannot_open(with_sources(&error)))
+    }
+
+    /// Whether the file is the one that was opened, and answers.
+    pub(crate) async fn probe(&self, db: &Arc<Db>) -> Result<(), String> {
+        let path = self.path.display();
+        match identity(&self.path) {
+            Ok(now) if Some(now) == self.served => {}
+            Ok(_) => return Err(format!("the database {path} was replaced while it was open")),
+            Err(error) => return Err(format!("the database {path} is gone: {error}")),
+        }
+        let db = db.clone();
+        let ask = async move {
+            match db.checkout(Lane::Read).await.map_err(|error| error.to_string())? {
+                Checked::Sqlite(mut turn) => turn
+                    .batch_execute("SELECT count(*) FROM __diesel_schema_migrations")
+                    .await
+                    .map_err(|error| with_sources(&error)),
+                Checked::Postgres(_) => Err("the database is of another engine".into()),
+            }
+        };
+        // A task, so that whoever waits no longer never drops a query half-way.
+        tokio::spawn(ask).await.unwrap_or_else(|lost| Err(format!("the probe was lost: {lost}")))
+    }
+}
+
+fn down(reason: String) -> Status {
+    Status::Down { reason }
+}
+
+async fn turns(path: &Path, connections: u32) -> Result<Turns<Manager<Sqlite>>, String> {
+    let mut config = ManagerConfig::default();
+    // The supervisor probes; asking each connection at each checkout would double the latency of small reads.
+    config.recycling_method = RecyclingMethod::Fast;
+    config.custom_setup = Box::new(|path| establish(path.to_owned()).boxed());
+    Turns::open(Manager::new_with_config(path_text(path)?, config), connections).await
+}
+
+/// The file's name as SQLite takes it.
+fn path_text(path: &Path) -> Result<String, String> {
+    let text = path.to_str().ok_or_else(|| format!("{} is not valid UTF-8", path.display()))?;
+    // A relative name that looks like a URL or `:memory:` must still mean a file.
+    Ok(if path.is_absolute() { text.to_owned() } else { format!("./{text}") })
+}
+
+/// One connection, set up as every connection of ours must be.
+async fn establish(path: String) -> diesel::ConnectionResult<Sqlite> {
+    let mut connection = Sqlite::establish(&path).await?;
+    // synchronous=NORMAL under WAL: a power cut may lose the last commits, never corrupt; a killed process loses none.
+    connection
+        .batch_execute(
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+             PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; \
+             PRAGMA journal_size_limit = 67108864;",
+        )
+        .await
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+fn identity(path: &Path) -> std::io::Result<FileIdentity> {
+    let metadata = std::fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
