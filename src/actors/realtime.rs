@@ -78,6 +78,7 @@ impl Realtime {
         let stop = CancellationToken::new();
         if mode != Mode::Off {
             tasks.spawn(mesh::send(mesh, stop.clone()));
+            tasks.spawn(mesh::live(base.clone(), stop.clone()));
             tasks.spawn(mesh::receive(base.clone(), stop.clone()));
             tasks.spawn(Comparing::new(base.clone(), store, heard).run(stop.clone()));
         }

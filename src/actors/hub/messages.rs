@@ -124,8 +124,6 @@ pub struct Publish {
     pub ep: Arc<str>,
     /// Offset, time of the commit, frame.
     pub event: Event,
-    /// The job that this event ends.
-    pub ends: Option<JobId>,
 }
 
 /// A member says something to the room.

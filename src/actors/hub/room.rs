@@ -38,6 +38,8 @@ pub struct Event {
     pub ts_ms: i64,
     /// The frame.
     pub bytes: Bytes,
+    /// The job that it ends.
+    pub ends: Option<JobId>,
 }
 
 /// A member of a room.

@@ -5,18 +5,16 @@
 use crate::{
     actors::hub::{
         actor::Base,
-        jobs::ShardJob,
-        messages::{Beat, History, Positions, Purpose, RefreshClaims, Told},
+        messages::{History, Positions, Purpose, RefreshClaims, Told},
     },
-    actors::mesh::wire::Message,
-    cluster::{Channel, Link},
+    cluster::Link,
     db::{Store, events, wakeups::Heard},
     protocol::ids::ProjectId,
 };
 use std::{
     collections::{BTreeSet, HashMap},
     future::pending,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -57,28 +55,20 @@ impl Comparing {
 
     /// Until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        // How it is to begin with.
-        self.link.mark_changed();
         stop.run_until_cancelled(self.compare_for_ever()).await;
     }
 
     async fn compare_for_ever(&mut self) {
         let mut tick = interval(self.base.mesh.limits.poll_every);
-        let mut beat = interval(self.base.mesh.limits.beat_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                _ = beat.tick() => {
-                    self.beat();
-                    continue;
-                }
                 () = changed(&mut self.gaps) => {
                     self.next = Instant::now();
                     self.claims_missed = true;
                 }
-                () = changed(&mut self.link) => self.link_changed(),
+                () = changed(&mut self.link) => self.next = Instant::now(),
                 heard = heard(&mut self.heard) => {
                     if heard.contains(&Heard::Missed) {
                         self.next = Instant::now();
@@ -106,18 +96,6 @@ impl Comparing {
         }
     }
 
-    /// Show the others that this replica lives, and what they should know of its rooms.
-    fn beat(&self) {
-        let mesh = &self.base.mesh;
-        if mesh.is_alone() {
-            return;
-        }
-        let said = self.base.addr.get().is_some_and(|hub| hub.try_tell(Beat).is_ok());
-        if !said {
-            mesh.tell(Channel::All, &Message::Beat { part: 0, rooms: Vec::new() }, &[]);
-        }
-    }
-
     /// Between two comparisons; none when there is nobody to miss anything from.
     fn every(&self) -> Option<Duration> {
         let limits = &self.base.mesh.limits;
@@ -127,23 +105,6 @@ impl Comparing {
             // Others may have the store, and no relay.
             Link::Local if self.base.mesh.is_alone() => Some(limits.poll_every),
             Link::Local | Link::Up => Some(limits.compare_every),
-        }
-    }
-
-    fn link_changed(&mut self) {
-        let state = self.link.borrow_and_update().clone();
-        // While the relay says it, the store need not.
-        self.base.mesh.wake_by_store(!matches!(state, Link::Up));
-        self.next = Instant::now();
-        let degraded = !state.is_up();
-        if self.base.shared.degraded.swap(degraded, Ordering::Relaxed) != degraded {
-            match state {
-                Link::Down { reason } => log::warn!("the other replicas can't be heard, the store is polled: {reason}"),
-                Link::Up | Link::Local => log::info!("the other replicas are heard again"),
-            }
-            for queue in &self.base.queues {
-                queue.push(ShardJob::Status { degraded });
-            }
         }
     }
 

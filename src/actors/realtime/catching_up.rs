@@ -117,10 +117,7 @@ pub(super) async fn read(
     let from = wanted.iter().map(|wanted| wanted.from).min().unwrap_or_default();
     match events::since(store, *project, ep, from, MAX_RECOVERED).await {
         Ok(Recovery::Recovered { events, head }) => {
-            let events: Vec<Event> = events
-                .into_iter()
-                .map(|event| Event { off: event.off, ts_ms: event.ts_ms, bytes: encode(&event, most_bytes) })
-                .collect();
+            let events: Vec<Event> = events.iter().map(|event| encode(event, most_bytes)).collect();
             let last = events.last().map_or(from, |event| event.off);
             // What they miss begins where this read ended, or later.
             let beyond = |wanted: &Wanted| wanted.from >= last && wanted.from < head && wanted.from != from;

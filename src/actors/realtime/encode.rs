@@ -3,13 +3,13 @@
 //! Easy to get wrong: an event is encoded here alone, on whatever way it comes, or a client that recovers would see
 //! another one than those who were there.
 use crate::{
+    actors::hub::room::Event,
     db::DurableEvent,
     protocol::{
-        ids::ProjectId,
+        ids::{JobId, ProjectId},
         server::{self, DataUpdate},
     },
 };
-use bytes::Bytes;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -24,11 +24,23 @@ struct Update<'a> {
     action: Cow<'a, str>,
 }
 
-/// The frame; a `DataUpdate` of more than `most` bytes names the URL of its entity instead of carrying it. Other events
+/// The event with its frame; a `DataUpdate` of more than `most` bytes names the URL of its entity instead of carrying it. Other events
 /// are small by their making.
-pub fn encode(event: &DurableEvent, most: usize) -> Bytes {
-    let short = if event.body.len() > most { shortened(&event.body) } else { None };
-    server::durable((&event.ep, event.off), event.ts_ms, short.as_deref().unwrap_or(&event.body))
+pub fn encode(event: &DurableEvent, most: usize) -> Event {
+    let DurableEvent { ref ep, off, ts_ms, ref body, .. } = *event;
+    let short = if body.len() > most { shortened(body) } else { None };
+    let bytes = server::durable((ep, off), ts_ms, short.as_deref().unwrap_or(body));
+    Event { off, ts_ms, bytes, ends: ended_job(body) }
+}
+
+/// The job that a durable event ends: terminal progress is the only durable progress.
+fn ended_job(body: &str) -> Option<JobId> {
+    #[derive(Deserialize)]
+    struct Job {
+        job_id: JobId,
+    }
+    let json = body.strip_prefix(r#""JobProgressUpdate":"#)?;
+    serde_json::from_str::<Job>(json).ok().map(|job| job.job_id)
 }
 
 fn shortened(body: &str) -> Option<String> {
@@ -50,7 +62,7 @@ mod tests {
     fn sent(body: String, most: usize) -> serde_json::Value {
         let project_id = ProjectId::generate();
         let event = DurableEvent { project_id, ep: "e".into(), off: 7, ts_ms: 5, body };
-        serde_json::from_slice(frame::payload(&encode(&event, most))).unwrap()
+        serde_json::from_slice(frame::payload(&encode(&event, most).bytes)).unwrap()
     }
 
     #[test]

@@ -17,11 +17,9 @@ use crate::{
     db::DurableEvent,
     protocol::{
         ServerMessage, Trace,
-        ids::JobId,
         server::{self, Collaboration, Head, JobProgressUpdate},
     },
 };
-use serde::Deserialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Realtime {
@@ -39,20 +37,20 @@ impl Realtime {
         if hub.is_none() && mesh.is_alone() {
             return;
         }
-        let bytes = encode::encode(&event, self.limits().outbound_bytes);
-        let ends = ended_job(&event.body);
+        let encoded = encode::encode(&event, self.limits().outbound_bytes);
+        let DurableEvent { project_id: project, ep, .. } = event;
         if !mesh.is_alone() {
-            let DurableEvent { ref ep, off, ts_ms, .. } = event;
+            let Event { off, ts_ms, ends, .. } = encoded;
             let message = Message::Event { ep: ep.clone(), off, ts_ms, ends };
-            mesh.tell(Channel::Room(event.project_id), &message, &bytes);
+            mesh.tell(Channel::Room(project), &message, &encoded.bytes);
         }
         let Some(hub) = hub else { return };
-        let encoded = Event { off: event.off, ts_ms: event.ts_ms, bytes };
-        let publish = Publish { project: event.project_id, ep: event.ep.into(), event: encoded, ends };
+        let off = encoded.off;
+        let publish = Publish { project, ep: ep.into(), event: encoded };
         if let Err(error) = hub.try_tell(publish) {
-            log::warn!("project={} off={} left to the store: {}", event.project_id, event.off, error.code());
+            log::warn!("project={project} off={off} left to the store: {}", error.code());
             self.meters().deferred.increment(1);
-            self.0.base.note_missed(event.project_id);
+            self.0.base.note_missed(project);
         }
     }
 
@@ -94,14 +92,4 @@ impl Realtime {
 
 fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
-/// The job that a durable event ends: terminal progress is the only durable progress.
-fn ended_job(body: &str) -> Option<JobId> {
-    #[derive(Deserialize)]
-    struct Job {
-        job_id: JobId,
-    }
-    let json = body.strip_prefix(r#""JobProgressUpdate":"#)?;
-    serde_json::from_str::<Job>(json).ok().map(|job| job.job_id)
 }

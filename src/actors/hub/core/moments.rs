@@ -26,7 +26,7 @@ fn given(memory: &Memory) -> Given {
 }
 
 fn event(off: u64) -> Event {
-    Event { off, ts_ms: 0, bytes: "x".into() }
+    Event { off, ts_ms: 0, bytes: "x".into(), ends: None }
 }
 
 impl Stage {
@@ -58,7 +58,7 @@ impl Stage {
     }
 
     fn publish(&mut self, off: u64, ms: u64) {
-        let publish = Publish { project: self.project, ep: "e".into(), event: event(off), ends: None };
+        let publish = Publish { project: self.project, ep: "e".into(), event: event(off) };
         let now = self.at(ms);
         self.core.publish(publish, now);
     }
@@ -214,4 +214,24 @@ fn who_is_sent_away_while_the_hub_restarts_is_out_as_soon_as_its_shard_reports()
     };
     assert_eq!(stage.core.outputs().filter_map(left).collect::<Vec<_>>(), [(ConnId(1), "revoked")]);
     assert_eq!(stage.core.counts().subscriptions, 1);
+}
+
+#[test]
+fn a_job_whose_end_was_missed_and_read_from_the_store_is_not_shown_as_running() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.opened(0);
+    let (project, job) = (stage.project, JobId::generate());
+    let json = serde_json::value::RawValue::from_string("{}".into()).unwrap().into();
+    stage.core.progress(Progress { project, job, bytes: "p".into(), json }, stage.at(10));
+    stage.publish(2, 20);
+    stage.pass(20, 200);
+    let history = History::Events { events: vec![Event { ends: Some(job), ..event(1) }, event(2)], head: 2 };
+    stage.core.told(Told { generation: 1, project, purpose: Purpose::Hole, history }, stage.at(200));
+    stage.join(2, "bob", 210);
+    let jobs = stage.core.outputs().find_map(|output| match output {
+        Output::Shard(0, ShardJob::Joined(joined)) => Some(joined.snapshot.jobs.len()),
+        _ => None,
+    });
+    assert_eq!(jobs, Some(0));
 }

@@ -6,12 +6,9 @@ use super::*;
 impl Core {
     /// A durable event was committed.
     pub fn publish(&mut self, publish: Publish, now: Now) {
-        let Publish { project, ep, event, ends } = publish;
+        let Publish { project, ep, event } = publish;
         let off = event.off;
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        if ends.is_some_and(|job| room.jobs.remove(&job).is_some()) {
-            room.stale();
-        }
         if !room.live {
             if room.ahead.len() < MAX_AHEAD {
                 room.ahead.insert(off, event);
@@ -48,6 +45,9 @@ impl Core {
             self.lag_at = Some(now.instant);
             let lag = u64::try_from(now.unix_ms - event.ts_ms).unwrap_or(0);
             self.meters.lag.record(Duration::from_millis(lag));
+        }
+        if event.ends.is_some_and(|job| room.jobs.remove(&job).is_some()) {
+            room.stale();
         }
         let frame = Outgoing::Ready(room::durable(&event.bytes));
         room.append(event, &self.given.limits, now.instant);

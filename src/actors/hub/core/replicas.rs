@@ -95,7 +95,7 @@ struct World {
 }
 
 fn event(off: u64) -> Event {
-    Event { off, ts_ms: 0, bytes: off.to_string().into() }
+    Event { off, ts_ms: 0, bytes: off.to_string().into(), ends: None }
 }
 
 impl Replica {
@@ -247,7 +247,7 @@ impl World {
         let core = &mut self.all[to].core;
         match sent {
             Sent::Event(off) => {
-                let publish = Publish { project: self.project, ep: "e".into(), event: event(off), ends: None };
+                let publish = Publish { project: self.project, ep: "e".into(), event: event(off) };
                 core.publish(publish, self.now);
             }
             Sent::Said(said) => core.hear(said, self.now),

@@ -61,7 +61,7 @@ fn user_of(conn: u64) -> Arc<str> {
 
 /// The event's room and number, so that a foreign or repeated one shows.
 fn event(room: usize, off: u64) -> Event {
-    Event { off, ts_ms: 0, bytes: Bytes::from(format!("{room}:{off}")) }
+    Event { off, ts_ms: 0, bytes: Bytes::from(format!("{room}:{off}")), ends: None }
 }
 
 impl World {
@@ -222,7 +222,7 @@ impl World {
 
     fn publish(&mut self, room: usize, off: u64) {
         let project = self.projects[room];
-        self.core.publish(Publish { project, ep: "e".into(), event: event(room, off), ends: None }, self.now);
+        self.core.publish(Publish { project, ep: "e".into(), event: event(room, off) }, self.now);
     }
 
     fn answer(&mut self, failing: bool) {
