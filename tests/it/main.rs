@@ -36,6 +36,7 @@ mod relay_cluster;
 mod relay_contract;
 mod relay_faults;
 mod relay_support;
+mod relay_tls;
 mod runtime_actor;
 mod runtime_ask;
 mod runtime_control;
