@@ -41,7 +41,8 @@ impl Server {
             }
         }
         url.set_query(None);
-        let info = url.into_connection_info().map_err(|error| error.category().to_owned())?;
+        // Its errors name the part at fault and no text of it, now that there is no query.
+        let info = url.into_connection_info().map_err(|error| error.to_string())?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_db(0);
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp);

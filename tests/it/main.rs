@@ -43,6 +43,7 @@ mod relay_cluster;
 mod relay_contract;
 mod relay_faults;
 mod relay_support;
+mod relay_tls;
 mod replica_signals;
 mod runtime_actor;
 mod runtime_ask;
