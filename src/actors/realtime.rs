@@ -12,7 +12,7 @@ pub mod history;
 mod options;
 mod publishing;
 
-pub use connections::Place;
+pub use connections::{Admission, Place};
 pub use error::{ClaimError, RealtimeError};
 pub use health::RealtimeHealth;
 pub use options::{Mode, Options};

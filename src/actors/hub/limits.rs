@@ -158,6 +158,8 @@ pub struct Shared {
     origin: Instant,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Connections that were let in and are not open yet.
+    pub arriving: AtomicUsize,
     /// A connection has ended.
     pub ended: Notify,
     /// Connections by user.
@@ -181,6 +183,7 @@ impl Shared {
             budget,
             origin: Instant::now(),
             connections: AtomicUsize::new(0),
+            arriving: AtomicUsize::new(0),
             ended: Notify::new(),
             users: Arc::default(),
             draining: AtomicBool::new(false),

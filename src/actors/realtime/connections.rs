@@ -26,21 +26,34 @@ pub struct Place {
     shard: usize,
 }
 
+/// A new connection's place among those that there may be, until it is open and has one of its own.
+#[derive(Debug)]
+pub struct Admission(Arc<Shared>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Realtime {
-    /// Whether a new connection would be let in; asked before an upgrade. Starts a lazy hub.
+    /// Lets a new connection in; asked before an upgrade, and kept until [`Realtime::connect`]. Starts a lazy hub.
     ///
     /// # Errors
     /// [`RealtimeError`] says why not.
-    pub async fn admit(&self) -> Result<(), RealtimeError> {
+    pub async fn admit(&self) -> Result<Admission, RealtimeError> {
         self.hub().await?;
         let shared = &self.0.base.shared;
         if shared.draining.load(Ordering::Relaxed) {
             return Err(RealtimeError::Draining);
         }
-        if self.connections() >= shared.limits.sockets {
+        // Counted before it is compared, so that of those who come at once none is let in twice over.
+        let arriving = shared.arriving.fetch_add(1, Ordering::Relaxed) + 1;
+        let admission = Admission(shared.clone());
+        if self.connections() + arriving > shared.limits.sockets {
             return Err(RealtimeError::Limit("sockets"));
         }
-        Ok(())
+        Ok(admission)
     }
 
     /// Where the next connection is to live.

@@ -55,7 +55,8 @@ pub(in crate::http) async fn open(State(app): State<AppState>, request: Request)
         let detail = format!("a connection may follow {most} projects");
         return Err(ApiError::invalid(detail).code("limit_exceeded").with("limit", "rooms_per_connection"));
     }
-    app.realtime.admit().await.map_err(crate::http::ws::Refused::from)?;
+    // Until the stream is open, below.
+    let _admission = app.realtime.admit().await.map_err(crate::http::ws::Refused::from)?;
     let seat = app.realtime.seat(&grant.principal).map_err(crate::http::ws::Refused::from)?;
     let opening = Opening {
         grant,

@@ -6,7 +6,7 @@ use super::{dialogue::Dialogue, socket::Socket};
 use crate::{
     actors::{
         hub::users::Seat,
-        realtime::{Place, Realtime, RealtimeError},
+        realtime::{Admission, Place, Realtime, RealtimeError},
     },
     protocol::principal::{BadToken, Grant},
 };
@@ -102,7 +102,7 @@ impl Upgrading {
 /// [`Refused`] says what to answer instead.
 pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> Result<Response, Refused> {
     let accept = check(&request)?;
-    door.realtime.admit().await?;
+    let admission = door.realtime.admit().await?;
     let known = match grant {
         Some(grant) => {
             let seat = door.realtime.seat(&grant.principal)?;
@@ -115,7 +115,7 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     let upgrading = Upgrading::new(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
-                Some((stream, first)) => hand_over(stream, first, known, !subprotocol, door),
+                Some((stream, first)) => hand_over(stream, first, (known, admission), !subprotocol, door),
                 None => log::error!("an upgraded connection is not plain TCP; it was dropped"),
             },
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
@@ -133,7 +133,10 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
     Ok(response.body(Body::empty()).expect("these headers are valid"))
 }
 
-fn hand_over(stream: TcpStream, first: Bytes, known: Option<(Grant, Seat)>, bare: bool, door: Door) {
+/// Who it is, when that is known, and its place among the connections.
+type Came = (Option<(Grant, Seat)>, Admission);
+
+fn hand_over(stream: TcpStream, first: Bytes, came: Came, bare: bool, door: Door) {
     let place = door.realtime.place();
     let stream = match stream.into_std() {
         Ok(stream) => stream,
@@ -145,16 +148,18 @@ fn hand_over(stream: TcpStream, first: Bytes, known: Option<(Grant, Seat)>, bare
         place,
         tracker.track_future(async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => serve(stream, place, first, known, bare, &door).await,
+                Ok(stream) => serve(stream, place, first, came, bare, &door).await,
                 Err(error) => log::error!("an upgraded connection was lost: {error}"),
             }
         }),
     );
 }
 
-async fn serve(stream: TcpStream, place: Place, first: Bytes, known: Option<(Grant, Seat)>, bare: bool, door: &Door) {
+async fn serve(stream: TcpStream, place: Place, first: Bytes, came: Came, bare: bool, door: &Door) {
     let (reading, writing) = stream.into_split();
+    let (known, admission) = came;
     let peer = door.realtime.connect(place, writing, known, bare);
+    drop(admission);
     let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
     let session = Socket::new(peer.clone(), reading, &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
