@@ -14,6 +14,7 @@ mod mesh_doors;
 mod mesh_events;
 mod mesh_live;
 mod mesh_presence;
+mod mesh_redis;
 mod mesh_relay;
 mod mesh_support;
 mod metrics;

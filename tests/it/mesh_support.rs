@@ -70,17 +70,26 @@ impl Replicas {
     pub async fn tuned(many: usize, mesh: MeshLimits, limits: Limits) -> Self {
         let (store, bus) = (TestStore::new().await, LocalBus::new());
         let mut this = Self { store, bus, all: Vec::new() };
-        for _ in 0..many {
-            this.join(mesh.clone(), limits.clone()).await;
+        for n in 0..many {
+            let relay = Relay::local(&this.bus, ReplicaId::new(&format!("r{n}")));
+            this.join(relay, mesh.clone(), limits.clone()).await;
+        }
+        this
+    }
+
+    /// On relays of whatever kind; the bus is nobody's then.
+    pub async fn over(relays: impl IntoIterator<Item = Relay>) -> Self {
+        let mut this = Self { store: TestStore::new().await, bus: LocalBus::new(), all: Vec::new() };
+        for relay in relays {
+            this.join(relay, quick(), limits()).await;
         }
         this
     }
 
     /// One more.
-    pub async fn join(&mut self, mesh: MeshLimits, limits: Limits) {
+    async fn join(&mut self, relay: Relay, mesh: MeshLimits, limits: Limits) {
         let runtime = Runtime::builder().name("mesh-test").start().expect("the runtime starts");
-        let id = ReplicaId::new(&format!("r{}", self.all.len()));
-        let relay = Relay::local(&self.bus, id.clone());
+        let id = relay.replica();
         let options = Options { threads: 2, limits, relay, mesh, ..Options::default() };
         let store = self.store.store.clone();
         let realtime = Realtime::start(Mode::On, &runtime, store, options).await.expect("the hub starts");
