@@ -85,7 +85,9 @@ async fn main() -> anyhow::Result<()> {
     drop(socket);
     here.stop().await;
     there.stop().await;
-    std::fs::remove_dir_all(&data)?;
+    if data.exists() {
+        std::fs::remove_dir_all(&data)?;
+    }
     Ok(())
 }
 

@@ -36,9 +36,13 @@ fn check_fence(sync: &mut SqliteConnection, job: JobId, fence: i64) -> Result<()
 
 /// Puts rows in place by (source, ordinal): a second ingest after a dead one writes the same rows again.
 fn store_records(sync: &mut SqliteConnection, source: SourceId, batch: &[NewRecord]) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
     let source = IdText::of(source);
+    // Once for the batch: REPLACE looks for each row.
+    let range = records::ordinal.between(first.ordinal as i64, last.ordinal as i64);
+    diesel::delete(records::table.filter(records::source_id.eq(&source)).filter(range)).execute(sync)?;
     for row in batch {
-        diesel::replace_into(records::table)
+        diesel::insert_into(records::table)
             .values((
                 records::source_id.eq(&source),
                 records::ordinal.eq(row.ordinal as i64),
