@@ -14,7 +14,7 @@ async fn a_replica_that_is_killed_and_started_again_loses_and_doubles_nothing() 
     let mut replica = Replica::start("r", Options::default()).await;
     replica.ready().await;
     let project = replica.api().project("killed").await;
-    let load = Load::start(replica.api(), replica.addr, &project, CLIENTS, nobody()).await;
+    let load = Load::start(replica.api(), &[replica.addr], &project, CLIENTS, nobody()).await;
     let mut recovery = Duration::ZERO;
     for _ in 0..3 {
         replica.kill();
@@ -40,7 +40,7 @@ async fn a_replica_that_is_frozen_for_a_while_goes_on_with_the_same_connections(
     let mut replica = Replica::start("r", Options::default()).await;
     replica.ready().await;
     let project = replica.api().project("frozen").await;
-    let load = Load::start(replica.api(), replica.addr, &project, CLIENTS, nobody()).await;
+    let load = Load::start(replica.api(), &[replica.addr], &project, CLIENTS, nobody()).await;
     replica.freeze();
     let silence = tokio::time::timeout(FROZEN, load.published(2, LONG)).await;
     assert!(silence.is_err(), "a frozen replica answers nothing more than what was under way");
