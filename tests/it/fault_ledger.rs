@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -22,6 +23,9 @@ struct Books {
     /// Name to what it saw.
     subscribers: BTreeMap<String, Subscriber>,
     broken: Vec<String>,
+    /// Key to when it was first answered 200.
+    answered: BTreeMap<String, Instant>,
+    slowest_event: Duration,
 }
 
 struct Request {
@@ -68,6 +72,7 @@ impl Ledger {
         let mut books = self.books();
         let request = books.requests.get_mut(key).expect("only what was asked is answered");
         request.answers.push((ep.into(), off));
+        books.answered.entry(key.into()).or_insert_with(Instant::now);
     }
 
     /// It was refused for good (4xx): it must not be stored.
@@ -99,6 +104,10 @@ impl Ledger {
             return;
         }
         let mut books = self.books();
+        let answered = key_of(message).and_then(|key| books.answered.get(key));
+        // Seen before the publisher heard of it: no time at all.
+        let waited = answered.map_or(Duration::ZERO, Instant::elapsed);
+        books.slowest_event = books.slowest_event.max(waited);
         let known = books.subscribers.get_mut(subscriber).expect("only who has joined sees");
         known.events.push((off, key_of(message).map(str::to_owned)));
         if known.ep != ep {
@@ -122,6 +131,11 @@ impl Ledger {
     /// Requests that were answered 200 so far.
     pub fn acknowledged(&self) -> usize {
         self.books().requests.values().filter(|request| !request.answers.is_empty()).count()
+    }
+
+    /// The longest time from an answer of 200 until somebody saw the event.
+    pub fn slowest_event(&self) -> Duration {
+        self.books().slowest_event
     }
 
     /// Judges. Call it when every subscriber has had the time to see everything.

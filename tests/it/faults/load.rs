@@ -33,10 +33,10 @@ pub struct Outcome {
 }
 
 impl Load {
-    /// So many clients at `addr` and one publisher through `api`; waits until it runs well.
-    pub async fn start(api: Api, addr: SocketAddr, project: &str, clients: usize, identity: Identity) -> Load {
+    /// So many clients, shared out over these addresses, and one publisher through `api`; waits until it runs well.
+    pub async fn start(api: Api, addresses: &[SocketAddr], project: &str, clients: usize, identity: Identity) -> Load {
         let ledger = Arc::new(Ledger::default());
-        let swarm = Swarm::join(addr, project, clients, identity, &ledger).await;
+        let swarm = Swarm::join(addresses, project, clients, identity, &ledger).await;
         let publisher = Publisher::start(api, project, "n", EVERY, &ledger);
         let load = Load { ledger, swarm, publisher };
         load.published(50, LONG).await;
@@ -56,8 +56,9 @@ impl Load {
 
     /// Ends the publisher, lets every client see all, and judges.
     pub async fn finish(self) -> Outcome {
-        let told = self.publisher.stop().await;
+        let mut told = self.publisher.stop().await;
         self.swarm.caught_up(LONG).await;
+        told.slowest_event = self.ledger.slowest_event();
         let verdict = self.ledger.verdict();
         self.swarm.stop().await;
         verdict.assert_sound();

@@ -9,7 +9,9 @@ use std::{
 use super::load::Load;
 use crate::{
     fault_table::{Row, report},
-    support::{Api, LONG, Options, balancer::Balancer, postgres::Postgres, replica::Replica, swarm::Return},
+    support::{
+        Api, LONG, Options, balancer::Balancer, postgres::Postgres, redis::Redis, replica::Replica, swarm::Return,
+    },
     ws_auth::{secret_file, token},
 };
 
@@ -25,8 +27,18 @@ async fn an_update_of_three_replicas_in_turn_loses_and_reorders_no_event() {
     update("13-rolling-update-of-three", 3, 500, options).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_of_three_replicas_on_one_relay_loses_and_reorders_no_event() {
+    let redis = Redis::start();
+    let options = Options::default()
+        .env("TIEOUT_DATABASE_URL", Postgres::shared().database().await)
+        .env("TIEOUT_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port));
+    update("14-rolling-update-of-three-redis", 3, 500, options).await;
+}
+
 /// Restarts so many replicas in turn under so many clients, each a user of its own. `options` say where their stores are.
 async fn update(name: &str, replicas: usize, clients: usize, options: Options) {
+    let with_redis = name.ends_with("redis");
     let secret = secret_file();
     let options = options
         .arg("--jwt-secret-file")
@@ -45,7 +57,7 @@ async fn update(name: &str, replicas: usize, clients: usize, options: Options) {
     let owner = |api: Api| api.with_token(&token("olga", "owner", 600));
     let project = owner(balancer.api()).project("update").await;
     let users = Arc::new(|client| Some(token(&format!("user-{client}"), "viewer", 600)));
-    let load = Load::start(owner(balancer.api()), balancer.addr, &project, clients, users).await;
+    let load = Load::start(owner(balancer.api()), &[balancer.addr], &project, clients, users).await;
     let mut seen = 0;
     for replica in &mut running {
         replica.terminate();
@@ -62,7 +74,8 @@ async fn update(name: &str, replicas: usize, clients: usize, options: Options) {
     assert!(seen >= clients, "every client was on a replica that was restarted: {seen}");
     assert_eq!(load.swarm.leaves(), Vec::<String>::new(), "who comes back was never shown as gone");
     let outcome = load.finish().await;
-    let fault = format!("an update of {replicas} replica(s) one by one, {clients} clients");
+    let relay = if with_redis { ", with Redis" } else { "" };
+    let fault = format!("an update of {replicas} replica(s) one by one, {clients} clients{relay}");
     let recovery = outcome.told.longest_gap;
     report(name, &Row { fault: &fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
 }

@@ -33,11 +33,14 @@ pub struct Told {
     pub slowest: Duration,
     /// The longest time between two successes: from the fault to the recovery, as a client sees it.
     pub longest_gap: Duration,
+    /// The longest time from an answer of 200 until a client that was to see the event had it.
+    pub slowest_event: Duration,
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "503 × {}, cut off × {}, slowest answer {}", self.unavailable, self.cut, human(self.slowest))
+        write!(f, "503 × {}, cut off × {}, slowest answer {}", self.unavailable, self.cut, human(self.slowest))?;
+        if self.slowest_event.is_zero() { Ok(()) } else { write!(f, ", slowest event {}", human(self.slowest_event)) }
     }
 }
 

@@ -48,7 +48,8 @@ pub struct Swarm {
 }
 
 struct Shared {
-    addr: SocketAddr,
+    /// Client n's is the one at n modulo their number.
+    addresses: Vec<SocketAddr>,
     project: String,
     identity: Identity,
     ledger: Arc<Ledger>,
@@ -63,16 +64,16 @@ struct Shared {
 }
 
 impl Swarm {
-    /// So many clients in this project's room; waits until all have joined.
+    /// So many clients in this project's room, shared out over these addresses; waits until all have joined.
     pub async fn join(
-        addr: SocketAddr,
+        addresses: &[SocketAddr],
         project: &str,
         clients: usize,
         identity: Identity,
         ledger: &Arc<Ledger>,
     ) -> Swarm {
         let shared = Arc::new(Shared {
-            addr,
+            addresses: addresses.to_vec(),
             project: project.into(),
             identity,
             ledger: ledger.clone(),
@@ -171,7 +172,9 @@ impl Shared {
         let name = name(client);
         let token = (self.identity)(client).map(|token| format!("Bearer {token}"));
         let headers: Vec<_> = token.iter().map(|token| ("authorization", token.as_str())).collect();
-        let opened = tokio::time::timeout(PATIENCE, Socket::try_open(self.addr, &headers)).await;
+        let opened =
+            tokio::time::timeout(PATIENCE, Socket::try_open(self.addresses[client % self.addresses.len()], &headers))
+                .await;
         let mut socket = opened.map_err(|_| "no handshake".to_owned())??;
         let mut body = json!({ "project_id": self.project });
         if let Some((ep, off)) = self.ledger.position(&name) {
