@@ -6,7 +6,7 @@ use crate::{
     config::{Config, Overrides, Token},
     telemetry,
 };
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The settings given on the command line.
@@ -16,6 +16,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub settings: Overrides,
 }
+
+/// For threads that are still at work when all that was to be stopped was stopped or cut off.
+const LEFT_OVER: Duration = Duration::from_secs(1);
 
 /// A vital actor used up its restarts.
 const FAILED: u8 = 3;
@@ -34,7 +37,12 @@ pub fn run(arguments: &ServeArgs) -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(config)),
+        Ok(runtime) => {
+            let code = runtime.block_on(serve(config));
+            // All that ends was waited for; a migration on a server that stopped answering does not.
+            runtime.shutdown_timeout(LEFT_OVER);
+            code
+        }
         Err(error) => fail(1, &format_args!("cannot start {} worker threads: {error}", config.workers.0)),
     }
 }

@@ -23,21 +23,20 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
-    /// The server's, which said `server_us` between `asked` and now.
-    pub(crate) fn of_server(server_us: i64, asked: Instant) -> Self {
-        let clock = Self::Server(AtomicI64::new(0));
-        clock.set(server_us, asked);
-        clock
+    /// A server's; this machine's until it is asked.
+    pub(crate) fn of_server() -> Self {
+        Self::Server(AtomicI64::new(now_us() - micros(STARTED.elapsed())))
     }
 
-    /// The server was asked again; a slow answer changes nothing.
+    /// The server said `server_us` between `asked` and now; a slow answer changes nothing.
     pub(crate) fn correct(&self, server_us: i64, asked: Instant) {
         if asked.elapsed() <= SHARP {
             self.set(server_us, asked);
         }
     }
 
-    fn set(&self, server_us: i64, asked: Instant) {
+    /// As [`Clock::correct`], however slow the answer was: the first one is better than this machine's clock.
+    pub(crate) fn set(&self, server_us: i64, asked: Instant) {
         if let Self::Server(ahead) = self {
             let when = STARTED.elapsed().saturating_sub(asked.elapsed() / 2);
             ahead.store(server_us - micros(when), Ordering::Relaxed);
@@ -64,7 +63,9 @@ mod tests {
 
     #[test]
     fn the_servers_time_goes_on_between_readings_whatever_ours_is() {
-        let clock = Clock::of_server(5_000_000, Instant::now());
+        let clock = Clock::of_server();
+        assert!((clock.now_us() - now_us()).abs() < 1_000_000, "it begins with this machine's");
+        clock.set(5_000_000, Instant::now());
         let first = clock.now_us();
         assert!((5_000_000..6_000_000).contains(&first), "{first}");
         assert!(clock.now_us() >= first);

@@ -4,37 +4,23 @@
 //! start or the command line. The one thing easy to get wrong: a database that is newer than the binary must be refused,
 //! not written to.
 use super::error::with_sources;
-use super::pool::{Postgres, Sqlite};
-use super::postgres::{lock_schema, unlock_schema};
+use super::pool::{self, Engine, Postgres, Sqlite};
+use super::postgres::{answered, lock_schema, unlock_schema, until};
 use super::store::Status;
-use diesel::SqliteConnection;
 use diesel::backend::Backend;
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion};
-use diesel_async::AsyncMigrationHarness;
+use diesel::sql_types::{Bool, Text};
+use diesel::{QueryableByName, SqliteConnection, sql_query};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt;
+use tokio_util::sync::CancellationToken;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 /// The same names as [`SQLITE`]; a test holds them to it.
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-
-/// Which migration stopped the start, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub migration: String,
-    pub reason: String,
-}
-
-impl Failure {
-    fn bookkeeping(reason: impl Into<String>) -> Self {
-        Self { migration: "(bookkeeping)".into(), reason: reason.into() }
-    }
-
-    pub(crate) fn into_status(self) -> Status {
-        Status::MigrationFailed { migration: self.migration, reason: self.reason }
-    }
-}
 
 /// What is to be done about migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +35,17 @@ pub(crate) enum Wanted {
     Down(usize),
 }
 
-/// What is to be done, and what a test adds behind the embedded ones.
+/// What is wanted, and the migrations that tests add.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub wanted: Wanted,
+    /// The database was served by this process before: one that was made newer meanwhile is served on. Replicas of the
+    /// older binary go on beside a rolling update, also when they lose the database for a moment.
+    pub served: bool,
     pub extra: Vec<Extra>,
 }
 
-/// One migration.
+/// One migration of a database or a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// Its name, which begins with its version; only the version of one that this binary does not know.
@@ -74,87 +63,164 @@ pub(crate) struct Extra {
     pub up: String,
 }
 
-/// Does what the plan wants on a SQLite database; returns how it stands afterwards.
-pub(crate) async fn sqlite(connection: &mut Sqlite, plan: Plan) -> Result<Vec<Step>, Failure> {
-    let done = connection.spawn_blocking(move |sync: &mut SqliteConnection| Ok(carry_out(sync, &SQLITE, &plan)));
-    done.await.unwrap_or_else(|error| Err(Failure::bookkeeping(with_sources(&error))))
+/// A migration that this binary has.
+struct Known {
+    version: String,
+    name: String,
 }
 
-/// As [`sqlite`] on a PostgreSQL server, where one process at a time may; gives the connection back.
-pub(crate) async fn postgres(mut connection: Postgres, plan: Plan) -> Result<(Postgres, Vec<Step>), Failure> {
-    lock_schema(&mut connection).await.map_err(Failure::bookkeeping)?;
+#[derive(QueryableByName)]
+struct There {
+    #[diesel(sql_type = Bool)]
+    there: bool,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// Does what the plan wants on a SQLite database; returns how it stands afterwards.
+pub(crate) async fn sqlite(connection: &mut Sqlite, plan: Plan) -> Result<Vec<Step>, Status> {
+    let known = known(sources::<diesel::sqlite::Sqlite>(&SQLITE, &plan)?);
+    let before = applied(connection).await?;
+    if !judge(&plan, &known, &before)? {
+        return Ok(steps(&known, before));
+    }
+    let done = connection.spawn_blocking(move |sync: &mut SqliteConnection| Ok(carry_out(sync, &SQLITE, &plan)));
+    done.await.unwrap_or_else(|error| Err(unreadable(&error)))?;
+    Ok(steps(&known, applied(connection).await?))
+}
+
+/// As [`sqlite`] on a PostgreSQL server, where one process at a time may; gives the connection back. What is being carried
+/// out is not given up when the store is `closing`.
+pub(crate) async fn postgres(
+    mut connection: Postgres,
+    plan: Plan,
+    closing: &CancellationToken,
+) -> Result<(Postgres, Vec<Step>), Status> {
+    let known = known(sources::<diesel::pg::Pg>(&POSTGRES, &plan)?);
+    let before = until(closing, answered(applied(&mut connection))).await?;
+    if !judge(&plan, &known, &before)? {
+        return Ok((connection, steps(&known, before)));
+    }
+    until(closing, lock_schema(&mut connection)).await?;
     let carried = tokio::task::spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         let outcome = carry_out(&mut harness, &POSTGRES, &plan);
         (harness.into_inner(), outcome)
     });
-    let (mut connection, outcome) =
-        carried.await.map_err(|lost| Failure::bookkeeping(format!("the task was lost: {lost}")))?;
+    let (mut connection, outcome) = carried.await.map_err(|lost| unreadable(&lost))?;
     // On a failure the connection is dropped, and the lock with it.
-    let steps = outcome?;
-    unlock_schema(&mut connection).await.map_err(Failure::bookkeeping)?;
-    Ok((connection, steps))
+    outcome?;
+    let after = answered(async {
+        unlock_schema(&mut connection).await?;
+        applied(&mut connection).await
+    });
+    let after = until(closing, after).await?;
+    Ok((connection, steps(&known, after)))
+}
+
+/// The versions that the database has. Read without diesel's own bookkeeping, which makes its table when it is missing:
+/// whoever only looks may have no right to.
+async fn applied(connection: &mut impl Engine) -> Result<BTreeSet<String>, Status> {
+    let there = match connection.conn() {
+        pool::Conn::Sqlite(_) => {
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations') AS there"
+        }
+        pool::Conn::Postgres(_) => "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS there",
+    };
+    pool::on!(connection, |conn| {
+        let table: There = sql_query(there).get_result(conn).await.map_err(|error| unreadable(&error))?;
+        if !table.there {
+            return Ok(BTreeSet::new());
+        }
+        let asked = sql_query("SELECT version FROM __diesel_schema_migrations");
+        let rows: Vec<Version> = asked.load(conn).await.map_err(|error| unreadable(&error))?;
+        Ok(rows.into_iter().map(|row| row.version).collect())
+    })
+}
+
+/// Whether there is anything to do.
+fn judge(plan: &Plan, known: &[Known], applied: &BTreeSet<String>) -> Result<bool, Status> {
+    if let Some(newer) = newer(known, applied)
+        && plan.wanted != Wanted::Told
+    {
+        if !plan.served {
+            return Err(newer);
+        }
+        log::warn!(
+            "served on, with a schema that was made newer meanwhile reason={:?}",
+            newer.reason().unwrap_or_default()
+        );
+    }
+    let mut missing = known.iter().filter(|migration| !applied.contains(&migration.version));
+    match (plan.wanted, missing.next()) {
+        (Wanted::Complete, Some(first)) => Err(Status::MigrationFailed {
+            migration: first.name.clone(),
+            reason: format!(
+                "the database is older than this binary: {} migrations are missing; run `tieout migrate up`",
+                missing.count() + 1
+            ),
+        }),
+        (Wanted::Up, first) => Ok(first.is_some()),
+        (Wanted::Told | Wanted::Complete, _) => Ok(false),
+        (Wanted::Down(_), _) => Ok(true),
+    }
 }
 
 fn carry_out<B: Backend>(
     database: &mut impl MigrationHarness<B>,
     embedded: &EmbeddedMigrations,
     plan: &Plan,
-) -> Result<Vec<Step>, Failure> {
-    let setup = |error: Box<dyn std::error::Error + Send + Sync>| Failure::bookkeeping(root_cause(&*error));
-    let mut known = MigrationSource::<B>::migrations(embedded).map_err(setup)?;
-    known.extend(plan.extra.iter().map(|extra| Box::new(extra.clone()) as Box<dyn Migration<B>>));
-    known.sort_by_key(|migration| migration.name().version().as_owned());
-    let applied = versions(database)?;
-    if plan.wanted != Wanted::Told {
-        refuse_newer(&known, &applied)?;
-    }
-    let missing: Vec<_> =
-        known.iter().filter(|migration| !applied.contains(&migration.name().version().to_string())).collect();
+) -> Result<(), Status> {
+    let sources = sources::<B>(embedded, plan)?;
+    // Somebody else may have been at it until the lock was ours.
+    let applied = database.applied_migrations().map_err(|error| unreadable(&*error))?;
+    let applied: BTreeSet<String> = applied.iter().map(ToString::to_string).collect();
+    let has = |migration: &dyn Migration<B>| applied.contains(&migration.name().version().to_string());
+    let failed = |migration: &dyn Migration<B>, error: Box<dyn Error + Send + Sync>| Status::MigrationFailed {
+        migration: migration.name().to_string(),
+        reason: root_cause(&*error),
+    };
     match plan.wanted {
-        Wanted::Told => {}
-        Wanted::Complete => {
-            if let Some(first) = missing.first() {
-                return Err(Failure {
-                    migration: first.name().to_string(),
-                    reason: format!(
-                        "the database is older than this binary: {} migrations are missing; run `tieout migrate up`",
-                        missing.len()
-                    ),
-                });
-            }
-        }
+        Wanted::Told | Wanted::Complete => {}
         Wanted::Up => {
-            for migration in missing {
-                let failed = |error: Box<dyn std::error::Error + Send + Sync>| Failure {
-                    migration: migration.name().to_string(),
-                    reason: root_cause(&*error),
-                };
-                database.run_migration(migration).map_err(failed)?;
+            for migration in sources.iter().filter(|migration| !has(&***migration)) {
+                database.run_migration(migration).map_err(|error| failed(&**migration, error))?;
                 log::info!("migration applied name={}", migration.name());
             }
         }
         Wanted::Down(many) => {
-            let there =
-                known.iter().rev().filter(|migration| applied.contains(&migration.name().version().to_string()));
-            for migration in there.take(many) {
-                let failed = |error: Box<dyn std::error::Error + Send + Sync>| Failure {
-                    migration: migration.name().to_string(),
-                    reason: root_cause(&*error),
-                };
-                database.revert_migration(migration).map_err(failed)?;
+            for migration in sources.iter().rev().filter(|migration| has(&***migration)).take(many) {
+                database.revert_migration(migration).map_err(|error| failed(&**migration, error))?;
                 log::info!("migration taken back name={}", migration.name());
             }
         }
     }
-    steps(database, &known)
+    Ok(())
 }
 
-fn refuse_newer<B: Backend>(known: &[Box<dyn Migration<B>>], applied: &BTreeSet<String>) -> Result<(), Failure> {
-    let expected: BTreeSet<String> = known.iter().map(|migration| migration.name().version().to_string()).collect();
-    let Some(unknown) = applied.difference(&expected).last() else { return Ok(()) };
+/// What this binary has, in order.
+fn sources<B: Backend>(embedded: &EmbeddedMigrations, plan: &Plan) -> Result<Vec<Box<dyn Migration<B>>>, Status> {
+    let mut sources = MigrationSource::<B>::migrations(embedded).map_err(|error| unreadable(&*error))?;
+    sources.extend(plan.extra.iter().map(|extra| Box::new(extra.clone()) as Box<dyn Migration<B>>));
+    sources.sort_by_key(|migration| migration.name().version().as_owned());
+    Ok(sources)
+}
+
+fn known<B: Backend>(sources: Vec<Box<dyn Migration<B>>>) -> Vec<Known> {
+    let known = sources.iter().map(|migration| migration.name());
+    known.map(|name| Known { version: name.version().to_string(), name: name.to_string() }).collect()
+}
+
+/// That the database has what this binary does not know, if it has.
+fn newer(known: &[Known], applied: &BTreeSet<String>) -> Option<Status> {
+    let expected: BTreeSet<String> = known.iter().map(|migration| migration.version.clone()).collect();
+    let unknown = applied.difference(&expected).last()?;
     let newest = expected.last().cloned().unwrap_or_default();
-    Err(Failure {
+    Some(Status::MigrationFailed {
         migration: unknown.clone(),
         reason: format!(
             "the database is newer than this binary: it has migration {unknown}, and this binary knows none \
@@ -163,29 +229,20 @@ fn refuse_newer<B: Backend>(known: &[Box<dyn Migration<B>>], applied: &BTreeSet<
     })
 }
 
-fn versions<B: Backend>(database: &mut impl MigrationHarness<B>) -> Result<BTreeSet<String>, Failure> {
-    let applied = database.applied_migrations().map_err(|error| Failure::bookkeeping(root_cause(&*error)))?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+fn steps(known: &[Known], mut applied: BTreeSet<String>) -> Vec<Step> {
+    let step = |known: &Known| Step { name: known.name.clone(), applied: applied.remove(&known.version), known: true };
+    let mut steps: Vec<Step> = known.iter().map(step).collect();
+    steps.extend(applied.into_iter().map(|name| Step { name, applied: true, known: false }));
+    steps
 }
 
-fn steps<B: Backend>(
-    database: &mut impl MigrationHarness<B>,
-    known: &[Box<dyn Migration<B>>],
-) -> Result<Vec<Step>, Failure> {
-    let mut unknown = versions(database)?;
-    let mut steps: Vec<Step> = known
-        .iter()
-        .map(|migration| {
-            let applied = unknown.remove(&migration.name().version().to_string());
-            Step { name: migration.name().to_string(), applied, known: true }
-        })
-        .collect();
-    steps.extend(unknown.into_iter().map(|name| Step { name, applied: true, known: false }));
-    Ok(steps)
+/// Which migrations there are cannot be told: the database is away, or not ours to read.
+fn unreadable(error: &(dyn Error + 'static)) -> Status {
+    Status::Down { reason: format!("the state of the schema cannot be read: {}", with_sources(error)) }
 }
 
 /// diesel's wrapper repeats the migration's name; the cause is what helps.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

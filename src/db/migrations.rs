@@ -2,9 +2,10 @@
 //!
 //! It leaves the work to `migrate`. The one thing easy to get wrong: the SQLite file of a running server is locked, and a
 //! PostgreSQL that replicas use is not; whoever takes migrations back stops them first.
-use super::migrate::{self, Failure, Step, Wanted};
+use super::migrate::{self, Step, Wanted};
 use super::store::{Options, Status};
 use super::supervisor::Opener;
+use tokio_util::sync::CancellationToken;
 
 /// The migrations of one database.
 #[derive(Debug, Clone)]
@@ -43,15 +44,14 @@ impl Migrations {
     async fn carry_out(&self, wanted: Wanted) -> Result<Vec<Step>, String> {
         let plan = self.0.plan(wanted);
         let told = |status: Status| status.reason().unwrap_or_default();
-        let failed = |failure: Failure| told(failure.into_status());
         match self.0.opener().map_err(|error| error.to_string())? {
             Opener::Sqlite(mut opener) => {
                 let mut connection = opener.connect().await.map_err(told)?;
-                migrate::sqlite(&mut connection, plan).await.map_err(failed)
+                migrate::sqlite(&mut connection, plan).await.map_err(told)
             }
             Opener::Postgres(opener) => {
                 let connection = opener.connect().await.map_err(told)?;
-                Ok(migrate::postgres(connection, plan).await.map_err(failed)?.1)
+                Ok(migrate::postgres(connection, plan, &CancellationToken::new()).await.map_err(told)?.1)
             }
         }
     }

@@ -3,7 +3,6 @@
 //! It leaves connecting, migrating and probing to the supervisor. Two things are easy to get wrong: bb8 alone is
 //! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a SQLite query whose
 //! future is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
-use super::clock::Clock;
 use super::error::{StoreError, with_sources};
 use super::meters;
 use super::postgres::CopyConnections;
@@ -48,8 +47,6 @@ pub(crate) enum Db {
         read: Turns<Manager<Sqlite>>,
         /// For writing.
         write: Turns<Manager<Sqlite>>,
-        /// The time.
-        clock: Clock,
     },
     /// A PostgreSQL server.
     Postgres {
@@ -57,8 +54,6 @@ pub(crate) enum Db {
         all: Turns<Manager<Postgres>>,
         /// For rows in bulk.
         copy: Turns<CopyConnections>,
-        /// The time.
-        clock: Clock,
     },
 }
 
@@ -120,18 +115,11 @@ impl Db {
         }
     }
 
-    /// The installation's time.
-    pub(crate) fn clock(&self) -> &Clock {
-        match self {
-            Self::Sqlite { clock, .. } | Self::Postgres { clock, .. } => clock,
-        }
-    }
-
     /// Says how many connections there are.
     pub(crate) fn meter(&self) {
         let states = match self {
-            Self::Sqlite { read, write, .. } => [read.pool.state(), write.pool.state()],
-            Self::Postgres { all, copy, .. } => [all.pool.state(), copy.pool.state()],
+            Self::Sqlite { read, write } => [read.pool.state(), write.pool.state()],
+            Self::Postgres { all, copy } => [all.pool.state(), copy.pool.state()],
         };
         let open = states.iter().map(|state| state.connections).sum();
         meters::connections(open, states.iter().map(|state| state.idle_connections).sum());
@@ -140,11 +128,11 @@ impl Db {
     /// The database is lost: fails everybody who waits for a turn, and whoever waits for an answer of a server.
     pub(crate) fn close(&self) {
         match self {
-            Self::Sqlite { read, write, .. } => {
+            Self::Sqlite { read, write } => {
                 read.close();
                 write.close();
             }
-            Self::Postgres { all, copy, .. } => {
+            Self::Postgres { all, copy } => {
                 all.close();
                 copy.close();
             }

@@ -2,18 +2,16 @@
 //!
 //! It leaves retrying to the supervisor. The one thing easy to get wrong: a file that vanished while we were serving must
 //! not be created afresh, or an unmounted volume looks like an empty installation.
-use super::clock::Clock;
 use super::error::with_sources;
 use super::lockfile::LockFile;
-use super::migrate::{self, Failure, Plan};
-use super::pool::{Checked, Db, Lane, Manager, Sqlite, Turns};
+use super::migrate::{self, Plan};
+use super::pool::{Db, Manager, Sqlite, Turns};
 use super::store::Status;
 use diesel_async::pooled_connection::{ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// SQLite has one writer: more would only fight for its lock (measured: worst wait 107-457 ms with 4, 8-58 ms with 1).
 const WRITERS: u32 = 1;
@@ -27,24 +25,28 @@ pub(crate) struct Opener {
     readers: u32,
     lock: Option<LockFile>,
     served: Option<FileIdentity>,
+    /// The probe's, so that a busy pool is not taken for a file that is away.
+    own: Option<Sqlite>,
 }
 
 impl Opener {
     pub(crate) fn new(path: PathBuf, readers: u32) -> Self {
-        Self { path, readers, lock: None, served: None }
+        Self { path, readers, lock: None, served: None, own: None }
     }
 
     /// Lock, connect, migrate, open the pools.
     pub(crate) async fn open(&mut self, plan: &Plan, connected: impl Fn()) -> Result<Db, Status> {
         let path = self.path.clone();
         let cannot_open = |reason: String| down(format!("cannot open the database {}: {reason}", path.display()));
+        self.own = None;
         let mut connection = self.connect().await?;
         connected();
-        migrate::sqlite(&mut connection, plan.clone()).await.map_err(Failure::into_status)?;
+        migrate::sqlite(&mut connection, plan.clone()).await?;
         self.served = Some(identity(&path).map_err(|error| cannot_open(error.to_string()))?);
         let read = turns(&path, self.readers).await.map_err(cannot_open)?;
         let write = turns(&path, WRITERS).await.map_err(cannot_open)?;
-        Ok(Db::Sqlite { read, write, clock: Clock::Own })
+        self.own = Some(connection);
+        Ok(Db::Sqlite { read, write })
     }
 
     /// The lock, and one connection.
@@ -70,25 +72,26 @@ impl Opener {
     }
 
     /// Whether the file is the one that was opened, and answers.
-    pub(crate) async fn probe(&self, db: &Arc<Db>) -> Result<(), String> {
+    pub(crate) async fn probe(&mut self) -> Result<(), String> {
         let path = self.path.display();
         match identity(&self.path) {
             Ok(now) if Some(now) == self.served => {}
             Ok(_) => return Err(format!("the database {path} was replaced while it was open")),
             Err(error) => return Err(format!("the database {path} is gone: {error}")),
         }
-        let db = db.clone();
+        let (own, text) = (self.own.take(), path_text(&self.path)?);
         let ask = async move {
-            match db.checkout(Lane::Read).await.map_err(|error| error.to_string())? {
-                Checked::Sqlite(mut turn) => turn
-                    .batch_execute("SELECT count(*) FROM __diesel_schema_migrations")
-                    .await
-                    .map_err(|error| with_sources(&error)),
-                Checked::Postgres(_) => Err("the database is of another engine".into()),
-            }
+            let mut own = match own {
+                Some(own) => own,
+                None => establish(text).await.map_err(|error| with_sources(&error))?,
+            };
+            let answer = own.batch_execute("SELECT count(*) FROM __diesel_schema_migrations").await;
+            answer.map(|()| own).map_err(|error| with_sources(&error))
         };
-        // A task, so that whoever waits no longer never drops a query half-way.
-        tokio::spawn(ask).await.unwrap_or_else(|lost| Err(format!("the probe was lost: {lost}")))
+        // A task, so that whoever waits no longer never drops a query half-way. Only a connection that answered is asked again.
+        let answered = tokio::spawn(ask).await.unwrap_or_else(|lost| Err(format!("the probe was lost: {lost}")));
+        self.own = Some(answered?);
+        Ok(())
     }
 }
 

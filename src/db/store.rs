@@ -20,6 +20,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How long a stop waits for running calls: as long as one may wait for a lock, and a transaction is short otherwise.
+const STOP_GRACE: Duration = Duration::from_secs(6);
+
 /// Which engine, and where.
 #[derive(Debug, Clone)]
 pub enum Place {
@@ -94,7 +97,7 @@ impl Options {
     }
 
     pub(crate) fn plan(&self, wanted: Wanted) -> Plan {
-        Plan { wanted, extra: self.extra_migrations.clone() }
+        Plan { wanted, served: false, extra: self.extra_migrations.clone() }
     }
 
     /// What opens the database.
@@ -161,6 +164,11 @@ impl Status {
         matches!(self, Self::Ready)
     }
 
+    /// Whether an attempt to open the database has failed.
+    pub fn failed(&self) -> bool {
+        matches!(self, Self::Down { .. } | Self::MigrationFailed { .. })
+    }
+
     /// Why calls are not served, in one sentence; `None` when they are.
     pub fn reason(&self) -> Option<String> {
         match self {
@@ -182,6 +190,7 @@ pub struct Store {
 
 struct Inner {
     options: Options,
+    clock: Arc<Clock>,
     runtime: Handle,
     live: watch::Receiver<Option<Arc<Db>>>,
     status: watch::Receiver<Status>,
@@ -201,7 +210,7 @@ impl Store {
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let (status_sender, status) = watch::channel(Status::Connecting);
         let (live_sender, live) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
+        let (suspect, clock) = (Arc::new(Notify::new()), opener.clock());
         let closing = CancellationToken::new();
         let supervisor = supervisor::Supervisor {
             opener,
@@ -217,6 +226,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 options,
+                clock,
                 runtime,
                 live,
                 status,
@@ -239,11 +249,19 @@ impl Store {
         matches!(tokio::time::timeout(within, status.wait_for(Status::is_ready)).await, Ok(Ok(_)))
     }
 
-    /// Refuses new calls, lets running transactions end, closes the database and releases the lock beside it.
+    /// Refuses new calls, lets running transactions and migrations end, closes the database and releases the lock beside it.
+    /// What a server has not answered after some seconds is given up; whether it was committed is then not known.
     pub async fn stop(&self) {
+        let db = self.inner.live.borrow().clone();
         self.inner.tasks.close();
         self.inner.closing.cancel();
-        self.inner.tasks.wait().await;
+        if tokio::time::timeout(STOP_GRACE, self.inner.tasks.wait()).await.is_err() {
+            log::warn!("calls are given up: they were not answered after a stop calls={}", self.inner.tasks.len());
+            if let Some(db) = db {
+                db.close();
+            }
+            self.inner.tasks.wait().await;
+        }
         let task = self.inner.supervisor.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         if let Some(task) = task
             && let Err(lost) = task.await
@@ -263,9 +281,10 @@ impl Store {
         matches!(self.inner.options.place, Place::Sqlite(_))
     }
 
-    /// The installation's time, microseconds since the epoch: on PostgreSQL the server's, as far as it was ever asked.
+    /// The installation's time, microseconds since the epoch: on PostgreSQL the server's, once it was asked, also while it is
+    /// away.
     pub fn now_us(&self) -> i64 {
-        self.inner.live.borrow().as_ref().map_or_else(|| Clock::Own.now_us(), |db| db.clock().now_us())
+        self.inner.clock.now_us()
     }
 
     /// A connection when it is the caller's turn; at once an error while the database is away.

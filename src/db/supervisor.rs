@@ -3,6 +3,7 @@
 //! It is the only writer of the store's status and logs on change only. It leaves what opening means to the engine, and
 //! turns and transactions to the pool. The one thing easy to get wrong: callers must learn the reason from the status by
 //! the time the pools vanish.
+use super::clock::Clock;
 use super::meters;
 use super::migrate::Plan;
 use super::pool::Db;
@@ -27,6 +28,16 @@ pub(crate) enum Opener {
     Postgres(Box<postgres::Opener>),
 }
 
+impl Opener {
+    /// The installation's.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        match self {
+            Self::Sqlite(_) => Arc::new(Clock::Own),
+            Self::Postgres(opener) => opener.clock(),
+        }
+    }
+}
+
 pub(crate) struct Supervisor {
     pub opener: Opener,
     /// For the log.
@@ -48,6 +59,7 @@ impl Supervisor {
             match self.bring_up().await {
                 Ok(db) => {
                     attempt = 0;
+                    self.plan.served = true;
                     match self.serve(Arc::new(db)).await {
                         Some(reason) => self.set(Status::Down { reason }),
                         None => break,
@@ -64,7 +76,7 @@ impl Supervisor {
     }
 
     async fn bring_up(&mut self) -> Result<Db, Status> {
-        let Self { opener, plan, status, .. } = self;
+        let Self { opener, plan, status, closing, .. } = self;
         let migrating = || {
             // A retry of a failed migration keeps saying what failed until it succeeds.
             status.send_if_modified(|status| {
@@ -76,8 +88,9 @@ impl Supervisor {
             });
         };
         match opener {
+            // Nothing here waits for another machine.
             Opener::Sqlite(opener) => opener.open(plan, migrating).await,
-            Opener::Postgres(opener) => opener.open(plan, migrating).await,
+            Opener::Postgres(opener) => opener.open(plan, migrating, closing).await,
         }
     }
 
@@ -86,13 +99,18 @@ impl Supervisor {
         self.live.send_replace(Some(db.clone()));
         self.set(Status::Ready);
         let mut failed = 0;
+        let closing = self.closing.clone();
         let reason = loop {
             tokio::select! {
-                () = self.closing.cancelled() => break None,
+                () = closing.cancelled() => break None,
                 () = self.suspect.notified() => {}
                 () = tokio::time::sleep(self.probe_interval) => {}
             }
-            match self.probe(&db).await {
+            let probed = tokio::select! {
+                probed = self.probe(&db) => probed,
+                () = closing.cancelled() => break None,
+            };
+            match probed {
                 Ok(()) => failed = 0,
                 Err(reason) => {
                     failed += 1;
@@ -109,17 +127,18 @@ impl Supervisor {
             self.set(Status::Down { reason: reason.clone() });
         }
         self.live.send_replace(None);
+        meters::connections(0, 0);
         if reason.is_some() {
             db.close();
         }
         reason
     }
 
-    async fn probe(&mut self, db: &Arc<Db>) -> Result<(), String> {
+    async fn probe(&mut self, db: &Db) -> Result<(), String> {
         let asked = async {
             match &mut self.opener {
-                Opener::Sqlite(opener) => opener.probe(db).await,
-                Opener::Postgres(opener) => opener.probe(db).await,
+                Opener::Sqlite(opener) => opener.probe().await,
+                Opener::Postgres(opener) => opener.probe().await,
             }
         };
         db.meter();

@@ -109,7 +109,7 @@ impl Talk {
             return Ok(());
         }
         let broken = |error: tokio_postgres::Error| with_sources(&error);
-        let (client, mut connection) = self.connector.listening().await.map_err(broken)?;
+        let (client, mut connection) = self.connector.listening().await.map_err(|error| with_sources(&error))?;
         let (heard, mut notices) = mpsc::channel::<String>(WAITING);
         let missed = tokio_util::sync::CancellationToken::new();
         let overflow = missed.clone();

@@ -30,6 +30,7 @@ mod outer_shutdown;
 mod outer_store_away;
 mod outer_workers;
 mod postgres_migrations;
+mod postgres_opening;
 mod postgres_server;
 mod postgres_store;
 mod postgres_tls;

@@ -4,6 +4,7 @@
 use crate::store_support::wait_status;
 use crate::support::postgres::{Postgres, connect};
 use crate::support::{LONG, eventually};
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -155,6 +156,8 @@ async fn connections_that_an_administrator_ends_are_replaced_without_an_outage()
     let url = Postgres::shared().database().await;
     let store = ready(&url).await;
     let (admin, _task) = connect(&url).await;
+    let mut status = store.status();
+    status.mark_unchanged();
     for _ in 0..5 {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tieout' \
                    AND datname = current_database()";
@@ -169,6 +172,7 @@ async fn connections_that_an_administrator_ends_are_replaced_without_an_outage()
         })
         .await;
     }
+    assert!(!status.has_changed().unwrap(), "{:?}", *status.borrow());
     store.stop().await;
 }
 
@@ -232,15 +236,18 @@ async fn a_server_without_a_free_connection_says_so_in_the_refusal() {
         tokio::spawn(connection);
         taken.push(client);
     }
+    // Whoever has the store's one connection waits, so the others need more of them.
+    taken[0].batch_execute("BEGIN; LOCK TABLE projects IN EXCLUSIVE MODE").await.unwrap();
     let calls = (0..20).map(|_| {
         let store = store.clone();
         tokio::spawn(async move { projects::create(&store, "books").await })
     });
+    let mut said = 0;
     for call in calls.collect::<Vec<_>>() {
-        if let Err(error) = tokio::time::timeout(LONGEST, call).await.expect("a call hangs").unwrap() {
-            assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-        }
+        let reason = unavailable(tokio::time::timeout(LONGEST, call).await.expect("a call hangs").unwrap());
+        said += usize::from(reason.contains("too many clients already"));
     }
+    assert!(said > 0, "no refusal named the cause");
     drop(taken);
     projects::create(&store, "books").await.unwrap();
     store.stop().await;
@@ -250,8 +257,11 @@ async fn a_server_without_a_free_connection_says_so_in_the_refusal() {
 async fn eight_replicas_that_start_at_once_migrate_once() {
     let url = Postgres::shared().database().await;
     let stores: Vec<Store> = (0..8).map(|_| Store::start(options(&url)).unwrap()).collect();
-    for store in &stores {
-        wait_status(store, "ready", Status::is_ready).await;
+    let settled = |status: &Status| matches!(status, Status::Ready | Status::MigrationFailed { .. });
+    // All are watched from the start: without the lock, those that come second fail once and succeed the next time.
+    let first = stores.iter().map(|store| wait_status(store, "ready at the first try", settled));
+    for status in join_all(first).await {
+        assert!(status.is_ready(), "{status:?}");
     }
     let steps = Migrations::of(options(&url)).status().await.unwrap();
     assert!(steps.iter().all(|step| step.applied && step.known), "{steps:?}");

@@ -144,3 +144,43 @@ async fn sixty_four_callers_on_one_writer_all_get_their_turn() {
     assert_eq!(page.items.len(), 320);
     kept.store.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_with_too_much_to_do_refuses_some_callers_and_is_not_taken_for_one_that_is_away() {
+    let kept = TestStore::sqlite(|mut options| {
+        options.connections = 1;
+        options.probe_interval = Duration::from_millis(50);
+        options
+    })
+    .await;
+    for round in 0..200 {
+        projects::create(&kept.store, &format!("books {round}")).await.unwrap();
+    }
+    let mut status = kept.store.status();
+    status.mark_unchanged();
+    // More wait at any time than are served in the time that a caller, or a probe, waits.
+    let callers = (0..2_000).map(|_| {
+        let store = kept.store.clone();
+        tokio::spawn(async move {
+            let mut refused = 0;
+            for _ in 0..3 {
+                match projects::list(&store, None, 1_000).await {
+                    Ok(_) => {}
+                    Err(StoreError::Unavailable { reason, .. }) => {
+                        assert!(reason.contains("no connection became free"), "{reason}");
+                        refused += 1;
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            refused
+        })
+    });
+    let mut refused = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        refused += caller.await.unwrap();
+    }
+    assert!(refused > 0, "it was not too much");
+    assert!(!status.has_changed().unwrap(), "{:?}", *status.borrow());
+    kept.store.stop().await;
+}

@@ -38,6 +38,14 @@ impl FromStr for Address {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(bad("it must begin with postgres://".into()));
         }
+        // Parted at the wrong place, the rest of a password would be taken for a host and shown.
+        let escape =
+            "an `@`, `/`, `?` or `#` in the user's name or the password must be written as %40, %2F, %3F or %23";
+        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let before_path = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.matches('@').count() > 1 || authority.contains('@') && !before_path.contains('@') {
+            return Err(bad(escape.into()));
+        }
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let mut mode = None;
         let mut root = None;
@@ -56,6 +64,12 @@ impl FromStr for Address {
         let plain = if others.is_empty() { place.to_owned() } else { format!("{place}?{}", others.join("&")) };
         // The driver's messages name what is wrong with a part, never its value.
         let mut config: Config = plain.parse().map_err(|error| bad(super::super::error::with_sources(&error)))?;
+        if config.get_hosts().len() > 1
+            && !matches!(config.get_ports().len(), 0 | 1)
+            && config.get_ports().len() != config.get_hosts().len()
+        {
+            return Err(bad("it has another number of ports than of hosts".into()));
+        }
         if config.get_hosts().is_empty() {
             return Err(bad("it names no host".into()));
         }
@@ -90,6 +104,37 @@ fn is_here(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+    }
+}
+
+impl Address {
+    /// One configuration a host, in the order in which they are tried.
+    pub(super) fn hosts(&self) -> Vec<Config> {
+        let all = &self.config;
+        let (hosts, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+        let alone = |(at, host): (usize, &Host)| {
+            let mut one = Config::new();
+            match host {
+                Host::Tcp(name) => one.host(name),
+                Host::Unix(path) => one.host_path(path),
+            };
+            addresses.get(at).map(|address| one.hostaddr(*address));
+            ports.get(at).or(ports.first()).map(|port| one.port(*port));
+            all.get_user().map(|user| one.user(user));
+            all.get_password().map(|password| one.password(password));
+            all.get_dbname().map(|name| one.dbname(name));
+            all.get_options().map(|options| one.options(options));
+            all.get_application_name().map(|name| one.application_name(name));
+            all.get_connect_timeout().map(|time| one.connect_timeout(*time));
+            all.get_tcp_user_timeout().map(|time| one.tcp_user_timeout(*time));
+            all.get_keepalives_interval().map(|time| one.keepalives_interval(time));
+            all.get_keepalives_retries().map(|times| one.keepalives_retries(times));
+            one.keepalives(all.get_keepalives()).keepalives_idle(all.get_keepalives_idle());
+            one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
+            one.channel_binding(all.get_channel_binding()).target_session_attrs(all.get_target_session_attrs());
+            one
+        };
+        hosts.iter().enumerate().map(alone).collect()
     }
 }
 
@@ -133,6 +178,23 @@ mod tests {
         {
             let error = read(bad).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
+        }
+        for unescaped in ["se@cret", "se?cret", "se/cret", "se#cret", "@cret", "cret@"] {
+            let error = read(&format!("postgres://ana:{unescaped}@db/books?sslmode=verify-full")).unwrap_err();
+            assert!(error.contains("%40") && !error.contains("cret"), "{unescaped}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_host_is_tried_by_itself_with_all_that_was_said() {
+        let address = read("postgres://ana:s%40crt@one:1,two:2/books?sslmode=require&options=-c%20a%3Db").unwrap();
+        let hosts = address.hosts();
+        assert_eq!(hosts.iter().map(|host| host.get_ports()[0]).collect::<Vec<_>>(), [1, 2]);
+        for host in hosts {
+            assert_eq!((host.get_user(), host.get_dbname()), (Some("ana"), Some("books")));
+            assert_eq!(host.get_password(), Some(&b"s@crt"[..]));
+            assert_eq!((host.get_options(), host.get_ssl_mode()), (Some("-c a=b"), SslMode::Require));
+            assert_eq!(host.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         }
     }
 

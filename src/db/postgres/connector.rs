@@ -10,15 +10,20 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long a new connection may take.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a TCP connection to one address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one host may take for a connection that can be used, TLS and log-in included: a server may accept, and then
+/// never say a word.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the connection counts as broken.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
@@ -30,12 +35,25 @@ const LIMITS: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_t
 /// What a connection speaks through.
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The driver's or the server's word.
+    #[error(transparent)]
+    Refused(#[from] tokio_postgres::Error),
+    /// Not a word.
+    #[error("the server took the connection and did not answer in {OPEN_TIMEOUT:?}")]
+    Silent,
+}
+
 /// Makes connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
     address: Address,
     tls: MakeRustlsConnect,
     setup: String,
+    /// Which host answered last.
+    host: Arc<AtomicUsize>,
 }
 
 impl Connector {
@@ -56,7 +74,7 @@ impl Connector {
             .keepalives_idle(UNACKNOWLEDGED)
             .tcp_user_timeout(UNACKNOWLEDGED);
         let setup = format!("SET statement_timeout = {}; {LIMITS}", statement_timeout.as_millis().max(1));
-        Ok(Self { address, tls: MakeRustlsConnect::new(config.with_no_client_auth()), setup })
+        Ok(Self { address, tls: MakeRustlsConnect::new(config.with_no_client_auth()), setup, host: Arc::default() })
     }
 
     /// The limits of an ordinary connection, as statements.
@@ -69,27 +87,45 @@ impl Connector {
         &self.address
     }
 
-    async fn open(&self) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
-        self.address.config.connect(self.tls.clone()).await
+    /// The first host that answers and can be written to, beginning with the one that did the last time.
+    async fn open(&self) -> Result<(Client, Connection<Socket, Stream>), ConnectError> {
+        let mut refused = ConnectError::Silent;
+        // Each by itself: a host that answers nothing must not use up the time of the next.
+        let hosts = self.address.hosts();
+        let first = self.host.load(Ordering::Relaxed);
+        for at in (first..hosts.len()).chain(0..first) {
+            match in_time(hosts[at].connect(self.tls.clone())).await {
+                Ok(opened) => {
+                    self.host.store(at, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
 
     /// A connection for diesel.
     pub(crate) async fn diesel(&self) -> diesel::ConnectionResult<AsyncPgConnection> {
+        use diesel::ConnectionError::BadConnection;
         use diesel_async::SimpleAsyncConnection as _;
-        let refused = |error: tokio_postgres::Error| diesel::ConnectionError::BadConnection(with_sources(&error));
-        let (client, connection) = self.open().await.map_err(refused)?;
-        let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
-        connection.batch_execute(&self.setup).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-        Ok(connection)
+        let (client, connection) = self.open().await.map_err(|error| BadConnection(with_sources(&error)))?;
+        let set_up = async {
+            let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+            connection.batch_execute(&self.setup).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            Ok(connection)
+        };
+        let silent = |_elapsed| Err(BadConnection(ConnectError::Silent.to_string()));
+        tokio::time::timeout(OPEN_TIMEOUT, set_up).await.unwrap_or_else(silent)
     }
 
     /// A connection of the bare driver that the caller drives, to hear what the server says by itself.
-    pub(crate) async fn listening(&self) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
+    pub(crate) async fn listening(&self) -> Result<(Client, Connection<Socket, Stream>), ConnectError> {
         self.open().await
     }
 
     /// A connection of the bare driver, whose task ends with the client.
-    pub(crate) async fn client(&self) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn client(&self) -> Result<Client, ConnectError> {
         let (client, connection) = self.open().await?;
         tokio::spawn(async move {
             // Whoever uses the client is told the same; here it only matters that somebody is.
@@ -97,8 +133,16 @@ impl Connector {
                 log::debug!("a connection to PostgreSQL ended error={}", with_sources(&error));
             }
         });
-        client.batch_execute(&self.setup).await?;
+        in_time(client.batch_execute(&self.setup)).await?;
         Ok(client)
+    }
+}
+
+/// What a server that works does in no time.
+async fn in_time<T>(done: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, ConnectError> {
+    match tokio::time::timeout(OPEN_TIMEOUT, done).await {
+        Ok(done) => Ok(done?),
+        Err(_elapsed) => Err(ConnectError::Silent),
     }
 }
 

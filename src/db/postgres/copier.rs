@@ -9,7 +9,7 @@ use super::super::jobs::JobState;
 use super::super::records::NewRecord;
 use super::super::results::RowProblem;
 use super::super::staging::NewResult;
-use super::connector::Connector;
+use super::connector::{ConnectError, Connector};
 use crate::protocol::ids::{JobId, SourceId};
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ impl CopyConnections {
 
 impl bb8::ManageConnection for CopyConnections {
     type Connection = Client;
-    type Error = tokio_postgres::Error;
+    type Error = ConnectError;
 
     async fn connect(&self) -> Result<Client, Self::Error> {
         let client = self.0.client().await?;

@@ -9,4 +9,4 @@ mod opener;
 pub use address::{Address, BadAddress};
 pub(crate) use connector::Connector;
 pub(crate) use copier::{CopyConnections, copy};
-pub(crate) use opener::{Opener, lock_schema, unlock_schema};
+pub(crate) use opener::{Opener, answered, lock_schema, unlock_schema, until};
