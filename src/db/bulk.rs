@@ -10,6 +10,7 @@ use super::staging::NewResult;
 use super::store::{Place, Store};
 use super::{bulk_sqlite, postgres};
 use crate::protocol::ids::{JobId, SourceId};
+use diesel::connection::SimpleConnection as _;
 
 /// Rows of a batch on PostgreSQL, where nobody waits for it: a batch costs six ways to the server however long it is.
 const COPIED_ROWS: usize = 5_000;
@@ -48,7 +49,15 @@ pub(crate) async fn write(store: &Store, job: JobId, fence: i64, rows: Rows) -> 
                 Checked::Sqlite(mut turn) => {
                     let body = move |sync: &mut diesel::SqliteConnection| bulk_sqlite::write(sync, job, fence, rows);
                     // The inner result is ours, the outer one says that the blocking task ran.
-                    turn.spawn_blocking(move |sync| Ok(sync.immediate_transaction(body))).await?
+                    turn.spawn_blocking(move |sync| {
+                        // A batch counts only once a later, synced commit says that the source is whole, and that puts all
+                        // before it on disk.
+                        sync.batch_execute("PRAGMA synchronous = NORMAL")?;
+                        let written = sync.immediate_transaction(body);
+                        sync.batch_execute("PRAGMA synchronous = FULL")?;
+                        Ok(written)
+                    })
+                    .await?
                 }
                 Checked::Postgres(_) => Err(StoreError::unavailable("the database was just lost")),
             }
