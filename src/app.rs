@@ -117,7 +117,7 @@ impl App {
         let realtime = Realtime::start(mode(config.realtime), &runtime, store.clone(), live).await?;
         let data_dir = &config.data_dir;
         let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
-        let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor::Options::default()).await?;
+        let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor_options(&config)).await?;
         let state = AppState::new(Parts {
             auth: Arc::new(auth),
             tickets: Arc::new(Tickets::new(config.ticket_ttl.0, config.max_tickets as usize)),
@@ -151,6 +151,11 @@ impl App {
     /// The handles that the handlers use; for tests inside the process.
     pub fn state(&self) -> &AppState {
         &self.state
+    }
+
+    /// The janitor, to have it sweep now; for tests inside the process.
+    pub fn janitor(&self) -> &Janitor {
+        &self.janitor
     }
 
     /// Waits until an actor that the server can't do without has used up its restarts: the owner is to stop and end with an error.
@@ -292,6 +297,15 @@ fn job_limits(config: &Config) -> jobs::Limits {
         max_field_bytes: config.max_field_bytes.0 as usize,
     };
     jobs::Limits { read, ..jobs::Limits::default() }
+}
+
+fn janitor_options(config: &Config) -> janitor::Options {
+    janitor::Options {
+        events_per_project: config.events_per_project,
+        event_age: config.event_age.0,
+        key_age: config.idempotency_key_age.0,
+        ..janitor::Options::default()
+    }
 }
 
 fn http_options(config: &Config) -> Options {

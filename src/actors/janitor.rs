@@ -155,13 +155,17 @@ impl Actor for Sweeper {
             if sweeper.busy || sweeper.work.closing.is_cancelled() {
                 return;
             }
-            let swept = sweeper.sweep().map(|outcome, _, _| match outcome {
+            let swept = sweeper.sweep().map(|outcome, sweeper, _| match outcome {
                 Ok(swept) if swept != Swept::default() => {
                     log::info!("swept rows={} events={} files={}", swept.rows, swept.events, swept.files);
                 }
                 Ok(_) => {}
-                // The store says by itself that it is away.
-                Err(SweepError::Store(StoreError::Unavailable { .. })) => {}
+                // The store says by itself that it is away; one that is there and refuses says nothing.
+                Err(SweepError::Store(error @ StoreError::Unavailable { .. })) => {
+                    if sweeper.work.store.status().borrow().is_ready() {
+                        log::warn!("a sweep ended early, the next one goes on error={error}");
+                    }
+                }
                 Err(error) => log::error!("a sweep ended early error={error}"),
             });
             ctx.spawn(swept);
@@ -201,14 +205,14 @@ impl Work {
             }
         }
         while !self.closing.is_cancelled() {
-            let went = events::trim(&self.store, events_per_project, before(event_age), batch).await?;
+            let went = events::trim(&self.store, events_per_project, event_age, batch).await?;
             swept.events += went;
             if went == 0 {
                 break;
             }
         }
         while !self.closing.is_cancelled() {
-            let went = publications::trim(&self.store, before(key_age), batch).await?;
+            let went = publications::trim(&self.store, key_age, batch).await?;
             swept.rows += went;
             if went == 0 {
                 break;
@@ -226,7 +230,10 @@ impl Work {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(failed(error)),
         };
-        let newest = SystemTime::now().checked_sub(self.options.grace).unwrap_or(SystemTime::UNIX_EPOCH);
+        // Files carry the time of this machine or of a file server, and either clock may be wrong: old is what is old by both.
+        let store_now = SystemTime::UNIX_EPOCH + Duration::from_micros(self.store.now_us().unsigned_abs());
+        let now = SystemTime::now().min(store_now);
+        let newest = now.checked_sub(self.options.grace).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut removed = 0;
         let mut old = Vec::new();
         loop {
@@ -267,10 +274,4 @@ impl Work {
         }
         Ok(removed)
     }
-}
-
-/// The store's time that long ago.
-fn before(age: Duration) -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.saturating_sub(age).as_micros()).unwrap_or(i64::MAX)
 }

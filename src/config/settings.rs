@@ -93,6 +93,12 @@ settings! {
         database_connections: u32 = "10", "N", |n: &u32| within(u64::from(*n), 1, 1_000);
         /// How long PostgreSQL may work on one statement; past it the request gets 503. Less than `request_timeout`, so that the answer names the cause.
         database_statement_timeout: Seconds = "20s", "TIME", |t: &Seconds| time(t, 100, HOUR);
+        /// Newest events of a project that are kept; who comes back for older ones starts from a snapshot.
+        events_per_project: u64 = "100000", "N", |n: &u64| within(*n, 1, 1 << 40);
+        /// How long an event is kept; past it as `events_per_project`.
+        event_age: Seconds = "7d", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
+        /// How long the answer to a request with an `Idempotency-Key` is kept; past it the request is carried out again.
+        idempotency_key_age: Seconds = "24h", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
         /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
         auto_migrate: bool = "true", "BOOL", any;
         /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS, `rediss://…?sslrootcert=FILE`; several with commas between are nodes of one cluster; without one this process is alone. Rather in the environment or a file than in a flag.
@@ -228,6 +234,8 @@ settings! {
 
 /// One hour in milliseconds.
 const HOUR: u64 = 3_600_000;
+/// One year.
+const YEAR: u64 = 365 * 24 * HOUR;
 
 /// A number of threads; `auto` is one for every `SHARE` processors, at least one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -35,7 +35,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A duration in seconds: `30`, `30s`, `2m`, `250ms`.
+/// A duration in seconds: `30`, `30s`, `2m`, `24h`, `7d`, `250ms`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Seconds(pub Duration);
 
@@ -45,12 +45,16 @@ impl FromStr for Seconds {
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let number: u64 = text[..digits].parse().map_err(|_| "expected a time such as 30s, 2m or 250ms".to_owned())?;
-        match text[digits..].trim() {
-            "ms" => Ok(Self(Duration::from_millis(number))),
-            "" | "s" => Ok(Self(Duration::from_secs(number))),
-            "m" if number < 1 << 40 => Ok(Self(Duration::from_secs(number * 60))),
-            unit => Err(format!("the unit {unit:?} is none of ms, s, m")),
-        }
+        let seconds = match text[digits..].trim() {
+            "ms" => return Ok(Self(Duration::from_millis(number))),
+            "" | "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 24 * 3_600,
+            unit => return Err(format!("the unit {unit:?} is none of ms, s, m, h, d")),
+        };
+        let number = number.checked_mul(seconds).ok_or_else(|| "the time is too long".to_owned())?;
+        Ok(Self(Duration::from_secs(number)))
     }
 }
 
@@ -143,6 +147,8 @@ mod tests {
         for bad in ["", "-1", "1 kilo", "99999999999GiB", "GiB"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
+        assert_eq!("7d".parse::<Seconds>().unwrap(), "168h".parse().unwrap());
+        assert!("999999999999999999d".parse::<Seconds>().is_err());
         assert!("5 years".parse::<Seconds>().is_err());
     }
 }

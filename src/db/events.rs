@@ -2,6 +2,7 @@
 //!
 //! It leaves delivery to the hub. The one thing easy to get wrong: an offset is taken by [`append`] inside the
 //! writer's transaction; taking it anywhere else makes holes that a client waits for for ever.
+use super::clock::micros;
 use super::error::StoreError;
 use super::locks::{self, Alone};
 use super::pool::{self, Engine};
@@ -12,6 +13,8 @@ use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What a change returns: the row as committed and the event to publish.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +98,8 @@ pub enum Recovery {
     },
 }
 
+/// Projects whose history one call of [`trim`] shortens.
+const PROJECTS_PER_TRIM: i64 = 100;
 /// Most events one call returns.
 pub const MAX_EVENTS_PER_READ: usize = 1_000;
 
@@ -229,40 +234,79 @@ pub async fn since(
     })
 }
 
-/// Removes at most `batch` events that are beyond the newest `keep` of their project or older than `older_than_us`;
-/// returns how many went. Call it until it returns less than `batch`.
+/// Removes about `batch` events that are older than `age` or beyond the newest `keep` of their project; returns how many
+/// went. Call it until it returns 0.
 ///
 /// # Errors
 /// As any call.
-pub async fn trim(store: &Store, keep: u64, older_than_us: i64, batch: usize) -> Result<usize, StoreError> {
+pub async fn trim(store: &Store, keep: u64, age: Duration, batch: usize) -> Result<usize, StoreError> {
     let keep = i64::try_from(keep).unwrap_or(i64::MAX);
-    pool::write!(store, |conn| {
+    pool::write!(store, |conn, now| {
         if !locks::try_alone(conn, Alone::Sweep).await? {
             return Ok(0);
         }
-        // Whichever bound, the removed ones are a prefix of a project's history: ages rise with offsets.
+        let batch = batch as i64;
+        let aged = trim_by_age(conn, now.saturating_sub(micros(age)), batch).await?;
+        let left = batch.saturating_sub(aged as i64);
+        Ok::<_, StoreError>(aged + trim_by_count(conn, keep, left).await?)
+    })
+}
+
+/// By the index of ages.
+async fn trim_by_age(connection: &mut impl Engine, older_than_us: i64, batch: i64) -> Result<usize, StoreError> {
+    pool::on!(connection, |conn| {
         let doomed: Vec<(ProjectId, i64)> = events::table
-            .inner_join(projects::table.on(projects::id.eq(events::project_id)))
-            .filter(events::off.le(projects::head_offset - keep).or(events::at_us.lt(older_than_us)))
-            .order((events::project_id, events::off))
-            .limit(batch as i64)
+            .filter(events::at_us.lt(older_than_us))
+            .order(events::at_us)
+            .limit(batch)
             .select((events::project_id, events::off))
             .load(conn)
             .await?;
-        let mut newest: Vec<(ProjectId, i64)> = Vec::new();
-        for (project, off) in &doomed {
-            match newest.last_mut() {
-                Some(last) if last.0 == *project => last.1 = *off,
-                _ => newest.push((*project, *off)),
-            }
+        let mut newest: BTreeMap<ProjectId, i64> = BTreeMap::new();
+        for (project, off) in doomed {
+            let newest = newest.entry(project).or_insert(off);
+            *newest = off.max(*newest);
         }
         let mut removed = 0;
-        // One statement per project of the batch: a prefix of its primary key.
+        // One statement per project of the batch: a prefix of its primary key, so that no history ever has a hole.
         for (project, off) in newest {
             removed += diesel::delete(events::table.filter(events::project_id.eq(project).and(events::off.le(off))))
                 .execute(conn)
                 .await?;
         }
-        Ok::<_, StoreError>(removed)
+        Ok(removed)
+    })
+}
+
+/// By the primary key: the oldest event of a project says whether it has too many.
+async fn trim_by_count(connection: &mut impl Engine, keep: i64, batch: i64) -> Result<usize, StoreError> {
+    pool::on!(connection, |conn| {
+        let oldest = events::table
+            .filter(events::project_id.eq(projects::id))
+            .order(events::off)
+            .select(events::off)
+            .single_value();
+        let over: Vec<(ProjectId, i64)> = projects::table
+            .filter(projects::head_offset.gt(keep))
+            .filter(oldest.le((projects::head_offset - keep).nullable()))
+            .limit(batch.min(PROJECTS_PER_TRIM))
+            .select((projects::id, projects::head_offset))
+            .load(conn)
+            .await?;
+        let mut removed = 0;
+        // Two statements per project, of at most `PROJECTS_PER_TRIM`.
+        for (project, head) in over {
+            let left = batch - removed as i64;
+            if left <= 0 {
+                break;
+            }
+            let mine = events::table.filter(events::project_id.eq(project));
+            let first: i64 = mine.order(events::off).select(events::off).first(conn).await?;
+            // Offsets have no hole: so many rows are so many offsets.
+            let last = (head - keep).min(first + left - 1);
+            let doomed = events::project_id.eq(project).and(events::off.le(last));
+            removed += diesel::delete(events::table.filter(doomed)).execute(conn).await?;
+        }
+        Ok(removed)
     })
 }

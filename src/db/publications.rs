@@ -2,6 +2,7 @@
 //!
 //! It leaves what may be published to its caller. The one thing easy to get wrong: the key is looked up and kept in the
 //! transaction that stores the event, or two requests with one key would both publish.
+use super::clock::micros;
 use super::error::StoreError;
 use super::events::{self, DurableEvent, Position};
 use super::locks::{self, Alone};
@@ -13,6 +14,7 @@ use super::store::Store;
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use std::time::Duration;
 
 /// A caller's promise that requests with this key are one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,26 +101,26 @@ pub async fn publish(
     })
 }
 
-/// Forgets at most `batch` keys that are older than `older_than_us`; returns how many.
+/// Forgets about `batch` keys that are older than `age`; returns how many. Call it until it returns 0.
 ///
 /// # Errors
 /// As any call.
-pub async fn trim(store: &Store, older_than_us: i64, batch: usize) -> Result<usize, StoreError> {
-    pool::write!(store, |conn| {
+pub async fn trim(store: &Store, age: Duration, batch: usize) -> Result<usize, StoreError> {
+    pool::write!(store, |conn, now| {
         if !locks::try_alone(conn, Alone::Sweep).await? {
             return Ok(0);
         }
-        let old: Vec<(String, String)> = publications::table
-            .filter(publications::at_us.lt(older_than_us))
+        let old = publications::at_us.lt(now.saturating_sub(micros(age)));
+        let last_of_batch: Option<i64> = publications::table
+            .filter(old)
             .order(publications::at_us)
-            .limit(batch as i64)
-            .select((publications::user_id, publications::key))
-            .load(conn)
-            .await?;
-        // One statement per key: SQLite deletes by no pair list, and a batch is bounded.
-        for (user, key) in &old {
-            diesel::delete(publications::table.find((user, key))).execute(conn).await?;
-        }
-        Ok::<_, StoreError>(old.len())
+            .offset(batch.max(1) as i64 - 1)
+            .limit(1)
+            .select(publications::at_us)
+            .first(conn)
+            .await
+            .optional()?;
+        let batch = publications::at_us.le(last_of_batch.unwrap_or(i64::MAX));
+        Ok::<_, StoreError>(diesel::delete(publications::table.filter(old).filter(batch)).execute(conn).await?)
     })
 }

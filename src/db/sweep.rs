@@ -57,7 +57,7 @@ pub async fn batch(store: &Store, batch: usize, grace: Duration) -> Result<usize
             removed = deleted_project(conn, batch, gone_before).await?;
         }
         if removed == 0 {
-            removed = diesel::delete(claims::table.filter(claims::expires_us.lt(gone_before))).execute(conn).await?;
+            removed = lapsed_claims(conn, batch, gone_before).await?;
         }
         Ok::<_, StoreError>(removed)
     })
@@ -149,6 +149,10 @@ async fn deleted_source(conn: &mut impl Engine, batch: i64) -> Result<usize, Sto
         }
         Ok(diesel::delete(sources::table.find(source)).execute(conn).await?)
     })
+}
+
+async fn lapsed_claims(conn: &mut impl Engine, batch: i64, gone_before: i64) -> Result<usize, StoreError> {
+    pool::on!(conn, |conn| { Ok(remove_batch!(conn, claims, expires_us, claims::expires_us.lt(gone_before), batch)) })
 }
 
 async fn deleted_project(conn: &mut impl Engine, batch: i64, gone_before: i64) -> Result<usize, StoreError> {

@@ -85,6 +85,11 @@ impl TestApp {
         self.realtime().replica()
     }
 
+    /// The janitor, to have it sweep now.
+    pub fn janitor(&self) -> &tieout::actors::janitor::Janitor {
+        self.app.janitor()
+    }
+
     /// The store, to see whether it is there.
     pub fn store(&self) -> &tieout::db::Store {
         &self.app.state().store

@@ -47,6 +47,7 @@ mod relay_faults;
 mod relay_support;
 mod relay_tls;
 mod replica_signals;
+mod retention;
 mod runtime_actor;
 mod runtime_ask;
 mod runtime_control;

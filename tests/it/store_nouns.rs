@@ -1,5 +1,6 @@
 //! Projects, sources, claims and the event log: what a caller may rely on.
 use crate::store_support::{TestStore, new_job, new_source};
+use crate::support::LONG;
 use std::time::Duration;
 use tieout::db::events::{self, Recovery};
 use tieout::db::{
@@ -43,7 +44,7 @@ async fn history_that_was_trimmed_or_is_of_another_epoch_is_unrecoverable_and_th
         projects::rename(&kept.store, project.id, &format!("books {round}")).await.unwrap();
     }
     let mut removed = 0;
-    while let went @ 1.. = events::trim(&kept.store, 5, 0, 4).await.unwrap() {
+    while let went @ 1.. = events::trim(&kept.store, 5, Duration::MAX, 4).await.unwrap() {
         assert!(went <= 4);
         removed += went;
     }
@@ -56,6 +57,47 @@ async fn history_that_was_trimmed_or_is_of_another_epoch_is_unrecoverable_and_th
     assert_eq!((events.len(), head), (5, 21));
     let Recovery::Recovered { events, .. } = since(project.ep.clone(), 21).await.unwrap() else { panic!("at head") };
     assert!(events.is_empty());
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_position_of_a_list_is_that_of_its_rows_whoever_writes_meanwhile() {
+    const WRITERS: usize = 4;
+    const EACH: usize = 50;
+    let kept = TestStore::new().await;
+    let project = projects::create(&kept.store, "books").await.unwrap().value.id;
+    let writers = (0..WRITERS).map(|writer| {
+        let store = kept.store.clone();
+        tokio::spawn(async move {
+            for round in 0..EACH {
+                let source = new_source(project, &format!("{writer}-{round}"));
+                while let Err(busy) = sources::create(&store, source.clone()).await {
+                    assert!(busy.retryable(), "{busy}");
+                }
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let readers = (0..2).map(|_| {
+        let store = kept.store.clone();
+        tokio::spawn(async move {
+            loop {
+                let page = match sources::list(&store, project, None, 1_000).await {
+                    Ok(page) => page,
+                    Err(busy) if busy.retryable() => continue,
+                    Err(other) => panic!("{other}"),
+                };
+                // The project's own event, and one of each source.
+                assert_eq!(page.position.unwrap().off, 1 + page.items.len() as u64);
+                if page.items.len() == WRITERS * EACH {
+                    return;
+                }
+            }
+        })
+    });
+    for task in readers.collect::<Vec<_>>().into_iter().chain(writers) {
+        tokio::time::timeout(LONG, task).await.expect("all is written and read").unwrap();
+    }
     kept.store.stop().await;
 }
 
