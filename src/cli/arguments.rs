@@ -1,7 +1,7 @@
 //! What can be typed after `tieout`.
 //!
 //! Easy to get wrong: `tieout` alone, and `tieout --listen …`, mean `tieout serve …`.
-use super::{healthcheck, migrate, reconcile, serve};
+use super::{epochs, healthcheck, migrate, reconcile, serve};
 use crate::config::Overrides;
 use clap::{Parser, Subcommand};
 
@@ -40,6 +40,8 @@ pub enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Show or move the schema of the database, without serving
     Migrate(migrate::MigrateArgs),
+    /// Begin new histories of events, after a restore
+    Epochs(epochs::EpochsArgs),
     /// Ask a running server whether it is alive; exits 0 or 1
     Healthcheck(healthcheck::HealthcheckArgs),
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per command, and the help that teaches.
 //!
 //! Leaves settings to `config`. Easy to get wrong: without a command, `tieout` serves.
+pub mod epochs;
 pub mod healthcheck;
 pub mod migrate;
 pub mod reconcile;

@@ -134,6 +134,19 @@ pub async fn rename(store: &Store, id: ProjectId, name: &str) -> Result<Committe
     })
 }
 
+/// Gives the history of every project a new epoch, in one transaction; returns how many there are. Whoever knows a position
+/// under an old one is told to start from a snapshot.
+///
+/// # Errors
+/// As any call.
+pub async fn renew_epochs(store: &Store) -> Result<usize, StoreError> {
+    // One for all: an epoch tells histories of one project apart.
+    let epoch = fresh_epoch();
+    pool::write!(store, |conn| {
+        Ok::<_, StoreError>(diesel::update(projects::table).set(projects::epoch.eq(epoch)).execute(conn).await?)
+    })
+}
+
 /// Makes a project and all that belongs to it invisible; its runners are fenced off, and the janitor removes the rows in batches.
 ///
 /// # Errors

@@ -69,6 +69,7 @@ mod spec_openapi;
 mod spec_support;
 mod sse;
 mod sse_support;
+mod store_epochs;
 mod store_jobs;
 mod store_lifecycle;
 mod store_nouns;
