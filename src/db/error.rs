@@ -10,7 +10,8 @@ use tokio_postgres::error::SqlState;
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, not yet migrated or too busy; nothing was written. Worth a retry after `retry_after`.
+    /// The database is away, not yet migrated or too busy. Worth a retry after `retry_after`. A change is rolled back, but
+    /// for one whose commit was under way when a server was lost: nobody knows of that one until it is looked for.
     #[error("the store is unavailable: {reason}")]
     Unavailable {
         /// The cause, readable alone.
@@ -117,12 +118,21 @@ impl From<tokio_postgres::Error> for StoreError {
         const OUTAGES: [&str; 5] = ["08", "40", "53", "57", "58"];
         let text = with_sources(&error);
         match error.code() {
-            None => Self::unavailable(text),
+            None if is_lost(&error) => Self::unavailable(text),
+            None => Self::Internal(text),
             Some(&(SqlState::LOCK_NOT_AVAILABLE | SqlState::READ_ONLY_SQL_TRANSACTION)) => Self::unavailable(text),
             Some(code) if OUTAGES.contains(&&code.code()[..2]) => Self::unavailable(text),
             Some(_) => Self::Internal(text),
         }
     }
+}
+
+/// Whether the connection is gone. What the driver could not encode or read is a defect, and comes again with each try.
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    use std::error::Error as _;
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    error.is_closed() || cause.is_some_and(|cause| !matches!(cause.kind(), InvalidData | InvalidInput))
 }
 
 /// An error's text with its causes: diesel and bb8 keep the readable part in `source()`.
