@@ -212,7 +212,8 @@ pub fn store_options(config: &Config) -> Result<db::Options, StartError> {
         None => db::Options::sqlite(config.data_dir.join(DATABASE)),
         Some(url) => {
             let address = url.reveal().parse().map_err(db::StartError::BadAddress)?;
-            db::Options { connections: config.database_connections, ..db::Options::postgres(address) }
+            let (connections, statement_timeout) = (config.database_connections, config.database_statement_timeout.0);
+            db::Options { connections, statement_timeout, ..db::Options::postgres(address) }
         }
     };
     Ok(db::Options { open_jobs: config.max_open_jobs, migrate: config.auto_migrate, ..defaults })

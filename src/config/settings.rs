@@ -91,6 +91,8 @@ settings! {
         database_url_file: Optional<PathBuf> = "", "FILE", any;
         /// Connections to PostgreSQL of this process, a few for rows in bulk apart; a caller who waits 2 s for one gets 503.
         database_connections: u32 = "10", "N", |n: &u32| within(u64::from(*n), 1, 1_000);
+        /// How long PostgreSQL may work on one statement; past it the request gets 503. Less than `request_timeout`, so that the answer names the cause.
+        database_statement_timeout: Seconds = "20s", "TIME", |t: &Seconds| time(t, 100, HOUR);
         /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
         auto_migrate: bool = "true", "BOOL", any;
         /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS, `rediss://…?sslrootcert=FILE`; several with commas between are nodes of one cluster; without one this process is alone. Rather in the environment or a file than in a flag.

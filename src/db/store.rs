@@ -48,6 +48,9 @@ pub struct Options {
     pub connections: u32,
     /// Time between probes of a healthy database. Default 1 s.
     pub probe_interval: Duration,
+    /// How long PostgreSQL may work on one statement, migrations apart; past it [`StoreError::Unavailable`]. Default 20 s,
+    /// less than a request may take, so that its answer can name the cause.
+    pub statement_timeout: Duration,
     /// Bring an older schema up to date when opening; else an older one is a [`Status::MigrationFailed`]. Default yes.
     pub migrate: bool,
     /// Jobs queued or running at once in the whole installation; past it [`StoreError::LimitExceeded`]. Default 100.
@@ -68,6 +71,7 @@ impl Options {
             place: Place::Sqlite(path.into()),
             connections: 4,
             probe_interval: Duration::from_secs(1),
+            statement_timeout: Duration::from_secs(20),
             migrate: true,
             open_jobs: 100,
             sources_per_project: 1_000,
@@ -102,7 +106,7 @@ impl Options {
             Place::Sqlite(path) if path.file_name().is_none() => return Err(StartError::BadPath(path.clone())),
             Place::Sqlite(path) => supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections)),
             Place::Postgres(address) => {
-                let connector = Connector::new((**address).clone())?;
+                let connector = Connector::new((**address).clone(), self.statement_timeout)?;
                 supervisor::Opener::Postgres(Box::new(postgres::Opener::new(connector, self.connections)))
             }
         })

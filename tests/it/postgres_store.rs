@@ -197,6 +197,30 @@ async fn a_row_that_somebody_locks_and_a_disk_that_is_read_only_are_outages_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_takes_too_long_is_rolled_back_and_its_caller_told_why() {
+    let url = Postgres::shared().database().await;
+    let mut options = options(&url);
+    options.statement_timeout = Duration::from_millis(300);
+    let store = Store::start(options).unwrap();
+    wait_status(&store, "ready", Status::is_ready).await;
+    let project = projects::create(&store, "books").await.unwrap().value;
+    let (other, _task) = connect(&url).await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; \
+                CREATE TRIGGER slow BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION slow()";
+    other.batch_execute(slow).await.unwrap();
+    let began = Instant::now();
+    let reason = unavailable(projects::rename(&store, project.id, "late").await);
+    assert!(reason.contains("statement timeout"), "{reason}");
+    assert!(began.elapsed() < LONGEST, "it was told after {:?}", began.elapsed());
+    // The first statement of the change had been carried out.
+    assert_eq!(projects::get(&store, project.id).await.unwrap(), project);
+    assert!(store.status().borrow().is_ready(), "a slow statement is no outage");
+    other.batch_execute("DROP TRIGGER slow ON events").await.unwrap();
+    assert_eq!(projects::rename(&store, project.id, "in time").await.unwrap().value.off, 2);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_free_connection_says_so_in_the_refusal() {
     let mut server = Postgres::start();
     let url = server.database().await;

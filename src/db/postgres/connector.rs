@@ -22,10 +22,10 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay unacknowledged before the connection counts as broken.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
-/// Limits that the server keeps for us: a statement, a wait for a lock, and a transaction that we forgot, each end with
-/// an error instead of holding others up.
-const SETUP: &str = "SET statement_timeout = '30s'; SET lock_timeout = '5s'; \
-                     SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = warning";
+/// Limits that the server keeps for us, beside the one of a statement: a wait for a lock, and a transaction that we forgot,
+/// each end with an error instead of holding others up.
+const LIMITS: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'; \
+                      SET client_min_messages = warning";
 
 /// What a connection speaks through.
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
@@ -35,11 +35,12 @@ type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 pub(crate) struct Connector {
     address: Address,
     tls: MakeRustlsConnect,
+    setup: String,
 }
 
 impl Connector {
     /// Reads the root certificates, if there are any to read.
-    pub(crate) fn new(mut address: Address) -> Result<Self, BadAddress> {
+    pub(crate) fn new(mut address: Address, statement_timeout: Duration) -> Result<Self, BadAddress> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -54,7 +55,13 @@ impl Connector {
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(UNACKNOWLEDGED)
             .tcp_user_timeout(UNACKNOWLEDGED);
-        Ok(Self { address, tls: MakeRustlsConnect::new(config.with_no_client_auth()) })
+        let setup = format!("SET statement_timeout = {}; {LIMITS}", statement_timeout.as_millis().max(1));
+        Ok(Self { address, tls: MakeRustlsConnect::new(config.with_no_client_auth()), setup })
+    }
+
+    /// The limits of an ordinary connection, as statements.
+    pub(crate) fn setup(&self) -> &str {
+        &self.setup
     }
 
     /// Where it connects to.
@@ -72,7 +79,7 @@ impl Connector {
         let refused = |error: tokio_postgres::Error| diesel::ConnectionError::BadConnection(with_sources(&error));
         let (client, connection) = self.open().await.map_err(refused)?;
         let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
-        connection.batch_execute(SETUP).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+        connection.batch_execute(&self.setup).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
         Ok(connection)
     }
 
@@ -90,7 +97,7 @@ impl Connector {
                 log::debug!("a connection to PostgreSQL ended error={}", with_sources(&error));
             }
         });
-        client.batch_execute(SETUP).await?;
+        client.batch_execute(&self.setup).await?;
         Ok(client)
     }
 }

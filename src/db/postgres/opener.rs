@@ -45,6 +45,8 @@ impl Opener {
         connected();
         (own, _) = migrate::postgres(own, plan.clone()).await.map_err(Failure::into_status)?;
         let cannot = |reason: String| Status::Down { reason };
+        // A migration had no limits.
+        own.batch_execute(self.connector.setup()).await.map_err(|error| cannot(with_sources(&error)))?;
         let asked = Instant::now();
         let server_us = server_time(&mut own).await.map_err(cannot)?;
         self.own = Some(own);
@@ -104,8 +106,10 @@ pub(crate) async fn lock_schema(connection: &mut Postgres) -> Result<(), String>
         .map_err(|error| format!("another replica has been changing the schema for a minute: {}", with_sources(&error)))
 }
 
-/// Gives the lock back, and the limits of an ordinary connection.
+/// Gives the lock back.
 pub(crate) async fn unlock_schema(connection: &mut Postgres) -> Result<(), String> {
-    let give_back = "SELECT pg_advisory_unlock(8388605, 1953063279); SET statement_timeout = '30s'";
-    connection.batch_execute(give_back).await.map_err(|error| with_sources(&error))
+    connection
+        .batch_execute("SELECT pg_advisory_unlock(8388605, 1953063279)")
+        .await
+        .map_err(|error| with_sources(&error))
 }
