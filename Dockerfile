@@ -1,7 +1,7 @@
 # Two stages: the first builds with Debian's Rust image, the second holds the binary, libc and public certificates, nothing else.
 #   docker build -t tieout . && docker run -p 2000:2000 -v tieout-data:/data tieout
 # The server prints the bearer token of a fresh data volume once, on its log: clients outside the container need it.
-FROM rust:1-bookworm AS build
+FROM rust:1.90-bookworm AS build
 WORKDIR /src
 
 # Dependencies first: this layer is built again only when Cargo.toml or Cargo.lock change.
@@ -20,7 +20,7 @@ RUN touch src/lib.rs src/main.rs \
  && cargo build --release --locked --bin tieout \
  && strip --strip-debug target/release/tieout
 
-FROM debian:bookworm-slim
+FROM debian:12.12-slim
 RUN groupadd --system --gid 10001 tieout \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data tieout \
  && install -d -o tieout -g tieout -m 0750 /data

@@ -93,10 +93,25 @@ const BREAKAGES: &[(&str, &str, &str, &str)] = &[
     ("deploy/k8s/overlays/example/secret.yaml", "postgres://", "mysql://", "it must begin with postgres://"),
     (
         "deploy/k8s/overlays/example/secret.yaml",
-        "redis_url: redis://",
+        "redis_url: rediss://",
         "redis_url: http://",
         "overlays/example Secret: ",
     ),
+    ("compose.yaml", "networks: [front, stores]", "networks: [front]", "is on no network of postgres"),
+    ("compose.yaml", "networks: [front, stores]", "networks: [stores]", "balancer: is on no network of tieout-1"),
+    ("compose.yaml", "postgres:17.6", "postgres:17", "may be another version tomorrow"),
+    ("deploy/k8s/base/networkpolicy.yaml", "[Ingress, Egress]", "[Ingress]", "refuses no Egress"),
+    (
+        "deploy/k8s/base/networkpolicy.yaml",
+        "protocol: UDP\n          port: 53",
+        "protocol: UDP\n          port: 54",
+        "over UDP",
+    ),
+    ("deploy/k8s/base/networkpolicy.yaml", ", monitoring]", "]", "does not let monitoring in"),
+    ("deploy/k8s/base/networkpolicy.yaml", "[haproxy-controller, ", "[", "does not let haproxy-controller in"),
+    ("deploy/k8s/base/pdb.yaml", "AlwaysAllow", "IfHealthyBudget", "serve nobody"),
+    ("deploy/k8s/overlays/example/limits.yaml", "value: \"7\"", "value: \"10\"", "open 112 connections"),
+    ("deploy/k8s/overlays/example/secret.yaml", "redis_ca.crt: |", "ca.crt: |", "sslrootcert"),
     (".gitignore", "/deploy/compose/secrets/", "", "could be committed"),
 ];
 

@@ -28,6 +28,12 @@ pub fn check(files: &Files, found: &mut Report) {
     let image = Image::read(files);
     for (name, service) in compose["services"].as_object().into_iter().flatten() {
         references(&format!("{FILE} {name}"), service, &compose, files, found);
+        let image = text(service, "/image");
+        let pinned = image == "tieout" || image.split_once(':').is_some_and(|(_, tag)| tag.contains('.'));
+        found.expect(pinned, format!("{FILE} {name}: the image {image} may be another version tomorrow"));
+        if replicas(&compose).contains_key(name.as_str()) {
+            reaches(&format!("{FILE} balancer"), &compose["services"]["balancer"], name, &compose, found);
+        }
     }
     let replicas = replicas(&compose);
     found.expect(replicas.len() >= 2, format!("{FILE}: there are {} replicas", replicas.len()));
@@ -38,7 +44,7 @@ pub fn check(files: &Files, found: &mut Report) {
         let environment = environment(service);
         own_names.push(environment.get("TIEOUT_REPLICA").cloned());
         secrets_are_mounted(&whose, &environment, service, found);
-        stores_are_services(&whose, &environment, &compose, found);
+        stores_are_services(&whose, &environment, service, &compose, found);
         found.expect(service["read_only"] == true, format!("{whose}: its root file system can be written"));
         found.expect(service["cap_drop"] == serde_json::json!(["ALL"]), format!("{whose}: keeps capabilities"));
         let Some(config) = settings::config(&whose, &environment, found) else { continue };
@@ -98,12 +104,21 @@ fn secrets_are_mounted(whose: &str, environment: &Environment, service: &Value, 
 }
 
 /// The host of each store's address is a service on a network that both are on.
-fn stores_are_services(whose: &str, environment: &Environment, compose: &Value, found: &mut Report) {
+fn stores_are_services(whose: &str, environment: &Environment, service: &Value, compose: &Value, found: &mut Report) {
+    reaches(whose, service, "postgres", compose, found);
     if let Some(Some(url)) = environment.get("TIEOUT_REDIS_URL") {
         settings::value(whose, "redis_url", url, found);
         let host = host(url);
         found.expect(compose["services"].get(host).is_some(), format!("{whose}: there is no service {host} for {url}"));
+        reaches(whose, service, host, compose, found);
     }
+}
+
+/// Both are on one network.
+fn reaches(whose: &str, service: &Value, other: &str, compose: &Value, found: &mut Report) {
+    let there = names(&compose["services"][other]["networks"]);
+    let shared = names(&service["networks"]).into_iter().any(|network| there.contains(&network));
+    found.expect(shared, format!("{whose}: is on no network of {other}"));
 }
 
 /// The host in `scheme://user:password@host:port/…`.

@@ -1,6 +1,7 @@
 //! What an overlay gives the cluster: references, ports, probes, users, time to stop. Leaves the fields' own grammar to
 //! the cluster. Easy to get wrong: a selector that matches nothing is no error to Kubernetes.
 use serde_json::{Value, json};
+use tieout::config::Config;
 
 use super::{
     compose::host,
@@ -53,8 +54,9 @@ pub fn check(files: &Files, found: &mut Report) {
         references(&objects, pod, container, found);
         ports(&objects, container, &image, files, found);
         rights(&overlay, pod, container, &image, found);
-        environment(&overlay, pod, container, secret, &image, found);
+        environment(&objects, pod, container, secret, &image, found);
         stores(&objects, secret, found);
+        policy(&objects, found);
         scaling(&objects, deployment, files, found);
     }
 }
@@ -78,6 +80,8 @@ fn selectors(objects: &Objects<'_>, deployment: &Value, found: &mut Report) {
     }
     let some_stay = budget["spec"]["maxUnavailable"] == 1;
     found.expect(some_stay, format!("{whose} PodDisruptionBudget: lets more than one replica go at a time"));
+    let sick_go = budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow";
+    found.expect(sick_go, format!("{whose} PodDisruptionBudget: keeps nodes whose replicas serve nobody"));
 }
 
 fn references(objects: &Objects<'_>, pod: &Value, container: &Value, found: &mut Report) {
@@ -161,7 +165,15 @@ fn rights(whose: &str, pod: &Value, container: &Value, image: &Image, found: &mu
     found.expect(pod["automountServiceAccountToken"] == false, format!("{whose}: the account's token is mounted"));
 }
 
-fn environment(whose: &str, pod: &Value, container: &Value, secret: &Value, image: &Image, found: &mut Report) {
+fn environment(
+    objects: &Objects<'_>,
+    pod: &Value,
+    container: &Value,
+    secret: &Value,
+    image: &Image,
+    found: &mut Report,
+) {
+    let whose = objects.overlay;
     let entries = items(&container["env"]).iter();
     let environment: Environment =
         entries.map(|entry| (text(entry, "/name").to_owned(), entry["value"].as_str().map(str::to_owned))).collect();
@@ -181,14 +193,14 @@ fn environment(whose: &str, pod: &Value, container: &Value, secret: &Value, imag
     for name in ["DATABASE_URL", "REDIS_URL", "TOKEN"].map(|name| format!("TIEOUT_{name}")) {
         found.expect(!environment.contains_key(&name), format!("{whose}: {name} stands in the open"));
     }
-    let root = text(secret, "/stringData/database_url").split_once("sslrootcert=").map_or("", |(_, path)| path);
-    found.expect(
-        is_secret(root.split('&').next().unwrap_or_default()),
-        format!("{whose}: sslrootcert {root:?} is not mounted"),
-    );
+    for url in ["database_url", "redis_url"].map(|key| secret["stringData"][key].as_str().unwrap_or_default()) {
+        let root = url.split_once("sslrootcert=").map_or("", |(_, path)| path).split('&').next().unwrap_or_default();
+        found.expect(is_secret(root), format!("{whose}: sslrootcert {root:?} of {url} is not mounted"));
+    }
 
     let Some(config) = settings::config(whose, &environment, found) else { return };
     settings::replica(whose, &config, image, found);
+    connections(objects, &config, found);
     let data = volumes().find(|volume| !text(volume, "/persistentVolumeClaim/claimName").is_empty());
     let data = data.and_then(|volume| mount(text(volume, "/name"))).map_or("", |mount| text(mount, "/mountPath"));
     found.expect(config.data_dir.as_os_str() == data, format!("{whose}: data_dir is not on the claim"));
@@ -210,13 +222,48 @@ fn stores(objects: &Objects<'_>, secret: &Value, found: &mut Report) {
         .collect();
     for setting in ["database_url", "redis_url"] {
         let url = text(secret, &format!("/stringData/{setting}"));
-        settings::value(&format!("{} Secret", objects.overlay), setting, url, found);
+        // The relay reads that file, and it is on no machine but the cluster's.
+        let readable = if setting == "redis_url" { url.split("?sslrootcert=").next().unwrap_or_default() } else { url };
+        settings::value(&format!("{} Secret", objects.overlay), setting, readable, found);
         let port = url
             .split_once(&format!("{}:", host(url)))
             .and_then(|(_, rest)| rest.split(['/', '?']).next().and_then(|port| port.parse().ok()));
         let reachable = port.is_some_and(|port: u64| open.contains(&port));
         found.expect(reachable, format!("{} NetworkPolicy: does not let {setting} at {port:?} out", objects.overlay));
     }
+}
+
+/// Whom the pods talk to: names by DNS out, the balancer and the monitoring in, and all else refused both ways.
+fn policy(objects: &Objects<'_>, found: &mut Report) {
+    let whose = format!("{} NetworkPolicy", objects.overlay);
+    let policy = &objects.only("NetworkPolicy", found)["spec"];
+    for way in ["Ingress", "Egress"] {
+        found.expect(names(&policy["policyTypes"]).contains(&way), format!("{whose}: refuses no {way}"));
+    }
+    for protocol in ["UDP", "TCP"] {
+        let mut ports = items(&policy["egress"]).iter().flat_map(|rule| items(&rule["ports"]));
+        let asks = ports.any(|port| port["port"] == 53 && port["protocol"] == protocol);
+        found.expect(asks, format!("{whose}: does not let the pods ask for names over {protocol}"));
+    }
+    let let_in: Vec<&str> = items(&policy["ingress"])
+        .iter()
+        .flat_map(|rule| items(&rule["from"]))
+        .flat_map(|from| items(&from["namespaceSelector"]["matchExpressions"]))
+        .flat_map(|expression| names(&expression["values"]))
+        .collect();
+    for namespace in ["haproxy-controller", "monitoring"] {
+        found.expect(let_in.contains(&namespace), format!("{whose}: does not let {namespace} in"));
+    }
+}
+
+/// All replicas that may run at once have their connections within what PostgreSQL allows by itself: 100, 3 of them for superusers.
+fn connections(objects: &Objects<'_>, config: &Config, found: &mut Report) {
+    let most = objects.only("HorizontalPodAutoscaler", found)["spec"]["maxReplicas"].as_u64().unwrap_or_default() + 1;
+    let each = u64::from(config.database_connections) + 6;
+    found.expect(
+        each * most <= 97,
+        format!("{}: {most} replicas open {} connections to PostgreSQL", objects.overlay, each * most),
+    );
 }
 
 fn scaling(objects: &Objects<'_>, deployment: &Value, files: &Files, found: &mut Report) {

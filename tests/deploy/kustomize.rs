@@ -1,6 +1,8 @@
 //! `deploy/k8s`: each kustomization lists the files beside it, and an overlay as the cluster would get it. Leaves what is
 //! in the objects to `kubernetes`. Easy to get wrong: this merges patches as far as ours need it, objects by key and
 //! lists by `name`; `kubectl kustomize` is the judge.
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::manifests::{Files, Report, items, names, text};
@@ -70,6 +72,26 @@ pub fn rendered(files: &Files, overlay: &str, found: &mut Report) -> Vec<Value> 
         found.expect(used, format!("{overlay}: no container has the image {}", image["name"]));
     }
     objects
+}
+
+/// By kind and name, without what an overlay's `namespace` and `images` set, which is not looked at here.
+pub fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
+    let named = objects.into_iter().map(|mut object| {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("namespace");
+        }
+        if let Some(containers) = object.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut) {
+            // Named objects of a list come in another order.
+            for container in containers {
+                container["image"] = Value::Null;
+                if let Some(entries) = container["env"].as_array_mut() {
+                    entries.sort_by(|a, b| text(a, "/name").cmp(text(b, "/name")));
+                }
+            }
+        }
+        (format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name")), object)
+    });
+    named.collect()
 }
 
 /// A strategic merge patch: objects by key, lists of named objects by name; anything else is replaced.

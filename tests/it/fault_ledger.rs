@@ -10,6 +10,7 @@ use std::{
 
 use serde_json::Value;
 
+mod stored;
 mod tests;
 
 /// Everything that was said so far. Shared by all publishers and subscribers of a test.

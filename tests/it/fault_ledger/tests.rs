@@ -129,3 +129,27 @@ fn who_comes_back_is_given_what_was_missed_or_it_is_named() {
     ledger.joined("bob", P, &json!({"ep": "e", "off": 12, "recovered": false}));
     assert!(broken(&ledger).contains("bob came back and was not given what it missed"));
 }
+
+#[test]
+fn what_is_stored_in_the_end_is_held_against_what_was_answered() {
+    let event = |off: u64, key: &str| (off, json!({"Notification": {"message": key}}));
+    let before: Vec<_> = (1..=10).map(|off| (off, json!({"DataUpdate": {}}))).collect();
+    let stored = |more: &[(u64, Value)]| ledger().against_stored(P, &[&before[..], more].concat()).join("; ");
+    assert_eq!(stored(&[event(11, "k1"), event(12, "k2")]), "");
+    assert_eq!(stored(&[event(11, "k1"), event(12, "k2"), event(13, "k3")]), "", "without an answer it may be stored");
+    let cases = [
+        (vec![event(11, "k1")], "12 was seen or answered, and 11 is the last"),
+        (vec![event(11, "k1"), event(13, "k2")], "13 is stored where 12 should be"),
+        (vec![event(11, "k2"), event(12, "k1")], "k1 is stored at [12], and was answered"),
+        (vec![event(11, "k1"), event(12, "k2"), event(13, "k1")], "k1 is stored at [11, 13]"),
+        (vec![event(11, "k1"), event(12, "k2"), event(13, "k3"), event(14, "k3")], "k3 is stored at [13, 14]"),
+        (vec![event(11, "k1"), event(12, "k2"), event(13, "k9")], "k9 is stored, and nobody asked for it"),
+    ];
+    for (more, words) in cases {
+        assert!(stored(&more).contains(words), "{words}: {}", stored(&more));
+    }
+    let refused = ledger();
+    refused.refused("k3");
+    let all = [&before[..], &[event(11, "k1"), event(12, "k2"), event(13, "k3")]].concat();
+    assert!(refused.against_stored(P, &all).join(";").contains("k3 is stored at [13]"), "a refused one is not stored");
+}

@@ -5,6 +5,7 @@ mod clocks;
 mod load;
 mod pair;
 mod postgres;
+mod presence;
 mod redis;
 mod replica;
 mod rolling;

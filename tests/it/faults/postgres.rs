@@ -17,12 +17,18 @@ use crate::support::{
     LONG,
     postgres::{Postgres, connect},
     proxy::Mode,
+    renamer::Renamer,
 };
 
+/// Longest that a request may wait for a database that is 400 ms away and back: a publication on a connection that prepares
+/// its statements takes 14 rounds of that (beginning, six statements in two rounds each, commit), 8 on another.
+const BOUND_WHEN_SLOW: Duration = Duration::from_secs(10);
 /// Longest that a request may wait while the database does not answer: for a connection, then for the database.
 const BOUND: Duration = Duration::from_secs(7);
-/// How soon requests must work again.
-const BACK: Duration = Duration::from_secs(5);
+/// How soon requests must work again once the database can be reached.
+const BACK: Duration = Duration::from_secs(2);
+/// The same after a silence: an attempt to connect that was begun in it must first be given up.
+const BACK_FROM_SILENCE: Duration = Duration::from_secs(5);
 
 /// From now until requests work again; and they go on working.
 async fn recovered(load: &Load) -> Duration {
@@ -32,23 +38,28 @@ async fn recovered(load: &Load) -> Duration {
 }
 
 /// The publisher was told that the database is away, and soon after it was back all worked.
-fn refused_and_back(outcome: &Outcome, recovery: Duration) {
+fn refused_and_back(outcome: &Outcome, recovery: Duration, within: Duration) {
     assert!(outcome.told.unavailable > 0, "it was felt: {:?}", outcome.told);
     assert_eq!(outcome.told.cut, 0, "nobody was hung up on: {:?}", outcome.told);
-    assert!(recovery <= BACK, "it took {recovery:?} to recover");
+    assert!(recovery <= within, "it took {recovery:?} to recover");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_and_started_again_loses_and_doubles_nothing() {
     let mut pair = Pair::start().await;
-    let load = pair.load().await;
+    let load = pair.load_of_many().await;
+    let renamer = Renamer::start(pair.b.api(), &pair.project);
+    load.published(50, LONG).await;
     pair.postgres.kill();
     pair.both_say("unavailable").await;
     pair.postgres.restart(&[]);
     let recovery = recovered(&load).await;
-    let fault = "PostgreSQL killed (SIGKILL) and started again";
-    let outcome = pair.judge(load, "20-postgres-killed", fault, recovery, BOUND).await;
-    refused_and_back(&outcome, recovery);
+    let renames = renamer.stop().await;
+    let fault = "PostgreSQL killed (SIGKILL) and started again, under four publishers and one who renames the project";
+    let (outcome, events) = pair.judge_events(load, "20-postgres-killed", fault, recovery, BOUND).await;
+    assert!(!renames.stored.is_empty() && !renames.unknown.is_empty(), "it was felt: {renames:?}");
+    assert_eq!(renames.broken(&events), Vec::<String>::new());
+    refused_and_back(&outcome, recovery, BACK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +73,7 @@ async fn a_database_that_is_frozen_keeps_nobody_waiting() {
     let recovery = recovered(&load).await;
     let fault = "PostgreSQL frozen (SIGSTOP) for 10 s";
     let outcome = pair.judge(load, "21-postgres-frozen", fault, recovery, BOUND).await;
-    refused_and_back(&outcome, recovery);
+    refused_and_back(&outcome, recovery, BACK_FROM_SILENCE);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +102,8 @@ async fn a_slow_way_to_the_database_makes_answers_slow_and_no_more() {
     pair.to_postgres.set(Mode::Pass).await;
     let recovery = recovered(&load).await;
     let fault = "200 ms more to and from PostgreSQL, each way";
-    let outcome = pair.judge(load, "23-postgres-latency", fault, recovery, BOUND).await;
+    let outcome = pair.judge(load, "23-postgres-latency", fault, recovery, BOUND_WHEN_SLOW).await;
+    assert!(recovery <= BACK, "it took {recovery:?} to recover");
     assert!(outcome.told.slowest >= Duration::from_millis(400), "it was felt: {:?}", outcome.told);
 }
 
@@ -106,7 +118,7 @@ async fn a_database_behind_a_black_hole_keeps_nobody_waiting() {
     let recovery = recovered(&load).await;
     let fault = "no packet to or from PostgreSQL for 8 s";
     let outcome = pair.judge(load, "24-postgres-blackhole", fault, recovery, BOUND).await;
-    refused_and_back(&outcome, recovery);
+    refused_and_back(&outcome, recovery, BACK_FROM_SILENCE);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,7 +133,32 @@ async fn a_row_that_somebody_else_has_locked_ends_in_a_refusal() {
     let recovery = recovered(&load).await;
     let fault = "the project's row locked by somebody else for 8 s (lock_timeout is 5 s)";
     let outcome = pair.judge(load, "26-postgres-locked", fault, recovery, BOUND).await;
-    refused_and_back(&outcome, recovery);
+    refused_and_back(&outcome, recovery, BACK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_takes_too_long_is_ended_and_rolled_back() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let postgres = Postgres::start();
+    let url = postgres.database().await;
+    let pair = Pair::on(postgres, &url, |_, options| options.env("TIEOUT_DATABASE_STATEMENT_TIMEOUT", "2s")).await;
+    let load = pair.load().await;
+    let (other, _task) = connect(&pair.url()).await;
+    let slow = format!(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';
+         CREATE TRIGGER slow BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.project_id = '{}') EXECUTE FUNCTION slow()",
+        pair.project
+    );
+    other.batch_execute(&slow).await.expect("a trigger can be made");
+    let silence = tokio::time::timeout(Duration::from_secs(8), load.published(3, LONG)).await;
+    other.batch_execute("DROP TRIGGER slow ON events").await.expect("a trigger can be dropped");
+    assert!(silence.is_err(), "what takes too long is not stored");
+    let recovery = recovered(&load).await;
+    let fault = "a statement of every publication slower than the statement timeout (2 s here) for 8 s";
+    let outcome = pair.judge(load, "27-postgres-statement-timeout", fault, recovery, BOUND).await;
+    assert!(outcome.told.slowest >= LIMIT, "the limit was felt: {:?}", outcome.told);
+    assert_eq!(outcome.verdict.unknown_stored, 0, "what was ended is rolled back: {}", outcome.verdict);
+    refused_and_back(&outcome, recovery, BACK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,8 +176,8 @@ async fn a_database_without_a_free_connection_is_away_and_comes_back() {
     drop(taken);
     let recovery = recovered(&load).await;
     let fault = "every connection that PostgreSQL allows taken by others";
-    let outcome = pair.judge(load, "27-postgres-connections", fault, recovery, BOUND).await;
-    refused_and_back(&outcome, recovery);
+    let outcome = pair.judge(load, "28-postgres-connections", fault, recovery, BOUND).await;
+    refused_and_back(&outcome, recovery, BACK);
 }
 
 /// Takes what is free and cuts the others off, until all are ours.
@@ -172,9 +209,7 @@ async fn take_all_connections(url: &str) -> Vec<Client> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_whose_disk_is_full_refuses_and_works_again_when_there_is_room() {
     let postgres = Postgres::start();
-    let Some(disk) = SmallDisk::mount(&postgres) else {
-        return println!("skipped: only root may mount the small disk of this test");
-    };
+    let disk = SmallDisk::mount(&postgres);
     let (admin, _task) = connect(&postgres.url("postgres")).await;
     let place = format!("CREATE TABLESPACE small LOCATION '{}'", disk.place.display());
     admin.batch_execute(&place).await.expect("a tablespace");
@@ -208,7 +243,7 @@ async fn a_database_whose_disk_is_full_refuses_and_works_again_when_there_is_roo
     let recovery = recovered(&load).await;
     let fault = "the disk of PostgreSQL full";
     let outcome = pair.judge(load, "25-postgres-disk-full", fault, recovery, BOUND).await;
-    refused_and_back(&outcome, recovery);
+    refused_and_back(&outcome, recovery, BACK);
 }
 
 /// A file system of 40 MB; it is gone with the value.
@@ -217,20 +252,24 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Beside the server's directory, which is removed when the server ends. None without the permission to mount.
-    fn mount(postgres: &Postgres) -> Option<SmallDisk> {
+    /// Beside the server's directory, which is removed when the server ends.
+    fn mount(postgres: &Postgres) -> SmallDisk {
         let place = postgres.dir.with_extension("small");
         std::fs::create_dir(&place).expect("a directory of ours");
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=40m", "tieout-test"]).arg(&place).output();
-        if !mount.is_ok_and(|done| done.status.success()) {
+        let mounted = mount.map_err(|error| error.to_string()).and_then(|done| {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            if done.status.success() { Ok(()) } else { Err(said) }
+        });
+        if let Err(why) = mounted {
             std::fs::remove_dir(&place).expect("a directory of ours");
-            return None;
+            panic!("a full disk can't be tried here: a tmpfs of 40 MB could not be mounted, which takes root: {why}");
         }
         let owner =
             std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&postgres.dir).expect("the server's directory"));
         chown(&place, Some(owner), Some(owner)).expect("root may give a directory away");
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o700)).expect("its mode can be set");
-        Some(SmallDisk { place })
+        SmallDisk { place }
     }
 }
 

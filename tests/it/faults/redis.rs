@@ -4,10 +4,13 @@
 use std::time::{Duration, Instant};
 
 use super::{load::Outcome, pair::Pair};
-use crate::support::{LONG, eventually, proxy::Mode, redis::Redis};
+use crate::support::{LONG, eventually, proxy::Mode, redis::Redis, replica::Replica};
 
 /// Redis is asked by no request, so none waits for it.
 const BOUND: Duration = Duration::from_secs(2);
+/// How soon both replicas must say `ready` again: an attempt to connect may have begun a moment before, and the next one comes
+/// after a pause.
+const BACK: Duration = Duration::from_secs(5);
 
 /// Nobody was refused, and everyone saw everything in time.
 fn unfelt_by_requests(outcome: &Outcome) {
@@ -19,6 +22,7 @@ fn unfelt_by_requests(outcome: &Outcome) {
 /// Until both replicas say that the relay works; and events flow.
 async fn recovered(pair: &Pair, load: &super::load::Load) -> Duration {
     let recovery = pair.both_say("ready").await;
+    assert!(recovery <= BACK, "it took {recovery:?} to recover");
     load.published(50, LONG).await;
     recovery
 }
@@ -69,9 +73,9 @@ async fn connections_to_the_relay_that_are_reset_cost_no_event() {
     let pair = Pair::start().await;
     let load = pair.load().await;
     for _ in 0..3 {
-        let before = pair.to_redis.accepted();
-        pair.to_redis.reset().await;
-        reconnected(&pair, before).await;
+        let before = pair.redis_connections();
+        pair.reset_redis().await;
+        pair.reconnected(before).await;
         load.published(20, LONG).await;
     }
     let recovery = recovered(&pair, &load).await;
@@ -79,22 +83,13 @@ async fn connections_to_the_relay_that_are_reset_cost_no_event() {
     unfelt_by_requests(&pair.judge(load, "32-redis-reset", fault, recovery, BOUND).await);
 }
 
-/// Both replicas have opened a connection again.
-async fn reconnected(pair: &Pair, before: usize) {
-    eventually(LONG, "both replicas to connect again", || async {
-        let new = pair.to_redis.accepted() - before;
-        if new >= 2 { Ok(()) } else { Err(format!("{new} connections")) }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_way_to_the_relay_makes_events_slow_and_no_more() {
     let pair = Pair::start().await;
     let load = pair.load().await;
-    pair.to_redis.set(Mode::Latency(Duration::from_millis(200))).await;
+    pair.set_redis(Mode::Latency(Duration::from_millis(200))).await;
     load.published(200, LONG).await;
-    pair.to_redis.set(Mode::Pass).await;
+    pair.set_redis(Mode::Pass).await;
     let recovery = recovered(&pair, &load).await;
     let fault = "200 ms more to and from Redis, each way";
     let outcome = pair.judge(load, "33-redis-latency", fault, recovery, BOUND).await;
@@ -106,10 +101,10 @@ async fn a_slow_way_to_the_relay_makes_events_slow_and_no_more() {
 async fn a_relay_behind_a_black_hole_costs_no_event() {
     let pair = Pair::start().await;
     let load = pair.load().await;
-    pair.to_redis.set(Mode::Blackhole).await;
+    pair.set_redis(Mode::Blackhole).await;
     pair.both_say("degraded").await;
     load.published(100, LONG).await;
-    pair.to_redis.set(Mode::Pass).await;
+    pair.set_redis(Mode::Pass).await;
     let recovery = recovered(&pair, &load).await;
     let fault = "no packet to or from Redis, until noticed and 2 s more";
     unfelt_by_requests(&pair.judge(load, "34-redis-blackhole", fault, recovery, BOUND).await);
@@ -120,15 +115,22 @@ async fn subscriptions_that_the_relay_ends_are_taken_up_again() {
     let pair = Pair::start().await;
     let load = pair.load().await;
     for _ in 0..3 {
-        let before = pair.to_redis.accepted();
+        let before = pair.redis_connections();
         let killed = pair.redis.command("CLIENT KILL TYPE pubsub");
         assert!(killed[0].parse::<u32>().is_ok_and(|count| count >= 2), "both were subscribed: {killed:?}");
-        reconnected(&pair, before).await;
+        pair.reconnected(before).await;
         load.published(20, LONG).await;
     }
     let recovery = recovered(&pair, &load).await;
     let fault = "CLIENT KILL TYPE pubsub on Redis, three times";
     unfelt_by_requests(&pair.judge(load, "35-redis-pubsub-killed", fault, recovery, BOUND).await);
+}
+
+/// Messages of other replicas that this one was given so far.
+async fn received(replica: &Replica) -> u64 {
+    let metrics = replica.api().get("/metrics").await.text;
+    let counted = metrics.lines().find_map(|line| line.strip_prefix("tieout_relay_received_total "));
+    counted.and_then(|number| number.parse().ok()).expect("the relay counts what it receives")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,13 +144,22 @@ async fn a_failover_of_the_relay_costs_no_event() {
     })
     .await;
     let load = pair.load().await;
-    let before = pair.to_redis.accepted();
     pair.redis.kill();
+    pair.both_say("degraded").await;
     load.published(20, LONG).await;
     second.promote();
-    pair.to_redis.switch(second.port).await;
-    reconnected(&pair, before).await;
+    let before = received(&pair.b).await;
+    pair.switch_redis(second.port).await;
     let recovery = recovered(&pair, &load).await;
+    // Both listen at the heir, and what one commits crosses through it.
+    let channels = second.command("PUBSUB CHANNELS");
+    let listeners = |channel: &String| second.command(&format!("PUBSUB NUMSUB {channel}"))[1].parse() == Ok(2);
+    assert!(channels.iter().any(listeners), "both replicas listen to one of {channels:?}");
+    eventually(LONG, "messages to cross through the heir", || async {
+        let now = received(&pair.b).await;
+        if now >= before + 20 { Ok(()) } else { Err(format!("{} have", now - before)) }
+    })
+    .await;
     let fault = "Redis killed, its replica promoted in its place";
     unfelt_by_requests(&pair.judge(load, "37-redis-failover", fault, recovery, BOUND).await);
 }

@@ -1,17 +1,26 @@
-//! Faults of a replica itself: killed, frozen. Leaves an orderly stop to `rolling`.
-use std::time::{Duration, Instant};
+//! Faults of a replica itself: killed, frozen. Leaves an orderly stop to `rolling`. Easy to get wrong: a fault that nobody feels,
+//! as a balancer hides it; each test checks what its clients went through.
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     load::{Load, nobody},
     pair::Pair,
+    presence::{shown_everywhere, users_of},
 };
 use crate::{
     fault_table::{Row, report},
     support::{
-        LONG, Options, Run, Sample, eventually,
+        LONG, Options, Run, Sample,
+        balancer::Balancer,
+        eventually,
         postgres::{Postgres, connect},
+        redis::Redis,
         replica::Replica,
     },
+    ws_auth::{secret_file, token},
 };
 
 const CLIENTS: usize = 20;
@@ -62,6 +71,66 @@ async fn a_replica_that_is_frozen_for_a_while_goes_on_with_the_same_connections(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_users_of_one_of_three_replicas_that_is_killed_show_up_elsewhere_and_were_never_gone() {
+    const USERS: usize = 60;
+    /// A replica that says nothing is forgotten after 20 s.
+    const FORGOTTEN: Duration = Duration::from_secs(21);
+    let (redis, secret) = (Redis::start(), secret_file());
+    let url = Postgres::shared().database().await;
+    let options = Options::default()
+        .arg("--jwt-secret-file")
+        .arg(secret.path().to_str().expect("a temporary path is text"))
+        .env("TIEOUT_DATABASE_URL", &url)
+        .env("TIEOUT_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port));
+    let mut running = Vec::new();
+    for name in ["r1", "r2", "r3"] {
+        running.push(Replica::start(name, options.clone()).await);
+    }
+    let addresses: Vec<_> = running.iter().map(|replica| replica.addr).collect();
+    let balancer = Balancer::start(&addresses).await;
+    balancer.has_ready(3, LONG).await;
+    let api = balancer.api().with_token(&token("olga", "owner", 600));
+    let project = api.project("killed").await;
+    let users = Arc::new(|client| Some(token(&format!("user-{client}"), "viewer", 600)));
+    let load = Load::start(api, &[balancer.addr], &project, USERS, users).await;
+    shown_everywhere(&addresses, &project, USERS).await;
+    load.swarm.settled();
+
+    let killed = Instant::now();
+    running[1].kill();
+    load.published(2, LONG).await;
+    let recovery = killed.elapsed();
+    balancer.has_ready(2, LONG).await;
+    eventually(LONG, "those who were cut off to come back", || async {
+        let returns = load.swarm.returns().len();
+        if returns >= USERS / 4 { Ok(()) } else { Err(format!("{returns} have")) }
+    })
+    .await;
+    load.swarm.complete(LONG).await;
+    let returns = load.swarm.returns();
+    assert!(returns.iter().all(|again| again.code.is_none()), "without a word: {returns:?}");
+    shown_everywhere(&[addresses[0], addresses[2]], &project, USERS).await;
+    // Until the others have given the dead one up, and all that it said.
+    while killed.elapsed() < FORGOTTEN {
+        load.published(10, LONG).await;
+    }
+    running[1].start_again().await;
+    balancer.has_ready(3, LONG).await;
+    shown_everywhere(&addresses, &project, USERS).await;
+    load.published(50, LONG).await;
+    assert_eq!(users_of(load.swarm.leaves()), Vec::<String>::new(), "nobody was shown as gone");
+    assert_eq!(users_of(load.swarm.repeated_joins()), Vec::<String>::new(), "nor as new");
+    let (outcome, _) = load.finish_on(&url).await;
+    for replica in &running {
+        let log = replica.whole_log();
+        assert!(!log.contains("panicked at"), "something panicked\n{log}");
+    }
+    assert!(recovery < Duration::from_secs(2), "it took {recovery:?} to recover");
+    let fault = "one of three replicas behind a balancer killed (SIGKILL), and started again 21 s later";
+    report("16-replica-killed-of-three", &Row { fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_a_replica_that_was_killed_is_taken_over_by_the_other_and_completes() {
     let sample = Sample::new(20_000, 14);
     let home = tempfile::tempdir().expect("a temporary folder");
@@ -69,6 +138,11 @@ async fn a_job_of_a_replica_that_was_killed_is_taken_over_by_the_other_and_compl
     let url = postgres.database().await;
     let mut pair = Pair::on(postgres, &url, |_, options| options.data(home.path().join("data"))).await;
     let load = Load::start(pair.b.api(), &[pair.b.addr], &pair.project, CLIENTS, nobody()).await;
+    let undisturbed = Run::prepare(&pair.a.api(), &sample).await;
+    undisturbed.start().await;
+    undisturbed.completed(LONG).await;
+    let expected = undisturbed.pairs().await;
+    assert!(expected.len() > sample.truth.len() / 2, "{} pairs of {}", expected.len(), sample.truth.len());
     let run = Run::prepare(&pair.a.api(), &sample).await;
     let (database, _task) = connect(&pair.url()).await;
     let owner = || async {
@@ -91,11 +165,12 @@ async fn a_job_of_a_replica_that_was_killed_is_taken_over_by_the_other_and_compl
     })
     .await;
     let run = Run { api: pair.b.api(), ..run };
-    run.completed(LONG).await;
+    let job = run.completed(LONG).await;
     let recovery = killed.elapsed();
-    let pairs = run.pairs().await;
-    assert!(pairs.len() > sample.truth.len() / 2, "{} pairs of {}", pairs.len(), sample.truth.len());
-    let outcome = load.finish().await;
+    assert_eq!(job["attempt"], 2, "it was begun again, once: {job}");
+    assert_eq!(run.ends_told(pair.b.addr, None).await, 1, "its end was told once");
+    assert_eq!(run.pairs().await, expected, "it found what an undisturbed one finds");
+    let (outcome, _) = load.finish_on(&pair.url()).await;
     let fault = "a replica killed in the middle of a job, which the other takes over (a lease is 30 s) and completes";
     report("15-job-taken-over", &Row { fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
 }

@@ -1,10 +1,10 @@
 //! One reconciliation through the API: project, two uploads, a job, its states and its results. Leaves what is in them
 //! to the test. Easy to get wrong: waiting for `completed` when the job has failed; a terminal state ends every wait.
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Api, Sample, eventually, http::text, sample::pairs};
+use super::{Api, LONG, Sample, Socket, eventually, http::text, sample::pairs};
 
 /// A job and what it was made from.
 pub struct Run {
@@ -76,6 +76,25 @@ impl Run {
         let mut items = self.results("matched").await;
         items.extend(self.results("discrepancy").await);
         pairs(&items)
+    }
+
+    /// How often clients were told that the job is over: asks the replica at `addr` for all that ever happened in its project.
+    pub async fn ends_told(&self, addr: SocketAddr, token: Option<&str>) -> usize {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        let mut now = Socket::try_open(addr, &headers).await.expect("a socket opens");
+        let head = now.join(&self.project, None).await;
+        let mut past = Socket::try_open(addr, &headers).await.expect("a socket opens");
+        let joined = past.join(&self.project, Some((&text(&head, "ep"), 0))).await;
+        assert_eq!(joined["recovered"], true, "all that happened is kept: {joined}");
+        let last = |message: &Value| message["re"].is_null() && message["off"].as_u64() >= head["off"].as_u64();
+        if !past.seen.iter().any(last) {
+            past.wait(LONG, "the newest event", last).await;
+        }
+        let ends = past.seen.iter().filter(|message| {
+            message["JobProgressUpdate"]["terminal"] == true && message["JobProgressUpdate"]["job_id"] == self.job
+        });
+        ends.count()
     }
 
     /// A whole result as it is downloaded.

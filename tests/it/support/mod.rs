@@ -8,6 +8,7 @@ pub mod process;
 pub mod proxy;
 pub mod publisher;
 pub mod redis;
+pub mod renamer;
 pub mod replica;
 pub mod sample;
 pub mod shared;

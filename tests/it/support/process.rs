@@ -211,6 +211,11 @@ impl Server {
         fs::read_to_string(self.log_path(self.starts)).unwrap_or_default()
     }
 
+    /// The same of every start.
+    pub fn whole_log(&self) -> String {
+        (1..=self.starts).map(|start| fs::read_to_string(self.log_path(start)).unwrap_or_default()).collect()
+    }
+
     fn log_path(&self, start: usize) -> PathBuf {
         self.home.path().join(format!("server-{start}.log"))
     }
@@ -239,7 +244,8 @@ impl Drop for Server {
             if let Some(status) = child.try_wait().expect("our own child can be asked") {
                 assert!(status.success(), "the server ended with {status} on SIGTERM\n{}", self.log_tail());
                 let asked_for = self.options.env.iter().any(|(key, _)| key == HOOKS);
-                assert!(asked_for || !self.log().contains("panicked at"), "something panicked\n{}", self.log());
+                let log = self.whole_log();
+                assert!(asked_for || !log.contains("panicked at"), "something panicked\n{log}");
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));

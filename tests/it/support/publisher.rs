@@ -37,6 +37,21 @@ pub struct Told {
     pub slowest_event: Duration,
 }
 
+impl Told {
+    /// What two publishers were told, as one.
+    pub fn and(self, other: Told) -> Told {
+        Told {
+            stored: self.stored + other.stored,
+            stored_later: self.stored_later + other.stored_later,
+            unavailable: self.unavailable + other.unavailable,
+            cut: self.cut + other.cut,
+            slowest: self.slowest.max(other.slowest),
+            longest_gap: self.longest_gap.max(other.longest_gap),
+            slowest_event: self.slowest_event.max(other.slowest_event),
+        }
+    }
+}
+
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "503 × {}, cut off × {}, slowest answer {}", self.unavailable, self.cut, human(self.slowest))?;
@@ -134,7 +149,7 @@ async fn publish(api: &Api, project: &str, key: &str, tries: usize, ledger: &Led
 }
 
 /// Whoever is told to come back is told when.
-fn assert_names_a_pause(answer: &Answer) {
+pub fn assert_names_a_pause(answer: &Answer) {
     let pause = answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
     assert!(pause.is_some(), "{} answered 503 without Retry-After: {}", answer.request, answer.text);
 }

@@ -61,6 +61,10 @@ struct Shared {
     returns: Mutex<Vec<Return>>,
     /// Users that were shown as leaving, by anyone.
     leaves: Mutex<Vec<String>>,
+    /// Since when everybody is known to be there.
+    settled: Mutex<Option<Instant>>,
+    /// Users that were shown as coming since, to somebody who had been there before.
+    repeated_joins: Mutex<Vec<String>>,
 }
 
 impl Swarm {
@@ -82,6 +86,8 @@ impl Swarm {
             present: AtomicUsize::new(0),
             returns: Mutex::default(),
             leaves: Mutex::default(),
+            settled: Mutex::default(),
+            repeated_joins: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         for client in 0..clients {
@@ -130,6 +136,16 @@ impl Swarm {
     /// Every user that a client was told has left.
     pub fn leaves(&self) -> Vec<String> {
         locked(&self.shared.leaves).clone()
+    }
+
+    /// Everybody is there: whoever is connected now is to hear of nobody who comes.
+    pub fn settled(&self) {
+        *locked(&self.shared.settled) = Some(Instant::now());
+    }
+
+    /// Every user that was shown as coming all the same.
+    pub fn repeated_joins(&self) -> Vec<String> {
+        locked(&self.shared.repeated_joins).clone()
     }
 
     /// Ends the clients; fails when one of them was told nonsense.
@@ -205,7 +221,7 @@ impl Shared {
 
     /// Reads until the connection ends or says nothing any more.
     async fn stay(&self, client: usize, socket: &mut Socket) -> Ended {
-        let name = name(client);
+        let (name, entered) = (name(client), Instant::now());
         loop {
             let message = match tokio::time::timeout(SILENCE, socket.next()).await {
                 Ok(Ok(message)) => message,
@@ -215,8 +231,14 @@ impl Shared {
             socket.seen.clear();
             self.ledger.saw(&name, &message);
             self.moved(client);
-            let gone = message["PresenceDiff"]["leaves"].as_array().into_iter().flatten();
-            locked(&self.leaves).extend(gone.filter_map(|user| user.as_str().map(str::to_owned)));
+            let users = |list: &str| {
+                let users = message["PresenceDiff"][list].as_array().into_iter().flatten();
+                users.filter_map(|user| user.as_str().map(str::to_owned)).collect::<Vec<_>>()
+            };
+            locked(&self.leaves).extend(users("leaves"));
+            if locked(&self.settled).is_some_and(|settled| entered < settled) {
+                locked(&self.repeated_joins).extend(users("joins"));
+            }
             if message.get("ResyncRequired").is_some() {
                 return Ended { code: None, why: "resync".into() };
             }
