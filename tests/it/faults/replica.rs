@@ -1,9 +1,13 @@
 //! Faults of a replica itself: killed, frozen. Leaves an orderly stop to `rolling`. Easy to get wrong: a fault that nobody feels,
 //! as a balancer hides it; each test checks what its clients went through.
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use tempfile::TempDir;
+use tokio_postgres::Client;
 
 use super::{
     load::{Load, nobody},
@@ -130,47 +134,116 @@ async fn the_users_of_one_of_three_replicas_that_is_killed_show_up_elsewhere_and
     report("16-replica-killed-of-three", &Row { fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
 }
 
+/// Two replicas over one folder of uploads, clients on the second, and what a job finds that nobody disturbs.
+struct AtWork {
+    pair: Pair,
+    load: Load,
+    /// A job that the first replica has taken and is at.
+    run: Run,
+    /// Who has it.
+    first: String,
+    expected: BTreeSet<(String, String)>,
+    database: Client,
+    _home: TempDir,
+}
+
+impl AtWork {
+    async fn start() -> AtWork {
+        let sample = Sample::new(20_000, 14);
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let postgres = Postgres::start();
+        let url = postgres.database().await;
+        let tuned = |_, options: Options| options.data(home.path().join("data")).env("TIEOUT_JOB_LEASE", "6s");
+        let mut pair = Pair::on(postgres, &url, tuned).await;
+        let load = Load::start(pair.b.api(), &[pair.b.addr], &pair.project, CLIENTS, nobody()).await;
+        let undisturbed = Run::prepare(&pair.a.api(), &sample).await;
+        undisturbed.start().await;
+        undisturbed.completed(LONG).await;
+        let expected = undisturbed.pairs().await;
+        assert!(expected.len() > sample.truth.len() / 2, "{} pairs of {}", expected.len(), sample.truth.len());
+        let run = Run::prepare(&pair.a.api(), &sample).await;
+        let (database, _task) = connect(&pair.url()).await;
+        // So that it is the first that takes the job.
+        pair.b.freeze();
+        run.start().await;
+        run.at_work(LONG).await;
+        let first = owner(&database).await.expect("a job at work has an owner");
+        let run = Run { api: pair.b.api(), ..run };
+        AtWork { pair, load, run, first, expected, database, _home: home }
+    }
+
+    /// Waits until the second replica has the job.
+    async fn taken_over(&self) {
+        eventually(LONG, "the other replica to take the job over", || async {
+            match owner(&self.database).await {
+                Some(now) if now != self.first => Ok(()),
+                now => Err(format!("{now:?}")),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the job is done; it was begun twice, ended once, and found what it should.
+    async fn completed(&self) {
+        let job = self.run.completed(LONG).await;
+        assert_eq!(job["attempt"], 2, "it was begun again, once: {job}");
+        assert_eq!(self.run.ends_told(self.pair.b.addr, None).await, 1, "its end was told once");
+        assert_eq!(self.run.pairs().await, self.expected, "it found what an undisturbed one finds");
+    }
+
+    /// Judges what everyone else was told meanwhile, and files the row.
+    async fn finish(self, name: &str, fault: &str, recovery: Duration) {
+        let (outcome, _) = self.load.finish_on(&self.pair.url()).await;
+        for replica in [&self.pair.a, &self.pair.b] {
+            let log = replica.whole_log();
+            assert!(!log.contains("panicked at"), "something panicked\n{log}");
+        }
+        report(name, &Row { fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
+    }
+}
+
+/// Who has the only job of the queue.
+async fn owner(database: &Client) -> Option<String> {
+    let row = database.query_one("SELECT lease_owner FROM job_queue", &[]).await.expect("the job has a row");
+    row.get::<_, Option<String>>(0)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_a_replica_that_was_killed_is_taken_over_by_the_other_and_completes() {
-    let sample = Sample::new(20_000, 14);
-    let home = tempfile::tempdir().expect("a temporary folder");
-    let postgres = Postgres::start();
-    let url = postgres.database().await;
-    let mut pair = Pair::on(postgres, &url, |_, options| options.data(home.path().join("data"))).await;
-    let load = Load::start(pair.b.api(), &[pair.b.addr], &pair.project, CLIENTS, nobody()).await;
-    let undisturbed = Run::prepare(&pair.a.api(), &sample).await;
-    undisturbed.start().await;
-    undisturbed.completed(LONG).await;
-    let expected = undisturbed.pairs().await;
-    assert!(expected.len() > sample.truth.len() / 2, "{} pairs of {}", expected.len(), sample.truth.len());
-    let run = Run::prepare(&pair.a.api(), &sample).await;
-    let (database, _task) = connect(&pair.url()).await;
-    let owner = || async {
-        let row = database.query_one("SELECT lease_owner FROM job_queue", &[]).await.expect("the job has a row");
-        row.get::<_, Option<String>>(0)
-    };
-    // So that it is the first that takes the job.
-    pair.b.freeze();
-    run.start().await;
-    run.at_work(LONG).await;
-    let first = owner().await.expect("a job at work has an owner");
-    pair.a.kill();
+    let mut work = AtWork::start().await;
+    work.pair.a.kill();
     let killed = Instant::now();
-    pair.b.thaw();
-    eventually(LONG, "the other replica to take the job over", || async {
-        match owner().await {
-            Some(now) if now != first => Ok(()),
-            now => Err(format!("{now:?}")),
-        }
-    })
-    .await;
-    let run = Run { api: pair.b.api(), ..run };
-    let job = run.completed(LONG).await;
+    work.pair.b.thaw();
+    work.taken_over().await;
+    work.completed().await;
     let recovery = killed.elapsed();
-    assert_eq!(job["attempt"], 2, "it was begun again, once: {job}");
-    assert_eq!(run.ends_told(pair.b.addr, None).await, 1, "its end was told once");
-    assert_eq!(run.pairs().await, expected, "it found what an undisturbed one finds");
-    let (outcome, _) = load.finish_on(&pair.url()).await;
-    let fault = "a replica killed in the middle of a job, which the other takes over (a lease is 30 s) and completes";
-    report("15-job-taken-over", &Row { fault, client: &outcome.told, ledger: &outcome.verdict, recovery });
+    let fault = "a replica killed in the middle of a job, which the other takes over when its lease ends and completes";
+    work.finish("15-job-taken-over", fault, recovery).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_frozen_in_the_middle_of_a_job_saves_nothing_once_another_has_it() {
+    const FROZEN: Duration = Duration::from_secs(10);
+    let mut work = AtWork::start().await;
+    work.pair.a.freeze();
+    let frozen = Instant::now();
+    work.pair.b.thaw();
+    work.taken_over().await;
+    while frozen.elapsed() < FROZEN {
+        work.load.published(10, LONG).await;
+    }
+    // It goes on where it was, and does not know that its lease has ended.
+    work.pair.a.thaw();
+    let thawed = Instant::now();
+    work.pair.a.ready().await;
+    work.completed().await;
+    let recovery = thawed.elapsed();
+    // What it does next is right again.
+    let next = Run::prepare(&work.pair.a.api(), &Sample::new(50, 15)).await;
+    next.start().await;
+    next.completed(LONG).await;
+    assert_eq!(work.run.state().await["attempt"], 2, "nobody began the job once more");
+    assert_eq!(work.run.pairs().await, work.expected, "nor changed what it found");
+    let fault = "a replica frozen (SIGSTOP) in the middle of a job until the other had taken it over, at least 10 s";
+    work.finish("17-job-of-a-zombie", fault, recovery).await;
 }
