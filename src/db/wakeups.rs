@@ -62,7 +62,7 @@ pub struct Wakeups {
 /// Both end with the store.
 pub fn start(store: &Store, speaker: &str) -> Option<Wakeups> {
     let Place::Postgres(address) = &store.options().place else { return None };
-    let connector = match Connector::new((**address).clone()) {
+    let connector = match Connector::new((**address).clone(), store.process()) {
         Ok(connector) => connector,
         Err(error) => {
             // The store was started with it a moment ago.

@@ -25,7 +25,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Limits that the server keeps for us: a statement, a wait for a lock, and a transaction that we forgot, each end with
 /// an error instead of holding others up.
 const SETUP: &str = "SET statement_timeout = '30s'; SET lock_timeout = '5s'; \
-                     SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = warning";
+                     SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = warning; \
+                     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 /// What a connection speaks through.
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
@@ -38,8 +39,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Reads the root certificates, if there are any to read.
-    pub(crate) fn new(mut address: Address) -> Result<Self, BadAddress> {
+    /// Reads the root certificates, if there are any to read. The server lists the connections under the process's name.
+    pub(crate) fn new(mut address: Address, process: &str) -> Result<Self, BadAddress> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -50,7 +51,7 @@ impl Connector {
         };
         address
             .config
-            .application_name("tieout")
+            .application_name(name_of(process))
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(UNACKNOWLEDGED)
             .tcp_user_timeout(UNACKNOWLEDGED);
@@ -93,6 +94,11 @@ impl Connector {
         client.batch_execute(SETUP).await?;
         Ok(client)
     }
+}
+
+/// What the server calls the connections of a process, so that whoever takes its jobs over can end them.
+pub(crate) fn name_of(process: &str) -> String {
+    format!("tieout {process}")
 }
 
 fn roots(file: &Path) -> Result<RootCertStore, BadAddress> {
