@@ -78,7 +78,7 @@ async fn ours(store: &Store, all: &[NewRecord], round: u32) -> anyhow::Result<Du
     for batch in batches {
         records::insert_batch(store, job, 1, source, batch).await?;
     }
-    records::mark_ingested(store, source, all.len() as u64, 0).await?;
+    records::mark_ingested(store, job, 1, source, all.len() as u64, 0).await?;
     Ok(began.elapsed())
 }
 

@@ -172,6 +172,8 @@ impl App {
     pub async fn stop(self) -> bool {
         let deadline = tokio::time::Instant::now() + self.shutdown_timeout;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        // Running jobs keep their leases until they are put back, behind the requests that may ask for them.
+        self.state.jobs.claim_nothing();
         // From here on `/api/ready` says draining and no socket is opened.
         self.state.shutdown.cancel();
         let sockets = self.state.realtime.drain(left() / 2).await;
@@ -296,7 +298,7 @@ fn job_limits(config: &Config) -> jobs::Limits {
         max_rows: config.max_rows as usize,
         max_field_bytes: config.max_field_bytes.0 as usize,
     };
-    jobs::Limits { read, ..jobs::Limits::default() }
+    jobs::Limits { lease: config.job_lease.0, read, ..jobs::Limits::default() }
 }
 
 fn janitor_options(config: &Config) -> janitor::Options {

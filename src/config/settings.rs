@@ -141,6 +141,8 @@ settings! {
         max_field_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 64, 1 << 30);
         /// Jobs that run or wait to run in the whole installation; past it 503.
         max_open_jobs: u64 = "100", "N", |n: &u64| within(*n, 1, 100_000);
+        /// How long a replica may be silent before another one takes its running jobs over.
+        job_lease: Seconds = "15s", "TIME", |t: &Seconds| time(t, 500, HOUR);
         /// Open HTTP connections, WebSockets not counted; past it 503.
         max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);
         /// Downloads and uploads at one time; past it 503.

@@ -15,7 +15,9 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 
-pub use super::jobs_run::{Ending, Lease, claim_next, finish, recover_abandoned, renew, set_phase};
+pub use super::jobs_run::{
+    Abandoned, Ending, Lease, abandoned, claim_next, finish, leases, renew, set_phase, take_back,
+};
 
 word_column! {
     /// Where a job is in its life.
@@ -191,7 +193,19 @@ impl From<Row> for Job {
 /// [`StoreError::NotFound`] for the project, [`StoreError::Invalid`] for a source that is not the project's,
 /// [`StoreError::LimitExceeded`] for `jobs_per_project`.
 pub async fn create(store: &Store, new: NewJob) -> Result<Committed<Job>, StoreError> {
-    let max = store.options().jobs_per_project;
+    insert(store, new, JobState::Created).await
+}
+
+/// Makes a job and puts it into the queue, or does neither.
+///
+/// # Errors
+/// Those of [`create`] and [`enqueue`].
+pub async fn create_queued(store: &Store, new: NewJob) -> Result<Committed<Job>, StoreError> {
+    insert(store, new, JobState::Queued).await
+}
+
+async fn insert(store: &Store, new: NewJob, state: JobState) -> Result<Committed<Job>, StoreError> {
+    let (max, open_jobs) = (store.options().jobs_per_project, store.options().open_jobs);
     pool::write!(store, |conn, now| {
         super::projects::find_to_change(conn, new.project_id).await?;
         for (side, source) in [("left", new.left), ("right", new.right)] {
@@ -214,7 +228,7 @@ pub async fn create(store: &Store, new: NewJob) -> Result<Committed<Job>, StoreE
                 jobs::project_id.eq(new.project_id),
                 jobs::left_source_id.eq(new.left),
                 jobs::right_source_id.eq(new.right),
-                jobs::state.eq(JobState::Created),
+                jobs::state.eq(state),
                 jobs::rules.eq(Json(new.rules)),
                 jobs::options.eq(Json(new.options)),
                 jobs::created_us.eq(now),
@@ -222,8 +236,27 @@ pub async fn create(store: &Store, new: NewJob) -> Result<Committed<Job>, StoreE
             .returning(Row::as_returning())
             .get_result(conn)
             .await?;
+        if state == JobState::Queued {
+            join_queue(conn, now, row.id, open_jobs).await?;
+        }
         changed(conn, now, row.into(), "created").await
     })
+}
+
+/// Gives a job a place in the queue, when there is one.
+async fn join_queue(connection: &mut impl Engine, now: i64, id: JobId, max: u64) -> Result<(), StoreError> {
+    locks::alone(connection, Alone::Queue).await?;
+    pool::on!(connection, |conn| {
+        let open: i64 = job_queue::table.count().get_result(conn).await?;
+        if open.unsigned_abs() >= max {
+            return Err(StoreError::LimitExceeded { limit: "max_open_jobs", max });
+        }
+        diesel::insert_into(job_queue::table)
+            .values((job_queue::job_id.eq(id), job_queue::queued_us.eq(now)))
+            .execute(conn)
+            .await?;
+    });
+    Ok(())
 }
 
 /// Puts a job into the queue; also a failed or cancelled one, which begins anew. Harmless when it is queued or running already.
@@ -242,15 +275,7 @@ pub async fn enqueue(store: &Store, id: JobId) -> Result<Committed<Job>, StoreEr
             }
             _ => return Ok(Committed { value: job, event: None }),
         }
-        locks::alone(conn, Alone::Queue).await?;
-        let open: i64 = job_queue::table.count().get_result(conn).await?;
-        if open.unsigned_abs() >= max {
-            return Err(StoreError::LimitExceeded { limit: "max_open_jobs", max });
-        }
-        diesel::insert_into(job_queue::table)
-            .values((job_queue::job_id.eq(id), job_queue::queued_us.eq(now)))
-            .execute(conn)
-            .await?;
+        join_queue(conn, now, id, max).await?;
         let row: Row = diesel::update(jobs::table.find(id))
             .set((jobs::state.eq(JobState::Queued), jobs::error.eq(None::<String>), jobs::finished_us.eq(None::<i64>)))
             .returning(Row::as_returning())

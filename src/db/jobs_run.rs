@@ -6,8 +6,9 @@ use super::clock::micros;
 use super::error::StoreError;
 use super::events::{Committed, DurableEvent};
 use super::jobs::{Counts, Job, JobState, Row, changed, ended, find_to_change, leave_queue};
-use super::locks;
+use super::locks::{self, Alone};
 use super::pool::{self, Conn, Engine};
+use super::postgres;
 use super::schema::{job_queue, jobs, projects};
 use super::sql_types::{Json, Uid};
 use super::store::Store;
@@ -35,6 +36,12 @@ pub enum Ending {
     Cancelled,
     /// The process stops: the job goes back to the queue and begins anew later.
     Requeued,
+    /// This process cannot run it, another one may: back to the queue, but no more than [`MAX_ABANDONED`] times together
+    /// with the deaths that it saw; then it has failed.
+    GivenBack {
+        /// What a user reads in the end.
+        error: String,
+    },
 }
 
 /// What a renewal learned.
@@ -77,7 +84,12 @@ pub async fn claim_next(store: &Store, owner: &str, lease: Duration) -> Result<O
     if waiting == 0 {
         return Ok(None);
     }
-    pool::write!(store, |conn, now| {
+    let clock = store.clone();
+    pool::write!(store, |conn| {
+        // One claim at a time: two at once would not see whose turn the other one's project has had.
+        locks::alone(conn, Alone::Claim).await?;
+        // After the wait, or the projects' turns would be noted in another order than they were taken.
+        let now = clock.now_us();
         let Some(id) = next_queued(conn).await? else { return Ok(None) };
         // Its place in the queue is ours by now; what follows may be waited for.
         match find_to_change(conn, id).await {
@@ -134,10 +146,12 @@ async fn next_queued(connection: &mut impl Engine) -> Result<Option<JobId>, Stor
 pub async fn renew(
     store: &Store,
     owner: &str,
-    held_jobs: Vec<(JobId, i64)>,
+    mut held_jobs: Vec<(JobId, i64)>,
     lease: Duration,
 ) -> Result<Vec<(JobId, Lease)>, StoreError> {
     let owner = owner.to_owned();
+    // In the order in which others lock several places in the queue.
+    held_jobs.sort_unstable();
     pool::write!(store, |conn, now| {
         let until_us = until(now, lease);
         let mut answers = Vec::with_capacity(held_jobs.len());
@@ -145,29 +159,42 @@ pub async fn renew(
         for (id, fence) in held_jobs {
             // First, or it could be taken over between the look and the change.
             locks::place_in_queue(conn, id).await?;
-            let state: Option<JobState> = jobs::table
-                .filter(held(id, fence))
-                .filter(jobs::state.eq_any(JobState::running()))
-                .select(jobs::state)
-                .first(conn)
-                .await
-                .optional()?;
-            if state.is_some() {
+            let lease = look(conn, id, fence).await?;
+            if lease != Lease::Lost {
                 diesel::update(job_queue::table.find(id))
                     .set((job_queue::lease_until_us.eq(until_us), job_queue::lease_owner.eq(&owner)))
                     .execute(conn)
                     .await?;
             }
-            answers.push((
-                id,
-                match state {
-                    Some(JobState::Cancelling) => Lease::CancelRequested,
-                    Some(_) => Lease::Held,
-                    None => Lease::Lost,
-                },
-            ));
+            answers.push((id, lease));
         }
         Ok::<_, StoreError>(answers)
+    })
+}
+
+/// The same without lengthening anything: a read, which may be repeated often.
+///
+/// # Errors
+/// As any call.
+pub async fn leases(store: &Store, held_jobs: Vec<(JobId, i64)>) -> Result<Vec<(JobId, Lease)>, StoreError> {
+    pool::read!(store, |conn| {
+        let mut answers = Vec::with_capacity(held_jobs.len());
+        for (id, fence) in held_jobs {
+            answers.push((id, look(conn, id, fence).await?));
+        }
+        Ok::<_, StoreError>(answers)
+    })
+}
+
+async fn look(connection: &mut impl Engine, id: JobId, fence: i64) -> Result<Lease, StoreError> {
+    let state: Option<JobState> = pool::on!(connection, |conn| {
+        let running = jobs::state.eq_any(JobState::running());
+        jobs::table.filter(held(id, fence)).filter(running).select(jobs::state).first(conn).await.optional()?
+    });
+    Ok(match state {
+        Some(JobState::Cancelling) => Lease::CancelRequested,
+        Some(_) => Lease::Held,
+        None => Lease::Lost,
     })
 }
 
@@ -196,15 +223,16 @@ pub async fn finish(store: &Store, id: JobId, fence: i64, ending: Ending) -> Res
 }
 
 async fn end(connection: &mut impl Engine, now: i64, job: &Job, ending: Ending) -> Result<Committed<Job>, StoreError> {
-    // A wish to cancel outlives the process that was to fulfil it.
-    let ending = match ending {
-        Ending::Requeued if job.state == JobState::Cancelling => Ending::Cancelled,
-        other => other,
-    };
+    let back = matches!(ending, Ending::Requeued | Ending::GivenBack { .. });
     let (state, error, finished) = match ending {
+        // A wish to cancel outlives the process that was to fulfil it.
+        _ if back && job.state == JobState::Cancelling => (JobState::Cancelled, None, Some(now)),
+        Ending::GivenBack { error } if abandon(connection, job.id).await? >= MAX_ABANDONED => {
+            (JobState::Failed, Some(error), Some(now))
+        }
         Ending::Failed { error } => (JobState::Failed, Some(error), Some(now)),
         Ending::Cancelled => (JobState::Cancelled, None, Some(now)),
-        Ending::Requeued => (JobState::Queued, None, None),
+        Ending::Requeued | Ending::GivenBack { .. } => (JobState::Queued, None, None),
     };
     pool::on!(connection, |conn| {
         if state == JobState::Queued {
@@ -224,6 +252,17 @@ async fn end(connection: &mut impl Engine, now: i64, job: &Job, ending: Ending) 
         let job = Job::from(row);
         if state == JobState::Queued { changed(conn, now, job, "updated").await } else { ended(conn, now, job).await }
     })
+}
+
+/// Counts one more run that came to no end; how many there were.
+async fn abandon(connection: &mut impl Engine, id: JobId) -> Result<i64, StoreError> {
+    Ok(pool::on!(connection, |conn| {
+        diesel::update(job_queue::table.find(id))
+            .set(job_queue::abandoned.eq(job_queue::abandoned + 1))
+            .returning(job_queue::abandoned)
+            .get_result(conn)
+            .await?
+    }))
 }
 
 /// Marks a run completed; part of the transaction that makes its results visible.
@@ -251,54 +290,30 @@ pub(crate) async fn complete(
     })
 }
 
-/// Puts jobs whose runner is dead back into the queue (cancels those that were being cancelled, gives up those that
-/// were abandoned [`MAX_ABANDONED`] times) and returns the events.
+/// A running job whose runner seems dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abandoned {
+    /// The job.
+    pub id: JobId,
+    /// Its runner's fence.
+    pub attempt: i64,
+    /// The process of that runner.
+    pub owner: Option<String>,
+}
+
+/// Running jobs without a living runner.
 ///
-/// On an exclusive store every other owner is dead; otherwise only those whose lease ran out. Of the owner's own
-/// jobs those are dead that are not among `alive`.
+/// Of the owner's own jobs those are dead that are not among `alive`. With `others`, so are those of other owners: on an
+/// exclusive store all, otherwise those whose lease ran out.
 ///
 /// # Errors
 /// As any call.
-pub async fn recover_abandoned(store: &Store, owner: &str, alive: Vec<JobId>) -> Result<Vec<DurableEvent>, StoreError> {
-    // Nearly always there is nothing: do not take the writer's turn to learn that.
-    let dead = abandoned(store, owner, alive).await?;
-    if dead.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (owner, exclusive) = (owner.to_owned(), store.exclusive());
-    pool::write!(store, |conn, now| {
-        let mut events = Vec::with_capacity(dead.len());
-        // A handful: as many as the dead process ran at once.
-        for (id, attempt) in dead {
-            let Ok(job) = running(conn, id, attempt).await else { continue };
-            let (holder, until, abandoned): (Option<String>, Option<i64>, i64) = job_queue::table
-                .find(id)
-                .select((job_queue::lease_owner, job_queue::lease_until_us, job_queue::abandoned))
-                .first(conn)
-                .await?;
-            // Only looked dead: its lease was renewed meanwhile.
-            if holder.as_ref() != Some(&owner) && !exclusive && until.is_some_and(|until| until >= now) {
-                continue;
-            }
-            let abandoned = abandoned + 1;
-            let ending = if abandoned >= MAX_ABANDONED {
-                Ending::Failed {
-                    error: format!(
-                        "the process died {abandoned} times while it ran this job; not tried again by itself"
-                    ),
-                }
-            } else {
-                Ending::Requeued
-            };
-            diesel::update(job_queue::table.find(id)).set(job_queue::abandoned.eq(abandoned)).execute(conn).await?;
-            events.extend(end(conn, now, &job, ending).await?.event);
-        }
-        Ok::<_, StoreError>(events)
-    })
-}
-
-/// Running jobs without a living runner: id and attempt.
-async fn abandoned(store: &Store, owner: &str, alive: Vec<JobId>) -> Result<Vec<(JobId, i64)>, StoreError> {
+pub async fn abandoned(
+    store: &Store,
+    owner: &str,
+    alive: Vec<JobId>,
+    others: bool,
+) -> Result<Vec<Abandoned>, StoreError> {
     let owner = owner.to_owned();
     let exclusive = store.exclusive();
     pool::read!(store, |conn, now| {
@@ -312,10 +327,60 @@ async fn abandoned(store: &Store, owner: &str, alive: Vec<JobId>) -> Result<Vec<
             .await?;
         let dead = found.into_iter().filter(|(id, _, holder, until)| match holder {
             Some(holder) if *holder == owner => !alive.contains(id),
-            _ => exclusive || until.is_none_or(|until| until < now),
+            _ => others && (exclusive || until.is_none_or(|until| until < now)),
         });
-        Ok::<_, StoreError>(dead.map(|(id, attempt, ..)| (id, attempt)).collect())
+        let dead = dead.map(|(id, attempt, owner, _)| Abandoned { id, attempt, owner });
+        Ok::<_, StoreError>(dead.collect())
     })
+}
+
+/// Puts an abandoned job back into the queue (cancels one that was being cancelled, gives up one that was abandoned
+/// [`MAX_ABANDONED`] times); `None` when it was not dead after all. One transaction for each job: several would lock in
+/// an order that others do not keep, and the failure of one would be that of all.
+///
+/// # Errors
+/// As any call.
+pub async fn take_back(store: &Store, owner: &str, dead: Abandoned) -> Result<Option<DurableEvent>, StoreError> {
+    let theirs = dead.owner.as_deref().filter(|theirs| *theirs != owner);
+    if let Some(theirs) = theirs {
+        evict(store, theirs).await;
+    }
+    let (others, exclusive) = (theirs.is_some(), store.exclusive());
+    pool::write!(store, |conn, now| {
+        let job = match running(conn, dead.id, dead.attempt).await {
+            Err(StoreError::Fenced) => return Ok(None),
+            found => found?,
+        };
+        let until: Option<i64> = job_queue::table.find(job.id).select(job_queue::lease_until_us).first(conn).await?;
+        // Only looked dead: its lease was renewed meanwhile.
+        if others && !exclusive && until.is_some_and(|until| until >= now) {
+            return Ok(None);
+        }
+        let times = abandon(conn, job.id).await?;
+        let ending = if times >= MAX_ABANDONED && job.state != JobState::Cancelling {
+            let error = format!("the process died {times} times while it ran this job; not tried again by itself");
+            Ending::Failed { error }
+        } else {
+            Ending::Requeued
+        };
+        Ok::<_, StoreError>(end(conn, now, &job, ending).await?.event)
+    })
+}
+
+/// Ends what a dead process may still be writing. It only saves waiting: what it writes is fenced.
+async fn evict(store: &Store, process: &str) {
+    let name = process.to_owned();
+    let ended = pool::read!(store, |conn| {
+        match conn.conn() {
+            Conn::Postgres(conn) => postgres::evict(conn, &name).await,
+            Conn::Sqlite(_) => Ok(0),
+        }
+    });
+    match ended {
+        Ok(0) => {}
+        Ok(count) => log::warn!("connections of a dead process were ended process={process} count={count}"),
+        Err(error) => log::warn!("cannot end connections of a dead process process={process} error={error}"),
+    }
 }
 
 fn until(now: i64, lease: Duration) -> i64 {

@@ -2,7 +2,7 @@
 //!
 //! A change of a project begins by locking the project's row, so in a project it is alone, as it is on SQLite; what it read
 //! stays true until it commits. The one thing easy to get wrong is the order: a job's place in the queue, then the project,
-//! then a lock by name. Two changes that take them in another order wait for each other until the server ends one.
+//! then a lock by name (that of claims alone comes first). Two changes that take them in another order wait for each other until the server ends one.
 use super::error::StoreError;
 use super::pool::{Conn, Engine};
 use super::schema::{job_queue, jobs, projects, sources};
@@ -20,6 +20,8 @@ pub(crate) enum Alone {
     Queue = 2,
     /// Removes what is deleted or too old.
     Sweep = 3,
+    /// Takes the next job from the queue; held before its place there, which no other holder of a lock by name has.
+    Claim = 4,
 }
 
 /// Ours among the server's locks by name.

@@ -44,7 +44,7 @@ impl Migrations {
     async fn carry_out(&self, wanted: Wanted) -> Result<Vec<Step>, String> {
         let plan = self.0.plan(wanted);
         let told = |status: Status| status.reason().unwrap_or_default();
-        match self.0.opener().map_err(|error| error.to_string())? {
+        match self.0.opener("migrate").map_err(|error| error.to_string())? {
             Opener::Sqlite(mut opener) => {
                 let mut connection = opener.connect().await.map_err(told)?;
                 migrate::sqlite(&mut connection, plan).await.map_err(told)

@@ -1,10 +1,11 @@
 //! Records: the rows of a source, stored once and read by page.
 //!
-//! It leaves parsing to the engine. The one thing easy to get wrong: an ingest that died half-way left a prefix; the
-//! next one writes the same rows again, so rows are put in place by (source, ordinal), not appended.
+//! It leaves parsing to the engine. The one thing easy to get wrong: an ingest that died half-way left a prefix, from whose
+//! end the next one goes on; two at once write the same rows, so rows are put in place by (source, ordinal), not appended.
 use super::bulk::{self, Rows};
 use super::error::StoreError;
 use super::events::Committed;
+use super::jobs_run::running;
 use super::pool::{self, Engine};
 use super::schema::{records, sources};
 use super::store::Store;
@@ -53,17 +54,34 @@ pub async fn insert_batch(
     bulk::write(store, job, fence, Rows::Records(source, batch)).await
 }
 
-/// Says that every row of a source is stored; from then on no job reads the file into the store again.
+/// The last ordinal up to which every row of a source is stored; `None` when none is. Batches are stored whole, one after
+/// the other, so the highest ordinal is the end of a prefix without holes, whoever stored it.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] for a source that was deleted meanwhile.
+/// As any call.
+pub async fn stored_through(store: &Store, source: SourceId) -> Result<Option<u64>, StoreError> {
+    let last: Option<i64> = pool::read!(store, |conn| {
+        let stored = records::table.filter(records::source_id.eq(source));
+        Ok::<_, StoreError>(stored.select(diesel::dsl::max(records::ordinal)).first(conn).await?)
+    })?;
+    Ok(last.map(i64::unsigned_abs))
+}
+
+/// Says for a runner that holds `fence` on `job` that every row of a source is stored; from then on no job reads the file
+/// into the store again.
+///
+/// # Errors
+/// [`StoreError::Fenced`]; [`StoreError::NotFound`] for a source that was deleted meanwhile.
 pub async fn mark_ingested(
     store: &Store,
+    job: JobId,
+    fence: i64,
     source: SourceId,
     rows: u64,
     errors: u64,
 ) -> Result<Committed<()>, StoreError> {
     pool::write!(store, |conn, now| {
+        running(conn, job, fence).await?;
         let mut found = super::sources::find_to_change(conn, source).await?;
         if found.rows.is_some() {
             return Ok(Committed { value: (), event: None });

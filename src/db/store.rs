@@ -100,8 +100,8 @@ impl Options {
         Plan { wanted, served: false, extra: self.extra_migrations.clone() }
     }
 
-    /// What opens the database.
-    pub(crate) fn opener(&self) -> Result<supervisor::Opener, StartError> {
+    /// What opens the database, for a process of this name.
+    pub(crate) fn opener(&self, process: &str) -> Result<supervisor::Opener, StartError> {
         if self.connections == 0 {
             return Err(StartError::NoConnections);
         }
@@ -109,7 +109,7 @@ impl Options {
             Place::Sqlite(path) if path.file_name().is_none() => return Err(StartError::BadPath(path.clone())),
             Place::Sqlite(path) => supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections)),
             Place::Postgres(address) => {
-                let connector = Connector::new((**address).clone(), self.statement_timeout)?;
+                let connector = Connector::new((**address).clone(), self.statement_timeout, process)?;
                 supervisor::Opener::Postgres(Box::new(postgres::Opener::new(connector, self.connections)))
             }
         })
@@ -191,6 +191,7 @@ pub struct Store {
 struct Inner {
     options: Options,
     clock: Arc<Clock>,
+    process: String,
     runtime: Handle,
     live: watch::Receiver<Option<Arc<Db>>>,
     status: watch::Receiver<Status>,
@@ -206,7 +207,8 @@ impl Store {
     /// # Errors
     /// Only for options that can never work; an absent or broken database is a [`Status`].
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let opener = options.opener()?;
+        let process = uuid::Uuid::now_v7().to_string();
+        let opener = options.opener(&process)?;
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let (status_sender, status) = watch::channel(Status::Connecting);
         let (live_sender, live) = watch::channel(None);
@@ -227,6 +229,7 @@ impl Store {
             inner: Arc::new(Inner {
                 options,
                 clock,
+                process,
                 runtime,
                 live,
                 status,
@@ -273,6 +276,11 @@ impl Store {
     /// The bounds it was started with.
     pub fn options(&self) -> &Options {
         &self.inner.options
+    }
+
+    /// This process start, as it shows in leases and in the list of connections that a server has.
+    pub fn process(&self) -> &str {
+        &self.inner.process
     }
 
     /// Whether no other process can be writing: then any lease that is not ours is a dead process's.

@@ -62,7 +62,7 @@ pub struct Wakeups {
 /// Both end with the store.
 pub fn start(store: &Store, speaker: &str) -> Option<Wakeups> {
     let Place::Postgres(address) = &store.options().place else { return None };
-    let connector = match Connector::new((**address).clone(), store.options().statement_timeout) {
+    let connector = match Connector::new((**address).clone(), store.options().statement_timeout, store.process()) {
         Ok(connector) => connector,
         Err(error) => {
             // The store was started with it a moment ago.

@@ -35,6 +35,20 @@ async fn raw_and_multipart_uploads_of_the_same_bytes_are_one_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_file_is_lost_gets_it_back_when_the_same_bytes_are_uploaded_again() {
+    let app = TestApp::start(&[]).await;
+    let project = app.project().await;
+    let source = app.upload(&project, CSV).await.json()["id"].as_str().unwrap().to_owned();
+    let file = app.data().join("uploads").join(&source);
+    std::fs::remove_file(&file).unwrap();
+    let again = app.upload(&project, CSV).await;
+    assert_eq!((again.status, &again.json()["id"]), (200, &json!(source)), "{}", again.text);
+    assert_eq!(app.uploads(), [source.as_str()]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), CSV);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_no_csv_is_refused_with_its_place_and_leaves_nothing() {
     let app = TestApp::start(&[]).await;
     let project = app.project().await;

@@ -96,7 +96,7 @@ async fn a_job_of_a_dead_process_begins_anew_by_itself_and_keeps_what_was_stored
     let dead = jobs::claim_next(&kept.store, "a killed process", Duration::ZERO).await.unwrap().unwrap().value;
     let marked = NewRecord { ordinal: 2, record_key: "L0".into(), fields: "[\"stored before\"]".into() };
     records::insert_batch(&kept.store, job.id, 1, job.left_source_id, vec![marked.clone()]).await.unwrap();
-    records::mark_ingested(&kept.store, job.left_source_id, 299, 0).await.unwrap();
+    records::mark_ingested(&kept.store, job.id, 1, job.left_source_id, 299, 0).await.unwrap();
     records::insert_batch(&kept.store, job.id, 1, job.right_source_id, vec![marked]).await.unwrap();
     let staged = NewResult {
         ordinal: 0,
@@ -117,8 +117,11 @@ async fn a_job_of_a_dead_process_begins_anew_by_itself_and_keeps_what_was_stored
     let store = &up.kept.store;
     let first = records::get_many(store, job.left_source_id, vec![2]).await.unwrap();
     assert_eq!(first[0].fields, ["stored before"], "a stored source was stored again");
-    let other = records::get_many(store, job.right_source_id, vec![2]).await.unwrap();
-    assert_eq!(other[0].fields.len(), 5, "a half-stored source was not stored again");
+    let other = records::get_many(store, job.right_source_id, (0..400).collect()).await.unwrap();
+    assert_eq!(other[0].fields, ["stored before"], "what was stored of a half-stored source was stored again");
+    assert!(other.iter().map(|record| record.ordinal).eq(2..=300), "the rest of it was not stored");
+    assert!(other[1..].iter().all(|record| record.fields.len() == 5));
+    assert_eq!(sources::get(store, job.right_source_id).await.unwrap().rows, Some(299));
     let page = results::page(store, job.id, ResultStatus::All, None, 1_000).await.unwrap();
     assert_eq!(page.items.len() as u64, page.total);
     assert!(page.items.iter().all(|item| item.explanation != "of the dead attempt"));

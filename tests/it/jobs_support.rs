@@ -24,9 +24,14 @@ impl TestJobs {
 
     /// A process start on an existing store.
     pub async fn over(kept: TestStore) -> Self {
+        Self::with(kept, Limits::default()).await
+    }
+
+    /// The same under these limits, but for the pause between looks.
+    pub async fn with(kept: TestStore, limits: Limits) -> Self {
         let runtime = Runtime::builder().name("test").start().expect("threads");
         let realtime = Realtime::start(Mode::Off, &runtime, kept.store.clone(), Options::default()).await.expect("off");
-        let limits = Limits { poll_interval: Duration::from_millis(50), ..Limits::default() };
+        let limits = Limits { poll_interval: Duration::from_millis(50), ..limits };
         let jobs =
             Jobs::start(&runtime, kept.store.clone(), realtime, kept.dir.path(), limits).await.expect("a dispatcher");
         Self { kept, runtime, jobs }

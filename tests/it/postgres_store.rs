@@ -159,7 +159,7 @@ async fn connections_that_an_administrator_ends_are_replaced_without_an_outage()
     let mut status = store.status();
     status.mark_unchanged();
     for _ in 0..5 {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tieout' \
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tieout %' \
                    AND datname = current_database()";
         admin.execute(end, &[]).await.unwrap();
         // At most the calls that met the ended connections fail, and none as a defect.
@@ -190,7 +190,7 @@ async fn a_row_that_somebody_locks_and_a_disk_that_is_read_only_are_outages_and_
     projects::get(&store, project).await.unwrap();
     lock.rollback().await.unwrap();
     other.batch_execute("ALTER ROLE tieout SET default_transaction_read_only = on").await.unwrap();
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tieout' \
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tieout %' \
                AND datname = current_database()";
     other.execute(end, &[]).await.unwrap();
     let status = wait_status(&store, "down", down).await;

@@ -41,7 +41,7 @@ fn start(url: &str) -> Store {
 async fn encrypted(url: &str) -> bool {
     let (client, _task) = connect(url).await;
     let asked = "SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) \
-                 WHERE a.application_name = 'tieout' AND a.datname = current_database()";
+                 WHERE a.application_name LIKE 'tieout %' AND a.datname = current_database()";
     client.query_one(asked, &[]).await.unwrap().get(0)
 }
 

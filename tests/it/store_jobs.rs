@@ -1,5 +1,5 @@
 //! The job machine and its results in the store: fences, fairness, recovery, atomic publishing.
-use crate::store_support::{TestStore, new_job};
+use crate::store_support::{TestStore, new_job, recover};
 use std::time::Duration;
 use tieout::db::jobs::{self, Counts, Ending, JobState, Lease};
 use tieout::db::records::{self, NewRecord};
@@ -40,9 +40,18 @@ async fn past_open_jobs_a_start_is_refused_with_the_limits_name() {
     kept.queued_job_of(project, left, right).await;
     let third = jobs::create(&kept.store, new_job(project, left, right)).await.unwrap().value;
     let refused = jobs::enqueue(&kept.store, third.id).await;
-    assert_eq!(refused, Err(StoreError::LimitExceeded { limit: "max_open_jobs", max: 2 }));
+    let full = StoreError::LimitExceeded { limit: "max_open_jobs", max: 2 };
+    assert_eq!(refused, Err(full.clone()));
+    // A job that is made to be started is not made at all: else each try would leave one behind.
+    assert_eq!(jobs::create_queued(&kept.store, new_job(project, left, right)).await, Err(full));
+    assert_eq!(jobs::list(&kept.store, project, None, 10).await.unwrap().items.len(), 3);
     jobs::request_cancel(&kept.store, first.id).await.unwrap();
     jobs::enqueue(&kept.store, third.id).await.unwrap();
+    jobs::request_cancel(&kept.store, third.id).await.unwrap();
+    let made = jobs::create_queued(&kept.store, new_job(project, left, right)).await.unwrap();
+    assert_eq!(made.value.state, JobState::Queued);
+    assert!(made.event.is_some_and(|event| event.body.contains("\"created\"")));
+    assert_eq!(jobs::enqueue(&kept.store, made.value.id).await.unwrap().event, None, "it has its place already");
     kept.store.stop().await;
 }
 
@@ -52,7 +61,7 @@ async fn a_runner_under_an_old_fence_changes_nothing() {
     let queued = kept.queued_job().await;
     let dead = jobs::claim_next(&kept.store, "dead process", LAPSED).await.unwrap().unwrap().value;
     assert_eq!(dead.attempt, 1);
-    let events = jobs::recover_abandoned(&kept.store, "me", Vec::new()).await.unwrap();
+    let events = recover(&kept.store, "me", Vec::new()).await;
     assert_eq!(events.len(), 1);
     let alive = jobs::claim_next(&kept.store, "me", LEASE).await.unwrap().unwrap().value;
     assert_eq!((alive.id, alive.attempt), (queued.id, 2));
@@ -61,6 +70,8 @@ async fn a_runner_under_an_old_fence_changes_nothing() {
     let row = NewRecord { ordinal: 2, record_key: "a".into(), fields: "[]".into() };
     let fenced = Err(StoreError::Fenced);
     assert_eq!(records::insert_batch(store, id, 1, queued.left_source_id, vec![row]).await, fenced);
+    let marked = records::mark_ingested(store, id, 1, queued.left_source_id, 1, 0).await;
+    assert_eq!(marked.unwrap_err(), StoreError::Fenced);
     assert_eq!(staging::stage(store, id, 1, vec![found(0, 2, 3)]).await, fenced);
     assert_eq!(jobs::set_phase(store, id, 1, JobState::Scoring).await, fenced);
     assert_eq!(staging::publish(store, id, 1, Counts::default()).await.unwrap_err(), StoreError::Fenced);
@@ -77,7 +88,7 @@ async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_st
     let deadly = kept.queued_job().await;
     for process in 0..3 {
         jobs::claim_next(&kept.store, &format!("process {process}"), LAPSED).await.unwrap().unwrap();
-        jobs::recover_abandoned(&kept.store, "next", Vec::new()).await.unwrap();
+        recover(&kept.store, "next", Vec::new()).await;
     }
     let given_up = jobs::get(&kept.store, deadly.id).await.unwrap();
     assert_eq!(given_up.state, JobState::Failed);
@@ -87,9 +98,35 @@ async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_st
     assert_eq!(jobs::request_cancel(&kept.store, deadly.id).await.unwrap().value.state, JobState::Cancelling);
     let renewed = jobs::renew(&kept.store, "process", vec![(deadly.id, 4)], LAPSED).await.unwrap();
     assert_eq!(renewed, [(deadly.id, Lease::CancelRequested)]);
-    let events = jobs::recover_abandoned(&kept.store, "next", Vec::new()).await.unwrap();
+    let events = recover(&kept.store, "next", Vec::new()).await;
     assert!(events[0].body.contains("\"terminal\":true"), "{}", events[0].body);
     assert_eq!(jobs::get(&kept.store, deadly.id).await.unwrap().state, JobState::Cancelled);
+    // Also at the death at which it would be given up.
+    jobs::enqueue(&kept.store, deadly.id).await.unwrap();
+    for death in 1..=3 {
+        jobs::claim_next(&kept.store, "process", LAPSED).await.unwrap().unwrap();
+        if death == 3 {
+            jobs::request_cancel(&kept.store, deadly.id).await.unwrap();
+        }
+        recover(&kept.store, "next", Vec::new()).await;
+    }
+    let ended = jobs::get(&kept.store, deadly.id).await.unwrap();
+    assert_eq!((ended.state, ended.error), (JobState::Cancelled, None));
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_given_back_is_tried_again_a_few_times_and_then_fails_with_the_reason() {
+    let kept = TestStore::new().await;
+    let job = kept.queued_job().await;
+    let back = || Ending::GivenBack { error: "no file here".into() };
+    let mut states = Vec::new();
+    while let Some(claimed) = jobs::claim_next(&kept.store, "me", LEASE).await.unwrap() {
+        let ended = jobs::finish(&kept.store, job.id, claimed.value.attempt, back()).await.unwrap().value;
+        states.push((ended.state, ended.error));
+    }
+    let failed = (JobState::Failed, Some("no file here".to_owned()));
+    assert_eq!(states, [(JobState::Queued, None), (JobState::Queued, None), failed]);
     kept.store.stop().await;
 }
 
@@ -100,7 +137,7 @@ async fn results_are_visible_whole_or_not_at_all_and_show_their_records() {
     let job = kept.queued_job().await;
     let dead = jobs::claim_next(store, "dead", LAPSED).await.unwrap().unwrap().value;
     staging::stage(store, job.id, dead.attempt, vec![found(0, 2, 3), found(1, 3, 2)]).await.unwrap();
-    jobs::recover_abandoned(store, "me", Vec::new()).await.unwrap();
+    recover(store, "me", Vec::new()).await;
     let run = jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value;
     for source in [job.left_source_id, job.right_source_id] {
         let rows = (2..5).map(|line| NewRecord {
@@ -111,7 +148,7 @@ async fn results_are_visible_whole_or_not_at_all_and_show_their_records() {
         records::insert_batch(store, job.id, run.attempt, source, rows.clone().collect()).await.unwrap();
         // A second ingest after a dead one writes the same rows again.
         records::insert_batch(store, job.id, run.attempt, source, rows.collect()).await.unwrap();
-        records::mark_ingested(store, source, 3, 0).await.unwrap();
+        records::mark_ingested(store, job.id, run.attempt, source, 3, 0).await.unwrap();
         assert_eq!(records::ingested(store, source).await.unwrap(), Some(3));
     }
     staging::stage(store, job.id, run.attempt, vec![found(0, 2, 4)]).await.unwrap();

@@ -2,8 +2,8 @@
 use crate::support::database_url;
 use std::path::PathBuf;
 use std::time::Duration;
-use tieout::db::{Options, Status, Store, jobs, projects, sources};
-use tieout::protocol::ids::{ProjectId, SourceId};
+use tieout::db::{DurableEvent, Options, Status, Store, jobs, projects, sources};
+use tieout::protocol::ids::{JobId, ProjectId, SourceId};
 
 /// How long a condition may take before the test says what it waited for.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -30,6 +30,12 @@ impl TestStore {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let options = change(Options::sqlite(database(&dir)));
         Self::open(options, dir).await
+    }
+
+    /// A ready store on this PostgreSQL database, which others may share.
+    pub async fn at(url: &str, change: impl FnOnce(Options) -> Options) -> Self {
+        let options = change(Options::postgres(url.parse().expect("an address")));
+        Self::open(options, tempfile::tempdir().expect("a temporary directory")).await
     }
 
     async fn open(options: Options, dir: tempfile::TempDir) -> Self {
@@ -63,6 +69,15 @@ impl TestStore {
         let job = jobs::create(&self.store, new_job(project, left, right)).await.expect("a job").value;
         jobs::enqueue(&self.store, job.id).await.expect("queued").value
     }
+}
+
+/// Takes back what looks abandoned, as a dispatcher does.
+pub async fn recover(store: &Store, owner: &str, alive: Vec<JobId>) -> Vec<DurableEvent> {
+    let mut events = Vec::new();
+    for dead in jobs::abandoned(store, owner, alive, true).await.expect("the store answers") {
+        events.extend(jobs::take_back(store, owner, dead).await.expect("the store answers"));
+    }
+    events
 }
 
 pub fn new_source(project_id: ProjectId, name: &str) -> sources::NewSource {

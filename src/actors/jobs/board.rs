@@ -2,13 +2,14 @@
 //!
 //! It lives outside the actors so that a restarted dispatcher still knows what is in the air, and so that asking for
 //! progress costs no message. The one thing easy to get wrong: an entry is removed only after the row was written;
-//! until then `recover_abandoned` must not take the job for lost.
+//! until then nobody may take the job for lost.
 use crate::db::jobs::JobState;
 use crate::protocol::ids::JobId;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// How far a job is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +46,7 @@ pub(crate) struct Flight {
     pub job: JobId,
     pub fence: i64,
     halt: AtomicU8,
+    stopping: CancellationToken,
     progress: Mutex<JobProgress>,
 }
 
@@ -59,7 +61,8 @@ impl Flight {
             rows_per_second: 0.0,
             eta_seconds: None,
         };
-        Self { job, fence, halt: AtomicU8::new(0), progress: Mutex::new(progress) }
+        let (halt, stopping) = (AtomicU8::new(0), CancellationToken::new());
+        Self { job, fence, halt, stopping, progress: Mutex::new(progress) }
     }
 
     /// Asks it to stop. The first cause stays, but nothing outranks the loss of the row.
@@ -76,6 +79,12 @@ impl Flight {
             // Refused when there is a cause already, which is what is wanted.
             _ = self.halt.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
         }
+        self.stopping.cancel();
+    }
+
+    /// Waits until it is to stop.
+    pub(crate) async fn stopping(&self) {
+        self.stopping.cancelled().await;
     }
 
     /// Whether and why it is to stop.

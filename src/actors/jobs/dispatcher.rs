@@ -1,15 +1,18 @@
 //! The dispatcher: an actor that decides when to look at the queue, and the look itself.
 //!
 //! The look runs on tokio, as it waits for the store; the actor only starts one at a time. The one thing easy to get
-//! wrong: recovering, claiming and renewing must happen in one sequence, or a job claimed a moment ago looks abandoned.
+//! wrong: renewing, recovering and claiming must happen in one sequence, or a job claimed a moment ago looks abandoned; and
+//! a lapsed lease says that somebody is dead only while the store could have been told otherwise.
 use super::board::{Flight, Halt};
 use super::handle::Shared;
 use super::runner::{self, Runner};
-use crate::db::StoreError;
 use crate::db::jobs::{self, Job, Lease};
+use crate::db::{Status, StoreError};
 use crate::runtime::{ChildSpec, Restart};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Look at the queue now.
 #[derive(Debug, Message)]
@@ -73,27 +76,99 @@ impl Handler<Look> for Dispatcher {
     }
 }
 
-async fn look(shared: &Arc<Shared>) {
-    // Busy when the dispatcher was restarted in mid-look: that look does the work of this one.
-    let Ok(_turn) = shared.looking.try_acquire() else { return };
-    match look_once(shared).await {
-        Ok(()) => {}
-        // The store says by itself that it is away; the next poll finds out whether it is back.
-        Err(StoreError::Unavailable { .. }) => {}
-        Err(error) => log::error!("cannot look at the job queue error={error}"),
+/// What the looks of a process remember.
+pub(crate) struct Looks {
+    status: watch::Receiver<Status>,
+    /// Since when the store has been ready, as far as the looks saw.
+    ready: Option<Instant>,
+    latest: Option<Instant>,
+    renewed: Option<Instant>,
+    /// Until when others are given the chance to take a job that this process could not run.
+    stepped_back: Option<Instant>,
+}
+
+impl Looks {
+    pub(super) fn new(status: watch::Receiver<Status>) -> Self {
+        Self { status, ready: None, latest: None, renewed: None, stepped_back: None }
+    }
+
+    /// Whether every process that lives has had the time to renew its leases: not when the store comes back from an outage
+    /// or this process from a long sleep, for then all leases have lapsed and nobody is dead.
+    fn settled(&mut self, lease: Duration) -> bool {
+        let now = Instant::now();
+        let slept = self.latest.replace(now).is_some_and(|latest| now - latest > lease);
+        if slept || self.status.has_changed().unwrap_or(true) {
+            self.ready = None;
+        }
+        if !self.status.borrow_and_update().is_ready() {
+            self.ready = None;
+            return false;
+        }
+        now - *self.ready.get_or_insert(now) >= SETTLED
+    }
+
+    /// Claims nothing for a while.
+    pub(super) fn step_back(&mut self) {
+        self.stepped_back = Some(Instant::now() + STEP_BACK);
+    }
+
+    fn claims(&self) -> bool {
+        self.stepped_back.is_none_or(|until| until <= Instant::now())
     }
 }
 
-async fn look_once(shared: &Arc<Shared>) -> Result<(), StoreError> {
+/// How long the store must have been ready until the leases of others say who is dead. Others are back within a second or
+/// two of it (the supervisor's longest pause is 1 s), and renew at their first look.
+const SETTLED: Duration = Duration::from_secs(4);
+/// How long a process that could not run a job leaves the queue to others: they look at it several times meanwhile.
+const STEP_BACK: Duration = Duration::from_secs(2);
+
+async fn look(shared: &Arc<Shared>) {
+    // Busy when the dispatcher was restarted in mid-look: that look does the work of this one.
+    let Ok(mut looks) = shared.looks.try_lock() else { return };
+    let settled = looks.settled(shared.limits.lease);
+    // First, and whatever comes of the rest: else others take what runs here.
     let alive = shared.board.all();
-    let ids = alive.iter().map(|flight| flight.job).collect();
-    for event in jobs::recover_abandoned(&shared.store, &shared.owner, ids).await? {
-        log::warn!("an abandoned job was taken back project={} offset={}", event.project_id, event.off);
-        shared.realtime.publish(event);
+    said(shared, "renew leases", renew(shared, &mut looks, &alive).await);
+    said(shared, "take abandoned jobs back", recover(shared, settled, &alive).await);
+    if looks.claims() {
+        said(shared, "claim a job", claim(shared).await);
     }
-    renew(shared, &alive).await?;
-    while shared.board.len() < shared.limits.max_running && !shared.closing.is_cancelled() {
-        let Some(claimed) = jobs::claim_next(&shared.store, &shared.owner, shared.limits.lease).await? else { break };
+}
+
+/// Logs what went wrong. That the store is away it says by itself; the next look finds out whether it is back.
+fn said(shared: &Shared, what: &str, outcome: Result<(), StoreError>) {
+    match outcome {
+        Ok(()) => {}
+        Err(StoreError::Unavailable { .. }) if !shared.store.status().borrow().is_ready() => {}
+        Err(error) => log::error!("the job dispatcher cannot {what} error={error}"),
+    }
+}
+
+async fn recover(shared: &Shared, settled: bool, alive: &[Arc<Flight>]) -> Result<(), StoreError> {
+    let (store, owner) = (&shared.store, shared.store.process());
+    let ids = alive.iter().map(|flight| flight.job).collect();
+    // Nobody else can be alive on an exclusive store, whatever it went through.
+    let others = settled || store.exclusive();
+    for dead in jobs::abandoned(store, owner, ids, others).await? {
+        let (job, attempt) = (dead.id, dead.attempt);
+        match jobs::take_back(store, owner, dead).await {
+            Ok(None) => {}
+            Ok(Some(event)) => {
+                log::warn!("an abandoned job was taken back job={job} attempt={attempt}");
+                shared.realtime.publish(event);
+            }
+            // One job that cannot be taken back must not keep the others.
+            Err(error) => said(shared, &format!("take job {job} back"), Err(error)),
+        }
+    }
+    Ok(())
+}
+
+async fn claim(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    while shared.board.len() < shared.limits.max_running && !shared.draining.is_cancelled() {
+        let claimed = jobs::claim_next(&shared.store, shared.store.process(), shared.limits.lease).await?;
+        let Some(claimed) = claimed else { break };
         if let Some(event) = claimed.event {
             shared.realtime.publish(event);
         }
@@ -103,12 +178,22 @@ async fn look_once(shared: &Arc<Shared>) -> Result<(), StoreError> {
 }
 
 /// Keeps the leases, and learns which jobs are to stop: cancelled or deleted through another process or another door.
-async fn renew(shared: &Shared, alive: &[Arc<Flight>]) -> Result<(), StoreError> {
+/// Leases are lengthened three times in their length; the question costs a read at every look.
+async fn renew(shared: &Shared, looks: &mut Looks, alive: &[Arc<Flight>]) -> Result<(), StoreError> {
     if alive.is_empty() {
         return Ok(());
     }
+    let (store, lease) = (&shared.store, shared.limits.lease);
     let held = alive.iter().map(|flight| (flight.job, flight.fence)).collect();
-    for (id, lease) in jobs::renew(&shared.store, &shared.owner, held, shared.limits.lease).await? {
+    let asked = Instant::now();
+    let leases = if looks.renewed.is_some_and(|renewed| asked - renewed < lease / 3) {
+        jobs::leases(store, held).await?
+    } else {
+        let leases = jobs::renew(store, store.process(), held, lease).await?;
+        looks.renewed = Some(asked);
+        leases
+    };
+    for (id, lease) in leases {
         let Some(flight) = alive.iter().find(|flight| flight.job == id) else { continue };
         match lease {
             Lease::Held => {}

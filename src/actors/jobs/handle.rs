@@ -3,7 +3,7 @@
 //! It leaves rows to `db::jobs`: whoever changes one nudges here afterwards. The one thing easy to get wrong:
 //! stopping must come before the store is stopped, since runners put their jobs back into the queue.
 use super::board::{Board, Halt, JobProgress};
-use super::dispatcher::{DISPATCHER, Dispatcher, Look};
+use super::dispatcher::{DISPATCHER, Dispatcher, Look, Looks};
 use crate::actors::realtime::Realtime;
 use crate::db::Store;
 use crate::protocol::ids::JobId;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,8 @@ pub struct Limits {
     pub max_running: usize,
     /// How often the queue is looked at without a nudge. Default 500 ms.
     pub poll_interval: Duration,
-    /// How long a claim holds without renewal, on a store that several processes share. Default 30 s.
+    /// How long a claim holds without renewal, on a store that several processes share; it is renewed three times in
+    /// that time. Default 15 s.
     pub lease: Duration,
     /// How long a run waits for a store that is away before it gives up its attempt. Default 5 min.
     pub store_patience: Duration,
@@ -37,7 +38,7 @@ impl Default for Limits {
         Self {
             max_running: 1,
             poll_interval: Duration::from_millis(500),
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(15),
             store_patience: Duration::from_secs(300),
             read: ReadLimits::default(),
         }
@@ -65,15 +66,15 @@ pub(crate) struct Shared {
     pub runtime: Runtime,
     pub data_dir: PathBuf,
     pub limits: Limits,
-    /// This process start, as it shows in leases.
-    pub owner: String,
     pub board: Board,
     /// Where database futures and blocking work run: never the arbiter thread.
     pub tokio: Handle,
     pub tasks: TaskTracker,
     pub closing: CancellationToken,
-    /// One look at the queue at a time, also across a restart of the dispatcher.
-    pub looking: Semaphore,
+    /// Nothing more is claimed; what runs goes on.
+    pub draining: CancellationToken,
+    /// One look at the queue at a time, also across a restart of the dispatcher; and what the looks remember.
+    pub looks: Mutex<Looks>,
 }
 
 impl Shared {
@@ -102,18 +103,19 @@ impl Jobs {
         data_dir: impl Into<PathBuf>,
         limits: Limits,
     ) -> Result<Self, JobsError> {
+        let looks = Mutex::new(Looks::new(store.status()));
         let shared = Arc::new(Shared {
             store,
             realtime,
             runtime: runtime.clone(),
             data_dir: data_dir.into(),
             limits,
-            owner: uuid::Uuid::now_v7().to_string(),
             board: Board::default(),
             tokio: Handle::try_current().map_err(|_| JobsError::NoRuntime)?,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            looking: Semaphore::new(1),
+            draining: CancellationToken::new(),
+            looks,
         });
         let own = shared.clone();
         let spec = ChildSpec::new(DISPATCHER, move |_| Dispatcher::new(own.clone()))
@@ -151,9 +153,15 @@ impl Jobs {
         self.shared.board.len()
     }
 
+    /// Leaves the queue to others from now on; running jobs go on and keep their leases until [`Jobs::stop`].
+    pub fn claim_nothing(&self) {
+        self.shared.draining.cancel();
+    }
+
     /// Claims nothing more, puts running jobs back into the queue and waits for their runners; `false` when some
     /// were still busy after `within` (their jobs are requeued by the next start).
     pub async fn stop(&self, within: Duration) -> bool {
+        self.shared.draining.cancel();
         self.shared.closing.cancel();
         for flight in self.shared.board.all() {
             flight.halt(Halt::Shutdown);

@@ -2,7 +2,7 @@
 //!
 //! Records are stored as text by line, whatever the rules make of them: rules decide types, and types decide which rows
 //! are bad, but a record stays what it was. The one thing easy to get wrong: a half-stored source has no row count yet
-//! and is stored again from the start; the same rows land in the same places.
+//! and is stored on from the last line that is there, which may be in the middle of what would be a batch.
 use super::run::{Run, Stop};
 use crate::db::jobs::JobState;
 use crate::db::records::{self, NewRecord};
@@ -10,6 +10,7 @@ use crate::db::sources::{self, Source};
 use crate::protocol::ids::SourceId;
 use crate::reconcile::{ColumnType, ReadOptions, RuleSet, Side, Table, profile, read};
 use std::fs::File;
+use std::io::ErrorKind;
 
 /// Makes sure that every row of a source is stored.
 pub(crate) fn store_source(run: &Run, id: SourceId) -> Result<(), Stop> {
@@ -21,7 +22,13 @@ pub(crate) fn store_source(run: &Run, id: SourceId) -> Result<(), Stop> {
     let table = as_text(run, &source)?;
     let total = table.len() as u64;
     let batch_rows = records::batch_rows(store);
-    for first in (0..table.len()).step_by(batch_rows) {
+    // What an earlier attempt, or another job of the source, stored: a prefix, in the order of the lines.
+    let stored = run.store(|| records::stored_through(store, id))?;
+    let begin = stored.map_or(0, |last| rows_through(table.len(), |row| table.line(row), last));
+    if begin > 0 {
+        log::info!("a source is stored on from where it ended source={id} rows={begin} of={total}");
+    }
+    for first in (begin..table.len()).step_by(batch_rows) {
         let rows = first..table.len().min(first + batch_rows);
         run.store(|| {
             let batch = rows.clone().map(|row| record(&table, row)).collect();
@@ -29,11 +36,18 @@ pub(crate) fn store_source(run: &Run, id: SourceId) -> Result<(), Stop> {
         })?;
         run.meter.report(JobState::Ingesting, "storing", rows.end as u64, total, 0, true);
     }
-    let stored = run.store(|| records::mark_ingested(store, id, total, table.error_count))?;
-    if let Some(event) = stored.event {
-        run.shared.realtime.publish(event);
+    let (job, fence) = (run.job.id, run.flight.fence);
+    run.commit(|| records::mark_ingested(store, job, fence, id, total, table.error_count))
+}
+
+/// How many of the first rows lie on lines up to this one; lines grow with the rows.
+fn rows_through(rows: usize, line: impl Fn(usize) -> u64, last: u64) -> usize {
+    let (mut low, mut high) = (0, rows);
+    while low < high {
+        let middle = low.midpoint(high);
+        if line(middle) <= last { low = middle + 1 } else { high = middle }
     }
-    Ok(())
+    low
 }
 
 /// Reads a side with the types that the rules give its columns.
@@ -68,11 +82,18 @@ fn options(run: &Run, source: &Source) -> ReadOptions {
     ReadOptions { name: source.filename.clone(), limits: run.shared.limits.read, ..ReadOptions::default() }
 }
 
+/// Opens the uploaded file. That it cannot be may pass, or be so on this machine alone; a file that is missing is so for good
+/// only where nobody else can have it.
 fn open(run: &Run, source: &Source) -> Result<File, Stop> {
     let path = run.shared.upload(source.id);
     File::open(&path).map_err(|error| {
         log::error!("cannot open an uploaded file path={} error={error}", path.display());
-        Stop::Failed(format!("{}: the uploaded file cannot be opened: {error}", source.filename))
+        let what = format!("{}: the uploaded file cannot be opened: {error}", source.filename);
+        match (run.shared.store.exclusive(), error.kind()) {
+            (true, ErrorKind::NotFound) => Stop::Failed(what),
+            (true, _) => Stop::NotHere(what),
+            (false, _) => Stop::NotHere(format!("{what}; replicas must share the data directory's folder `uploads`")),
+        }
     })
 }
 

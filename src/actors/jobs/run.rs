@@ -7,7 +7,7 @@ use super::handle::Shared;
 use super::meter::Meter;
 use super::{ingest, stage};
 use crate::db::jobs::{Job, JobState};
-use crate::db::{StoreError, staging};
+use crate::db::{Committed, StoreError, staging};
 use crate::reconcile::{ReadError, RuleError, RuleSet, RunError, Side};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub(crate) enum Stop {
     Halted(Halt),
     /// It could not; the text is for the user.
     Failed(String),
+    /// It could not here, another process may; the text is for the user when nobody could.
+    NotHere(String),
 }
 
 impl From<StoreError> for Stop {
@@ -49,15 +51,37 @@ impl Run {
         self.flight.halted().map_or(Ok(()), |why| Err(Stop::Halted(why)))
     }
 
-    /// Waits for a call to the store, again while the store is away and the run is wanted.
+    /// Waits for a call to the store, again while the store is away; not any longer once the run is to stop.
     pub(crate) fn store<T, F>(&self, call: impl Fn() -> F) -> Result<T, Stop>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         self.check()?;
-        let outcome = self.shared.tokio.block_on(patiently(&self.shared, Some(&self.flight), call));
+        let outcome = self.shared.tokio.block_on(async {
+            tokio::select! {
+                outcome = patiently(&self.shared, Some(&self.flight), call) => Some(outcome),
+                () = self.flight.stopping() => None,
+            }
+        });
         self.check()?;
-        outcome.map_err(Stop::from)
+        // Without an outcome it was halted, and the check said so.
+        outcome.unwrap_or(Err(StoreError::Fenced)).map_err(Stop::from)
+    }
+
+    /// The same for a change with an event: once begun it is waited for, as what was committed must be told.
+    pub(crate) fn commit<T, F>(&self, call: impl Fn() -> F) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<Committed<T>, StoreError>>,
+    {
+        self.check()?;
+        let done = match self.shared.tokio.block_on(patiently(&self.shared, Some(&self.flight), call)) {
+            Ok(done) => done,
+            Err(error) => return Err(self.check().err().unwrap_or_else(|| error.into())),
+        };
+        if let Some(event) = done.event {
+            self.shared.realtime.publish(event);
+        }
+        Ok(done.value)
     }
 
     /// The engine stopped because its control said so, or has something to say to the user.
@@ -90,12 +114,12 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
     let counts = stage::all(&run, &outcome, &left, &right)?;
     run.meter.flush(&run.shared.tokio);
     let (id, fence) = (run.job.id, run.flight.fence);
-    let published = run.store(|| staging::publish(&run.shared.store, id, fence, counts));
-    let committed = match published {
+    match run.commit(|| staging::publish(&run.shared.store, id, fence, counts)) {
+        Ok(_) => {}
         // A user's wish that came before the commit: the row says `cancelling`.
         Err(Stop::Failed(_)) if is_cancelling(&run) => return Err(Stop::Halted(Halt::Cancel)),
-        other => other?,
-    };
+        Err(other) => return Err(other),
+    }
     log::info!(
         "job completed job={id} left={} right={} matched={} discrepancy={} seconds={:.2}",
         counts.left,
@@ -104,9 +128,6 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
         counts.discrepancy,
         began.elapsed().as_secs_f64()
     );
-    if let Some(event) = committed.event {
-        run.shared.realtime.publish(event);
-    }
     Ok(())
 }
 

@@ -66,6 +66,10 @@ pub(crate) async fn settle(shared: &Shared, flight: &Flight, outcome: Result<(),
         Err(Stop::Halted(Halt::Cancel)) => Some(Ending::Cancelled),
         Err(Stop::Halted(Halt::Shutdown)) => Some(Ending::Requeued),
         Err(Stop::Failed(error)) => Some(Ending::Failed { error }),
+        Err(Stop::NotHere(error)) => {
+            shared.looks.lock().await.step_back();
+            Some(Ending::GivenBack { error })
+        }
     };
     if let Some(ending) = ending {
         let word = format!("{ending:?}");

@@ -30,7 +30,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Limits that the server keeps for us, beside the one of a statement: a wait for a lock, and a transaction that we forgot,
 /// each end with an error instead of holding others up.
 const LIMITS: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'; \
-                      SET client_min_messages = warning";
+                      SET client_min_messages = warning; \
+                      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 /// What a connection speaks through.
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
@@ -57,8 +58,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Reads the root certificates, if there are any to read.
-    pub(crate) fn new(mut address: Address, statement_timeout: Duration) -> Result<Self, BadAddress> {
+    /// Reads the root certificates, if there are any to read. The server lists the connections under the process's name.
+    pub(crate) fn new(mut address: Address, statement_timeout: Duration, process: &str) -> Result<Self, BadAddress> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -69,7 +70,7 @@ impl Connector {
         };
         address
             .config
-            .application_name("tieout")
+            .application_name(name_of(process))
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(UNACKNOWLEDGED)
             .tcp_user_timeout(UNACKNOWLEDGED);
@@ -144,6 +145,11 @@ async fn in_time<T>(done: impl Future<Output = Result<T, tokio_postgres::Error>>
         Ok(done) => Ok(done?),
         Err(_elapsed) => Err(ConnectError::Silent),
     }
+}
+
+/// What the server calls the connections of a process, so that whoever takes its jobs over can end them.
+pub(crate) fn name_of(process: &str) -> String {
+    format!("tieout {process}")
 }
 
 fn roots(file: &Path) -> Result<RootCertStore, BadAddress> {

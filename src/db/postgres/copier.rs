@@ -6,10 +6,11 @@
 use super::super::bulk::Rows;
 use super::super::error::StoreError;
 use super::super::jobs::JobState;
+use super::super::pool::Postgres;
 use super::super::records::NewRecord;
 use super::super::results::RowProblem;
 use super::super::staging::NewResult;
-use super::connector::{ConnectError, Connector};
+use super::connector::{ConnectError, Connector, name_of};
 use crate::protocol::ids::{JobId, SourceId};
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -33,10 +34,7 @@ impl bb8::ManageConnection for CopyConnections {
     type Error = ConnectError;
 
     async fn connect(&self) -> Result<Client, Self::Error> {
-        let client = self.0.client().await?;
-        // Rows in bulk count only once a later transaction says that they are whole, and its commit puts all before it on disk.
-        client.batch_execute("SET synchronous_commit = off").await?;
-        Ok(client)
+        self.0.client().await
     }
 
     async fn is_valid(&self, _: &mut Client) -> Result<(), Self::Error> {
@@ -49,18 +47,36 @@ impl bb8::ManageConnection for CopyConnections {
     }
 }
 
+/// Ends what a process that seems dead was in the middle of: a batch that it was frozen in holds the source's row, and the
+/// server waits for the rest of it without a limit; other changes are held open for half a minute. Its idle connections
+/// stay, should it be alive. Returns how many were ended.
+pub(crate) async fn evict(connection: &mut Postgres, process: &str) -> Result<usize, StoreError> {
+    use diesel_async::RunQueryDsl as _;
+    const EVICT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                         WHERE application_name = $1 AND datname = current_database() \
+                         AND (state LIKE 'idle in transaction%' OR query LIKE 'COPY %' AND state = 'active')";
+    let name = name_of(process);
+    Ok(diesel::sql_query(EVICT).bind::<diesel::sql_types::Text, _>(name).execute(connection).await?)
+}
+
 /// Stores a batch for the runner that holds `fence` on `job`.
+///
+/// The fence is looked at twice: first without a lock, so that a runner whose attempt is over does no work; and last with
+/// one, right before the commit, so that a runner which stands still in the middle keeps nobody from taking its job over.
 pub(crate) async fn copy(client: &mut Client, job: JobId, fence: i64, rows: Rows) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
     // Polled together they are sent together: one way to the server instead of one each.
     match &rows {
         Rows::Records(source, batch) => {
-            try_join!(check_fence(&transaction, job.0, fence), make_room_for_records(&transaction, *source, batch))?;
+            try_join!(
+                look_at_fence(&transaction, job.0, fence, ""),
+                make_room_for_records(&transaction, *source, batch)
+            )?;
             records(&transaction, *source, batch).await?;
         }
         Rows::Results(batch) => {
             try_join!(
-                check_fence(&transaction, job.0, fence),
+                look_at_fence(&transaction, job.0, fence, ""),
                 make_room_for_results(&transaction, job.0, fence, batch)
             )?;
             results(&transaction, job.0, fence, batch).await?;
@@ -70,20 +86,22 @@ pub(crate) async fn copy(client: &mut Client, job: JobId, fence: i64, rows: Rows
             let range = (first, first + batch.len() as i64 - 1);
             let what = "DELETE FROM row_errors WHERE job_id = $1 AND attempt = $2 AND ordinal";
             try_join!(
-                check_fence(&transaction, job.0, fence),
+                look_at_fence(&transaction, job.0, fence, ""),
                 announce(&transaction, job.0, fence),
                 remove(&transaction, what, job.0, fence, range)
             )?;
             row_errors(&transaction, job.0, fence, first, batch).await?;
         }
     }
+    // Whoever would take the job over waits from here to the commit.
+    look_at_fence(&transaction, job.0, fence, "FOR SHARE").await?;
     Ok(transaction.commit().await?)
 }
 
-/// Refuses a runner whose attempt is over; whoever would take the job over waits until this batch is committed.
-async fn check_fence(transaction: &Transaction<'_>, job: Uuid, fence: i64) -> Result<(), StoreError> {
-    let asked = "SELECT state FROM jobs WHERE id = $1 AND attempt = $2 AND deleted_us IS NULL FOR SHARE";
-    let found = transaction.query_typed(asked, &[(&job, Type::UUID), (&fence, Type::INT8)]).await?;
+/// Refuses a runner whose attempt is over.
+async fn look_at_fence(transaction: &Transaction<'_>, job: Uuid, fence: i64, lock: &str) -> Result<(), StoreError> {
+    let asked = format!("SELECT state FROM jobs WHERE id = $1 AND attempt = $2 AND deleted_us IS NULL {lock}");
+    let found = transaction.query_typed(&asked, &[(&job, Type::UUID), (&fence, Type::INT8)]).await?;
     let state = found.first().and_then(|row| row.get::<_, String>(0).parse::<JobState>().ok());
     match state {
         Some(state) if state.is_running() => Ok(()),

@@ -8,5 +8,5 @@ mod opener;
 
 pub use address::{Address, BadAddress};
 pub(crate) use connector::Connector;
-pub(crate) use copier::{CopyConnections, copy};
+pub(crate) use copier::{CopyConnections, copy, evict};
 pub(crate) use opener::{Opener, answered, lock_schema, unlock_schema, until};

@@ -61,9 +61,13 @@ pub(in crate::http) async fn create(
         rules: serde_json::to_value(&rules).map_err(|error| ApiError::internal(error.to_string()))?,
     };
     let store = app.store.clone();
-    let mut job = app.commit(async move { jobs::create(&store, new).await }).await?;
+    // Started in the same step: else a full queue would leave a job behind at each try.
+    let job = app.commit(async move {
+        if body.start { jobs::create_queued(&store, new).await } else { jobs::create(&store, new).await }
+    });
+    let job = job.await?;
     if body.start {
-        job = enqueue(&app, job.id).await?;
+        app.jobs.nudge();
     }
     let location = format!("/api/v1/jobs/{}", job.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown(&app, job))).into_response())

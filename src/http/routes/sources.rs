@@ -2,7 +2,7 @@
 use super::projects::{Page, Paging};
 use crate::{
     db::{
-        projects,
+        StoreError, projects,
         sources::{self, NewSource, Source},
     },
     http::{
@@ -61,9 +61,12 @@ pub(in crate::http) async fn upload(
     let (store, data_dir) = (app.store.clone(), app.config.data_dir.clone());
     let made = app.commit(async move {
         let made = sources::create(&store, new).await;
-        // The file belongs to a source only when a row says so.
-        if !made.as_ref().is_ok_and(|made| made.value.created) {
-            upload::remove(&data_dir, id).await;
+        match &made {
+            Ok(made) if made.value.created => {}
+            Ok(made) => upload::give_to(&data_dir, id, made.value.source.id).await,
+            // The row may be there though nobody could say so: the janitor takes the file when it is not.
+            Err(StoreError::Unavailable { .. } | StoreError::Internal(_)) => {}
+            Err(_refused) => upload::remove(&data_dir, id).await,
         }
         made
     });

@@ -76,6 +76,19 @@ impl Writer {
     }
 }
 
+/// Disposes of a second copy of what a source has already; should that one's file be gone, the copy takes its place.
+pub(in crate::http) async fn give_to(data_dir: &Path, id: SourceId, source: SourceId) {
+    let (copy, place) = (data_dir.join(FOLDER).join(id.to_string()), data_dir.join(FOLDER).join(source.to_string()));
+    // An error is no proof that it is gone, and then the copy is not needed.
+    if tokio::fs::try_exists(&place).await.unwrap_or(true) {
+        return remove(data_dir, id).await;
+    }
+    match tokio::fs::rename(&copy, &place).await {
+        Ok(()) => log::warn!("a source's lost file was restored from an upload path={}", place.display()),
+        Err(error) => log::error!("cannot restore a source's file path={} error={error}", place.display()),
+    }
+}
+
 /// Removes the file of a source that did not come to be.
 pub(in crate::http) async fn remove(data_dir: &Path, id: SourceId) {
     let path = data_dir.join(FOLDER).join(id.to_string());

@@ -5,4 +5,4 @@ mod body;
 mod file;
 
 pub(super) use body::receive;
-pub(super) use file::remove;
+pub(super) use file::{give_to, remove};
