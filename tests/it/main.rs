@@ -7,6 +7,7 @@ mod http_support;
 mod http_uploads;
 mod hub_disconnect;
 mod hub_settings;
+mod jobs_doors;
 mod jobs_replicas;
 mod jobs_run;
 mod jobs_support;

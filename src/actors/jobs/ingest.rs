@@ -105,3 +105,16 @@ fn record(table: &Table, row: usize) -> NewRecord {
         fields: serde_json::to_string(&cells).expect("strings are JSON"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_goes_on_behind_the_last_stored_line_also_where_lines_were_skipped() {
+        let lines = [2, 3, 5, 9];
+        let through = |last| rows_through(lines.len(), |row| lines[row], last);
+        assert_eq!([0, 1, 2, 3, 4, 5, 8, 9, 10].map(through), [0, 0, 1, 2, 2, 3, 3, 4, 4]);
+        assert_eq!(rows_through(0, |_| unreachable!("no row"), 7), 0);
+    }
+}
