@@ -120,8 +120,12 @@ impl App {
         let janitor = Janitor::start(&runtime, store.clone(), data_dir, janitor_options(&config)).await?;
         let state = AppState::new(Parts {
             auth: Arc::new(auth),
-            tickets: Arc::new(Tickets::new(config.ticket_ttl.0, config.max_tickets as usize)),
-            streams: Arc::new(Streams::default()),
+            tickets: Arc::new(Tickets::new(
+                config.ticket_ttl.0,
+                config.max_tickets as usize,
+                realtime.replica().mark(),
+            )),
+            streams: Arc::new(Streams::new(realtime.replica().mark())),
             transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
             config: Arc::new(http_options(&config)),
             store,

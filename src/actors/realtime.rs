@@ -12,7 +12,7 @@ pub mod history;
 mod options;
 mod publishing;
 
-pub use connections::{Admission, Place};
+pub use connections::{Admission, Place, SentAway};
 pub use error::{ClaimError, RealtimeError};
 pub use health::RealtimeHealth;
 pub use options::{Mode, Options};
@@ -181,9 +181,9 @@ impl Realtime {
         self.0.base.mesh.answer_with(answerer);
     }
 
-    /// Ask the other replicas.
-    pub async fn ask_others(&self, question: String) -> Asked {
-        self.0.base.mesh.ask_others(question).await
+    /// Ask the replica with this mark.
+    pub async fn ask_one(&self, of: u64, question: String) -> Asked {
+        self.0.base.mesh.ask_one(of, question).await
     }
 
     /// Make one shard panic; for test hooks only.

@@ -165,7 +165,11 @@ impl Endpoint {
             return;
         }
         for member in members {
-            let listens = channel == Channel::All || member.follows.contains(&channel);
+            let listens = match channel {
+                Channel::All => true,
+                Channel::One(mark) => member.replica.mark() == mark,
+                Channel::Room(_) => member.follows.contains(&channel),
+            };
             if !listens || member.replica == self.replica || cut_off(member) {
                 continue;
             }

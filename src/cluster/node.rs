@@ -21,7 +21,7 @@ use tokio::{
         Notify,
         mpsc::{self, Receiver, Sender},
     },
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,6 +32,8 @@ const MAX_QUEUED_BYTES: usize = 16 << 20;
 /// Longest and shortest time before the connection is tried again. There is no last try: the process outlives any outage.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 const MIN_BACKOFF: Duration = Duration::from_millis(20);
+/// A connection that has lasted for so long was no failure.
+const STEADY: Duration = Duration::from_secs(3);
 
 /// What all servers of a relay share.
 pub(super) struct Shared {
@@ -62,6 +64,8 @@ pub(super) struct Wanted {
     pub(super) changed: HashSet<String>,
     /// Those that the connection is giving up just now.
     pub(super) leaving: HashSet<String>,
+    /// Those that the server has taken away by itself.
+    pub(super) taken: HashSet<String>,
 }
 
 /// A server, and what goes to and fro.
@@ -160,15 +164,20 @@ async fn keep(node: Arc<Node>, shared: Arc<Shared>, mut queue: Receiver<Outgoing
     let mut backoff = MIN_BACKOFF;
     // What the log has said last: an outage is one line, not one for each try.
     let mut said = String::new();
-    while let Err(lost) = session::run(&node, &shared, &mut queue).await {
+    loop {
+        let began = Instant::now();
+        let Err(lost) = session::run(&node, &shared, &mut queue).await else { break };
         node.set_connected(false);
         drain(&node, &mut queue);
         shared.links.down(&node.part, &lost.reason);
         shared.refresh.notify_one();
         if lost.was_up {
             shared.inbox.gap();
-            backoff = MIN_BACKOFF;
             said.clear();
+            // One that is lost again and again as soon as it is up is not tried ever faster.
+            if began.elapsed() >= STEADY {
+                backoff = MIN_BACKOFF;
+            }
         }
         if said != lost.reason {
             log::warn!("no messages between replicas for now: {} redis={}", lost.reason, node.part.0);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::protocol::ids::ProjectId;
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use std::{fmt, sync::Arc};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -33,6 +34,12 @@ impl ReplicaId {
         Self(text.into())
     }
 
+    /// A number that stands for it where a name would be too long.
+    pub fn mark(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(self.0.as_bytes()));
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,6 +59,8 @@ pub enum Channel {
     Room(ProjectId),
     /// To every replica; nobody needs to follow it.
     All,
+    /// To the replica with this mark, which need not follow it.
+    One(u64),
 }
 
 /// A message of another replica.

@@ -61,11 +61,12 @@ impl Remote {
             started: AtomicU64::new(1),
         });
         let (stop, tasks) = (CancellationToken::new(), shared.tasks.clone());
-        let followed = HashSet::from([Channel::All]);
+        let always = [Channel::All, Channel::One(options.replica.mark())];
+        let followed = HashSet::from(always);
         let map = Arc::new(RwLock::new(Map { followed, topology: Arc::default() }));
         if servers.len() == 1 {
             let node = Node::start(servers.remove(0), names.probe(0), &shared, stop.child_token());
-            node.want(names.of(Channel::All), true);
+            always.iter().for_each(|channel| node.want(names.of(*channel), true));
             write(&map).topology = Arc::new(Topology::single(node));
         } else {
             tasks.spawn(topology::keep(servers, shared, map.clone(), stop.clone()));
@@ -93,10 +94,8 @@ impl Remote {
     }
 
     pub(super) fn follow(&self, channel: Channel, wanted: bool) {
-        // Every replica always hears what goes to all.
-        if channel == Channel::All {
-            return;
-        }
+        // Every replica always hears what goes to all and what goes to it.
+        let Channel::Room(_) = channel else { return };
         let mut map = write(&self.map);
         let news = if wanted { map.followed.insert(channel) } else { map.followed.remove(&channel) };
         let name = self.names.of(channel);

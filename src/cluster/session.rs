@@ -8,7 +8,7 @@ use super::{
     node::{MAX_QUEUED, Node, Outgoing, Shared},
 };
 use redis::{Cmd, Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection, cmd};
-use std::sync::Arc;
+use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
     time::{Instant, sleep_until, timeout},
@@ -19,6 +19,11 @@ const SUBSCRIBE_AT_ONCE: usize = 512;
 /// What a connection may say about itself before it is listened to: an end, an echo, channels taken away. More of it says
 /// nothing new.
 const MAX_HEARD: usize = 16;
+
+/// Bytes of messages in one round trip: what takes longer to send keeps probes from coming back in time.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+/// After channels were taken away: for this long the cluster is asked who has them now.
+const TAKEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a connection was lost.
 #[derive(Debug)]
@@ -50,6 +55,8 @@ struct Session<'a> {
     waiting: bool,
     /// When it must be back, or else the next one is sent.
     due: Instant,
+    /// When channels that the server has taken away are asked for again.
+    again: Option<Instant>,
 }
 
 /// Serves the node until it is stopped or the connection is lost.
@@ -72,8 +79,17 @@ pub(super) async fn run(node: &Arc<Node>, shared: &Arc<Shared>, queue: &mut Rece
     };
     let connection = connected.map_err(|reason| Lost { reason, was_up: false })?;
     let now = Instant::now();
-    let mut session =
-        Session { node, shared, connection, was_up: false, probe: 0, probed: now, waiting: false, due: now };
+    let mut session = Session {
+        node,
+        shared,
+        connection,
+        was_up: false,
+        probe: 0,
+        probed: now,
+        waiting: false,
+        due: now,
+        again: None,
+    };
     let served = session.serve(queue, &mut heard).await;
     served.map_err(|reason| Lost { reason, was_up: session.was_up })
 }
@@ -96,9 +112,13 @@ fn take(node: &Node, shared: &Shared, hear: &Sender<Heard>, info: PushInfo) {
         PushKind::Disconnection => Heard::End,
         PushKind::SUnsubscribe => {
             let Some(Value::BulkString(name)) = info.data.first() else { return };
-            let wanted = node.wanted();
+            let mut wanted = node.wanted();
             match std::str::from_utf8(name) {
-                Ok(name) if wanted.names.contains(name) && !wanted.leaving.contains(name) => Heard::Taken,
+                Ok(name) if wanted.names.contains(name) && !wanted.leaving.contains(name) => {
+                    wanted.taken.insert(name.to_owned());
+                    Heard::Taken
+                }
+                Ok(name) if name == node.probe => Heard::End,
                 _ => return,
             }
         }
@@ -125,7 +145,12 @@ impl Session<'_> {
                 }
                 Some(heard) = heard.recv() => match heard {
                     Heard::End => return Err("the connection was closed".into()),
-                    Heard::Taken => return Err("the server has given channels to another".into()),
+                    Heard::Taken => {
+                        // Whose they are now is found out anew; if it still seems to be this one, it is asked for them again.
+                        self.shared.inbox.gap();
+                        self.shared.refresh.notify_one();
+                        self.again = Some(Instant::now() + TAKEN_AGAIN);
+                    }
                     Heard::Echo(number) if number == self.probe && self.waiting => self.echoed(),
                     Heard::Echo(_) => {}
                 },
@@ -135,10 +160,23 @@ impl Session<'_> {
                     }
                     self.send_probe().await?;
                 }
+                () = at(self.again) => {
+                    self.again = None;
+                    self.subscribe_taken().await?;
+                }
                 () = self.node.told.notified() => self.subscribe_changed().await?,
                 _ = queue.recv_many(&mut batch, MAX_QUEUED) => {
                     self.node.taken(&batch);
-                    self.publish(&mut batch).await?;
+                    while !batch.is_empty() {
+                        let mut bytes = 0;
+                        let fits = batch.iter().take_while(|one| {
+                            bytes += one.message.len();
+                            bytes <= MAX_BATCH_BYTES
+                        });
+                        let many = fits.count().max(1);
+                        let mut some: Vec<_> = batch.drain(..many).collect();
+                        self.publish(&mut some).await?;
+                    }
                 }
             }
         }
@@ -185,6 +223,7 @@ impl Session<'_> {
             let mut wanted = self.node.wanted();
             wanted.changed.clear();
             wanted.leaving.clear();
+            wanted.taken.clear();
             wanted.names.iter().cloned().collect()
         };
         names.push(self.node.probe.clone());
@@ -207,6 +246,16 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Asks for what the server has taken away, as far as it is still believed to be there.
+    async fn subscribe_taken(&mut self) -> Result<(), String> {
+        let names: Vec<String> = {
+            let mut wanted = self.node.wanted();
+            let taken: HashSet<String> = std::mem::take(&mut wanted.taken);
+            taken.into_iter().filter(|name| wanted.names.contains(name)).collect()
+        };
+        self.subscribe(&names, true).await
+    }
+
     async fn subscribe(&mut self, names: &[String], wanted: bool) -> Result<(), String> {
         let command = match (self.shared.sharded, wanted) {
             (false, true) => "SUBSCRIBE",
@@ -220,8 +269,10 @@ impl Session<'_> {
                 // One name each: on a cluster a command's names must all be in one slot.
                 pipeline.cmd(command).arg(name);
             }
-            for answer in self.send(&pipeline, names.len()).await? {
-                refused(&answer).map_or(Ok(()), Err)?;
+            let answers = self.send(&pipeline, names.len()).await?;
+            // A server that no longer has a channel refuses to be told so.
+            if wanted || !self.shared.sharded {
+                answers.iter().find_map(refused).map_or(Ok(()), Err)?;
             }
         }
         Ok(())
@@ -247,7 +298,13 @@ impl Session<'_> {
         let lost = 1 + refusals.count();
         dropped("failed", lost);
         metrics::counter!("tieout_relay_published_total").increment((count - lost) as u64);
-        Err(first)
+        if !self.shared.sharded {
+            return Err(first);
+        }
+        // Of a slot that is on its way to another server; the connection is good for the others.
+        log::debug!("messages={lost} were not sent: {first} redis={}", self.node.part.0);
+        self.shared.refresh.notify_one();
+        Ok(())
     }
 
     fn publication(&self, name: &str, message: &[u8]) -> Cmd {
@@ -263,6 +320,13 @@ impl Session<'_> {
             Ok(answers) => answers.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {:?}", self.shared.answer_within)),
         }
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => pending().await,
     }
 }
 

@@ -33,12 +33,14 @@ pub(super) struct Topology {
     pub(super) nodes: Vec<Arc<Node>>,
     /// Slots, and the place of their server in `nodes`; none: the only server has all.
     slots: Vec<(RangeInclusive<u16>, usize)>,
+    /// What it was made of.
+    owners: Owners,
 }
 
 impl Topology {
     /// One server for everything.
     pub(super) fn single(node: Arc<Node>) -> Self {
-        Self { nodes: vec![node], slots: Vec::new() }
+        Self { nodes: vec![node], ..Self::default() }
     }
 
     /// The server of a channel with this name, if one is known.
@@ -129,17 +131,25 @@ fn owners(answer: &Value, asked: &str) -> Option<Owners> {
         let slots = u16::try_from(*from).ok()?..=u16::try_from(*to).ok()?;
         owners.entry((host, u16::try_from(port).ok()?)).or_default().push(slots);
     }
+    // In one order, whoever was asked.
+    owners.values_mut().for_each(|slots| slots.sort_by_key(|range| *range.start()));
     Some(owners)
 }
 
 /// Makes the servers those of `owners`: keeps connections that stay, starts and ends others, moves what is followed.
+///
+/// Nobody else changes the topology, and those who follow and publish must not wait; so the lock is held for two short
+/// moments, and what is followed between them is seen to in the second.
 fn apply(asked: &Server, owners: Owners, shared: &Arc<Shared>, map: &RwLock<Map>, stop: &CancellationToken) {
-    let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
-    let mut next = Topology::default();
+    let before = read(map);
+    if before.owners == owners {
+        return;
+    }
+    let mut next = Topology { owners: owners.clone(), ..Topology::default() };
     for ((host, port), slots) in owners {
         let server = asked.at(&host, port);
         let has = |name: &str| slots.iter().any(|range| range.contains(&slot(name)));
-        let kept = map.topology.nodes.iter().find(|node| node.part.0 == server.name() && has(&node.probe)).cloned();
+        let kept = before.nodes.iter().find(|node| node.part.0 == server.name() && has(&node.probe)).cloned();
         let probe = || (0..PROBES_TRIED).map(|number| shared.inbox.names.probe(number)).find(|name| has(name));
         // A server with slots in which no probe can be sent gets none of our channels either.
         let started = || probe().map(|probe| Node::start(server, probe, shared, stop.child_token()));
@@ -147,16 +157,29 @@ fn apply(asked: &Server, owners: Owners, shared: &Arc<Shared>, map: &RwLock<Map>
         next.slots.extend(slots.into_iter().map(|range| (range, next.nodes.len())));
         next.nodes.push(node);
     }
-    for gone in map.topology.nodes.iter().filter(|old| !next.nodes.iter().any(|node| Arc::ptr_eq(node, old))) {
+    let next = Arc::new(next);
+    let followed = {
+        let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
+        map.topology = next.clone();
+        map.followed.clone()
+    };
+    for gone in before.nodes.iter().filter(|old| !next.nodes.iter().any(|node| Arc::ptr_eq(node, old))) {
         gone.stop.cancel();
     }
-    map.topology = Arc::new(next);
+    let names: Vec<String> = followed.iter().map(|channel| shared.inbox.names.of(*channel)).collect();
     let mut moved = false;
-    for node in &map.topology.nodes {
-        let names = map.followed.iter().map(|channel| shared.inbox.names.of(*channel));
-        let theirs = names.filter(|name| map.topology.node(name).is_some_and(|owner| Arc::ptr_eq(owner, node)));
-        moved |= node.want_only(theirs.collect());
+    for node in &next.nodes {
+        let theirs = names.iter().filter(|name| next.node(name).is_some_and(|owner| Arc::ptr_eq(owner, node)));
+        moved |= node.want_only(theirs.cloned().collect());
     }
+    let map = map.write().unwrap_or_else(PoisonError::into_inner);
+    for channel in map.followed.symmetric_difference(&followed) {
+        let name = shared.inbox.names.of(*channel);
+        if let Some(node) = next.node(&name) {
+            node.want(name, map.followed.contains(channel));
+        }
+    }
+    drop(map);
     if moved {
         shared.inbox.gap();
     }

@@ -18,6 +18,7 @@ const HEAD: usize = 2;
 pub(super) struct Names {
     all: String,
     room: String,
+    one: String,
     probe: String,
 }
 
@@ -26,6 +27,7 @@ impl Names {
         Self {
             all: format!("{prefix}:all"),
             room: format!("{prefix}:room:"),
+            one: format!("{prefix}:one:"),
             probe: format!("{prefix}:probe:{replica}:"),
         }
     }
@@ -35,6 +37,7 @@ impl Names {
         match channel {
             Channel::Room(project) => format!("{}{project}", self.room),
             Channel::All => self.all.clone(),
+            Channel::One(mark) => format!("{}{mark:016x}", self.one),
         }
     }
 
@@ -42,6 +45,9 @@ impl Names {
     pub(super) fn channel(&self, name: &[u8]) -> Option<Channel> {
         if name == self.all.as_bytes() {
             return Some(Channel::All);
+        }
+        if let Some(mark) = name.strip_prefix(self.one.as_bytes()) {
+            return u64::from_str_radix(std::str::from_utf8(mark).ok()?, 16).ok().map(Channel::One);
         }
         let project = name.strip_prefix(self.room.as_bytes())?;
         std::str::from_utf8(project).ok()?.parse().ok().map(Channel::Room)
@@ -81,10 +87,12 @@ mod tests {
     fn names_and_messages_read_back_as_they_were_written() {
         let replica = ReplicaId::new("a");
         let names = Names::new("tieout", &replica);
-        for channel in [Channel::All, Channel::Room(ProjectId::generate())] {
+        for channel in
+            [Channel::All, Channel::One(0), Channel::One(replica.mark()), Channel::Room(ProjectId::generate())]
+        {
             assert_eq!(names.channel(names.of(channel).as_bytes()), Some(channel));
         }
-        for name in ["tieout:room:x", "tieout:", "other:all", &names.probe(0)] {
+        for name in ["tieout:room:x", "tieout:one:x", "tieout:", "other:all", &names.probe(0)] {
             assert_eq!(names.channel(name.as_bytes()), None, "{name}");
         }
         for payload in [&b""[..], b"hello", &[0; 70_000]] {

@@ -12,6 +12,7 @@ use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A claim in force.
@@ -39,6 +40,9 @@ pub struct Wanted {
     /// On which connection of which process: `process:number`; or a name of its own.
     pub holder: String,
 }
+
+/// Entity, user, holder, token and end, as they are stored.
+type Row = (String, String, String, i64, i64);
 
 /// How [`take`] went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +142,7 @@ pub async fn renew(
         for some in wanted.chunks(RENEWED_AT_ONCE) {
             let entities = some.iter().map(|(entity, _)| entity);
             let holders = some.iter().map(|(_, holder)| holder);
-            let rows: Vec<(String, String, String, i64, i64)> = diesel::update(claims::table)
+            let rows: Vec<Row> = diesel::update(claims::table)
                 .filter(claims::project_id.eq(project).and(claims::expires_us.gt(now)))
                 .filter(claims::entity_id.eq_any(entities).and(claims::holder.eq_any(holders)))
                 .set(claims::expires_us.eq(expires))
@@ -182,7 +186,7 @@ pub async fn release(
 /// As any call.
 pub async fn list(store: &Store, project: ProjectId) -> Result<Vec<Claim>, StoreError> {
     pool::read!(store, |conn, now| {
-        let rows: Vec<(String, String, String, i64, i64)> = claims::table
+        let rows: Vec<Row> = claims::table
             .filter(claims::project_id.eq(project).and(claims::expires_us.gt(now)))
             .order(claims::entity_id)
             .limit(MAX_CLAIMS)
@@ -190,6 +194,43 @@ pub async fn list(store: &Store, project: ProjectId) -> Result<Vec<Claim>, Store
             .load(conn)
             .await?;
         Ok::<_, StoreError>(rows.into_iter().map(shown).collect())
+    })
+}
+
+/// The claims in force in each of these projects; a project without any has no entry.
+///
+/// # Errors
+/// As any call.
+pub async fn list_many(store: &Store, of: Vec<ProjectId>) -> Result<HashMap<ProjectId, Vec<Claim>>, StoreError> {
+    pool::read!(store, |conn, now| {
+        let (mut found, mut left) = (HashMap::<_, Vec<_>>::new(), of);
+        loop {
+            // One query for hundreds of projects; another one only when there are more claims than one may bring.
+            let rows: Vec<(ProjectId, Row)> = claims::table
+                .filter(claims::project_id.eq_any(&left).and(claims::expires_us.gt(now)))
+                .order((claims::project_id, claims::entity_id))
+                .limit(MAX_CLAIMS)
+                .select((
+                    claims::project_id,
+                    (claims::entity_id, claims::user_id, claims::holder, claims::token, claims::expires_us),
+                ))
+                .load(conn)
+                .await?;
+            let cut_off = rows.last().map(|(project, _)| *project).filter(|_| rows.len() as i64 >= MAX_CLAIMS);
+            let mut some = HashMap::<_, Vec<_>>::new();
+            for (project, row) in rows {
+                some.entry(project).or_default().push(shown(row));
+            }
+            // What was cut off is read from its beginning, unless it is as much as is ever read of one project.
+            if let Some(project) = cut_off.filter(|_| some.len() > 1) {
+                some.remove(&project);
+            }
+            left.retain(|project| !some.contains_key(project));
+            found.extend(some);
+            if cut_off.is_none() || left.is_empty() {
+                return Ok::<_, StoreError>(found);
+            }
+        }
     })
 }
 
@@ -201,6 +242,6 @@ fn is_another_process(held_by: &str, holder: &str) -> bool {
     }
 }
 
-fn shown((entity_id, user_id, holder, token, expires_us): (String, String, String, i64, i64)) -> Claim {
+fn shown((entity_id, user_id, holder, token, expires_us): Row) -> Claim {
     Claim { entity_id, user_id, holder, token: token.unsigned_abs(), expires_at_ms: ms(expires_us) }
 }

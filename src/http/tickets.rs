@@ -2,7 +2,7 @@
 //!
 //! Leaves who may ask to the route. Easy to get wrong: a ticket is taken out of the store by the look that finds it, in
 //! one step under the lock; two requests with one ticket must not both find it.
-use super::elsewhere::{Hash, hash};
+use super::elsewhere::{Hash, hash, secret};
 use crate::protocol::principal::Grant;
 use std::{
     collections::HashMap,
@@ -12,13 +12,12 @@ use std::{
 
 /// Tickets that one user may have unused; past it the request is refused.
 pub const TICKETS_PER_USER: usize = 32;
-/// Bytes of randomness in a ticket.
-const RANDOM_BYTES: usize = 24;
 
 /// What was given out and not used yet. Lapsed ones are thrown away when a new one is asked for.
 pub struct Tickets {
     lasts: Duration,
     most: usize,
+    owner: u64,
     /// By their hash, which is all that other replicas are told.
     open: Mutex<HashMap<Hash, Ticket>>,
 }
@@ -47,9 +46,9 @@ pub enum TooMany {
 }
 
 impl Tickets {
-    /// Tickets that last as long as this, at most so many at a time.
-    pub fn new(lasts: Duration, most: usize) -> Self {
-        Self { lasts, most, open: Mutex::default() }
+    /// Tickets that last as long as this, at most so many at a time, of the replica with the mark `owner`.
+    pub fn new(lasts: Duration, most: usize, owner: u64) -> Self {
+        Self { lasts, most, owner, open: Mutex::default() }
     }
 
     /// A ticket for `grant`; it never lasts longer than the grant does.
@@ -78,7 +77,7 @@ impl Tickets {
         if open.values().filter(|ticket| ticket.grant.principal.user_id == *user).count() >= TICKETS_PER_USER {
             return Err(TooMany::OfUser(TICKETS_PER_USER));
         }
-        let word: String = rand::random::<[u8; RANDOM_BYTES]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let word = secret(self.owner);
         open.insert(hash(&word), Ticket { grant, until: now + lasts });
         Ok(Issued { ticket: word, expires_at_ms: now_ms + lasts.as_millis() as i64 })
     }
@@ -104,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_ticket_opens_once_within_its_time() {
-        let tickets = Tickets::new(Duration::from_secs(30), 10);
+        let tickets = Tickets::new(Duration::from_secs(30), 10, 7);
         let now = Instant::now();
         let issued = tickets.issue_at(grant("ana"), now, 1_000).unwrap();
         assert_eq!(issued.expires_at_ms, 31_000);
@@ -117,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_ticket_does_not_outlive_the_token_it_was_given_for() {
-        let tickets = Tickets::new(Duration::from_secs(30), 10);
+        let tickets = Tickets::new(Duration::from_secs(30), 10, 7);
         let now = Instant::now();
         let short = Grant { expires_at_ms: Some(6_000), ..grant("ana") };
         let issued = tickets.issue_at(short, now, 1_000).unwrap();
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn neither_one_user_nor_all_together_fill_the_store() {
-        let tickets = Tickets::new(Duration::from_secs(30), TICKETS_PER_USER + 1);
+        let tickets = Tickets::new(Duration::from_secs(30), TICKETS_PER_USER + 1, 7);
         let now = Instant::now();
         for _ in 0..TICKETS_PER_USER {
             tickets.issue_at(grant("ana"), now, 0).unwrap();

@@ -52,7 +52,7 @@ async fn a_user_who_is_sent_away_is_out_of_every_connection_and_its_claims_are_f
     send_away(&app, "reviewer", json!({ "user_id": "rita" })).await.problem(403, "forbidden");
     send_away(&app, "owner", json!({ "user_id": "" })).await.problem(422, "invalid");
     let told = send_away(&app, "owner", json!({ "user_id": "rita" })).await;
-    assert_eq!((told.status, told.json()), (200, json!({ "connections": 3 })), "{}", told.text);
+    assert_eq!((told.status, told.json()), (200, json!({ "connections": 3, "complete": true })), "{}", told.text);
     for mut socket in [first, second] {
         let ended = socket.ended(SHORT).await;
         assert_eq!(ended.code, Some(4403), "{ended:?}");
@@ -76,7 +76,7 @@ async fn a_user_who_is_sent_away_is_out_of_every_connection_and_its_claims_are_f
     other.join(&two, None).await;
     assert_eq!(claim(&mut other, &two, "m2").await["Collaboration"]["action"], "claimed");
     let again = send_away(&app, "owner", json!({ "user_id": "rita" })).await;
-    assert_eq!(again.json(), json!({ "connections": 0 }));
+    assert_eq!(again.json(), json!({ "connections": 0, "complete": true }));
     app.stop().await;
 }
 
@@ -94,7 +94,7 @@ async fn a_user_who_may_no_longer_be_in_a_room_leaves_it_and_stays_connected() {
     let mut bob = claimer(&app, "bob", &one, "m2").await;
     bob.join(&two, None).await;
     let told = send_away(&app, "owner", json!({ "user_id": "rita", "project_id": one })).await;
-    assert_eq!((told.status, told.json()), (200, json!({ "connections": 2 })), "{}", told.text);
+    assert_eq!((told.status, told.json()), (200, json!({ "connections": 2, "complete": true })), "{}", told.text);
     let left = rita.wait(SHORT, "to be told", |m| m["ProjectLeft"].is_object()).await;
     assert_eq!(left["ProjectLeft"], json!({ "project_id": one, "reason": "revoked" }));
     let left = events.wait(|data| data["ProjectLeft"].is_object()).await;

@@ -6,7 +6,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::time::Duration;
 use tieout::{
-    actors::hub::Limits,
+    actors::{hub::Limits, mesh::MeshLimits},
     cluster::{Fate, Link},
     protocol::ids::ProjectId,
 };
@@ -110,4 +110,20 @@ async fn what_a_user_had_claimed_is_free_on_every_replica_when_it_is_sent_away()
     assert_eq!(ana.closed().await.map(|frame| u16::from(frame.code)), Some(4403));
     told(&mut bob, "released").await;
     assert_eq!(ask(&mut bob, "claim", project).await["Collaboration"]["action"], "claimed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn news_of_claims_that_were_lost_without_a_word_are_made_up_for_by_the_clock() {
+    let replicas = Replicas::with(2, MeshLimits { compare_every: Duration::from_millis(300), ..quick() }).await;
+    let (project, other) = (replicas.project().await, replicas.project().await);
+    let (mut ana, _) = replicas.joined(0, "ana", project).await;
+    let (mut bob, _) = replicas.joined(1, "bob", project).await;
+    bob.join(other, None).await;
+    replicas.bus.interfere(|_, _| Fate::Lose);
+    for (action, news) in [("claim", "claimed"), ("release", "released"), ("claim", "claimed")] {
+        ask(&mut ana, action, project).await;
+        let told = told(&mut bob, news).await;
+        let told = &told["Collaboration"];
+        assert_eq!((&told["user_id"], &told["project_id"]), (&json!("ana"), &json!(project)));
+    }
 }

@@ -1,24 +1,30 @@
 //! Doors of several replicas: a client may knock at any of them, with a ticket of another or for a stream that lives there.
 use crate::{
-    http_support::{Answer, TestApp},
+    http_support::{Answer, TestApp, eventually},
+    relay_support::{options, url},
     sse_support::Events,
-    support::Socket,
+    support::{Socket, redis::Redis},
     ws_auth::{keyed, token},
 };
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 use tieout::cluster::{Channel, Fate, Incoming, Link, LocalBus, Relay, ReplicaId};
 
 /// Apps on one bus, who know of each other.
 async fn apps<const MANY: usize>() -> (LocalBus, [TestApp; MANY], tempfile::NamedTempFile) {
-    let (bus, (settings, secret)) = (LocalBus::new(), keyed());
+    let bus = LocalBus::new();
+    let (apps, secret) = apps_on(|n| Relay::local(&bus, ReplicaId::new(&format!("r{n}")))).await;
+    (bus, apps, secret)
+}
+
+async fn apps_on<const MANY: usize>(relay: impl Fn(usize) -> Relay) -> ([TestApp; MANY], tempfile::NamedTempFile) {
+    let (settings, secret) = keyed();
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut apps = Vec::new();
     for n in 0..MANY {
-        let relay = Relay::local(&bus, ReplicaId::new(&format!("r{n}")));
-        apps.push(TestApp::start_on(&settings, relay).await);
+        apps.push(TestApp::start_on(&settings, relay(n)).await);
     }
-    let apps = apps.try_into().unwrap_or_else(|_| unreachable!("as many as were asked for"));
-    (bus, apps, secret)
+    (apps.try_into().unwrap_or_else(|_| unreachable!("as many as were asked for")), secret)
 }
 
 async fn ticket(app: &TestApp, user: &str) -> String {
@@ -42,7 +48,7 @@ async fn stream(app: &TestApp, user: &str) -> (Events, Value) {
 }
 
 fn is_question(message: &Incoming) -> bool {
-    message.channel == Channel::All && memchr::memmem::find(&message.payload, b"\"question\"").is_some()
+    matches!(message.channel, Channel::One(_)) && memchr::memmem::find(&message.payload, b"\"question\"").is_some()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +92,55 @@ async fn a_message_for_an_event_stream_may_be_sent_to_any_replica() {
     drop(events);
     here.stop().await;
     there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doors_of_replicas_over_redis_are_one_whatever_the_users_name() {
+    let redis = Redis::start();
+    let start = |n| Relay::start(&options(&format!("r{n}"), &[&url(redis.port)])).expect("options that can work");
+    let ([here, there], _secret) = apps_on::<2>(start).await;
+    for app in [&here, &there] {
+        eventually("the relay to be up", || app.realtime().health().link.is_up()).await;
+    }
+    let user = r#"CORP\ana "the boss""#;
+    let (mut events, hello) = stream(&here, user).await;
+    assert_eq!(say(&there, user, &hello, json!({ "id": 7, "Ping": {} })).await.status, 202);
+    events.wait(|data| data["re"] == 7 && data["Pong"].is_object()).await;
+    let path = format!("/ws?ticket={}", ticket(&here, user).await);
+    let opened = Socket::try_open_at(there.address(), &path, &[]).await.expect("opens on another replica");
+    let again = Socket::try_open_at(there.address(), &path, &[]).await.err().expect("refused");
+    assert!(again.starts_with("401"), "used up: {again}");
+    drop((events, opened));
+    here.stop().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_made_up_secret_is_refused_without_asking_anybody_and_a_good_one_asks_its_owner_alone() {
+    let (bus, [here, there, third], _secret) = apps::<3>().await;
+    let (asked, counted) = (Arc::new(Mutex::new(Vec::new())), here.replica().mark());
+    let seen = asked.clone();
+    bus.interfere(move |message, _| {
+        if is_question(message) {
+            seen.lock().unwrap().push(message.channel);
+        }
+        Fate::Deliver
+    });
+    let (events, hello) = stream(&here, "ana").await;
+    for ticket in ["junk", "", &"0".repeat(63)] {
+        let path = format!("/ws?ticket={ticket}");
+        let refused = Socket::try_open_at(there.address(), &path, &[]).await.err().expect("refused");
+        assert!(refused.starts_with("401"), "{ticket}: {refused}");
+    }
+    let guess = json!({ "conn": hello["conn"], "key": "guess" });
+    say(&there, "ana", &guess, json!("Ping")).await.problem(404, "no_such_stream");
+    assert_eq!(*asked.lock().unwrap(), []);
+    assert_eq!(say(&third, "ana", &hello, json!("Ping")).await.status, 202);
+    assert_eq!(*asked.lock().unwrap(), [Channel::One(counted)]);
+    drop(events);
+    for app in [here, there, third] {
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,16 @@
 //! What is not stored crosses replicas too: what members and back ends say, progress of jobs, users sent away.
-use crate::mesh_support::Replicas;
-use crate::ws_support::Client;
+use crate::{
+    mesh_support::Replicas,
+    support::{LONG, eventually},
+    ws_support::Client,
+};
 use serde_json::{Value, json};
-use tieout::protocol::{
-    ids::{JobId, ProjectId},
-    server::{Collaboration, JobProgressUpdate},
+use tieout::{
+    cluster::Link,
+    protocol::{
+        ids::{JobId, ProjectId},
+        server::{Collaboration, JobProgressUpdate},
+    },
 };
 
 const WAVE: &str = "wave";
@@ -93,16 +99,48 @@ async fn a_user_who_is_sent_away_is_out_on_every_replica() {
     let (mut there, _) = replicas.joined(1, "rita", one).await;
     there.join(two, None).await;
     let (mut other, _) = replicas.joined(1, "bob", one).await;
-    assert_eq!(replicas.all[0].realtime.revoke(one, "rita").await.unwrap(), 1, "the answer counts this replica's");
+    let sent_away = replicas.all[0].realtime.revoke(one, "rita").await.unwrap();
+    assert_eq!(sent_away.connections, 1, "the answer counts this replica's");
     for client in [&mut here, &mut there] {
         let left = client.wait(|message| message["ProjectLeft"].is_object()).await;
         assert_eq!(left["ProjectLeft"], json!({ "project_id": one, "reason": "revoked" }));
     }
     assert_eq!(wave(&mut there, two).await["Collaboration"]["action"], WAVE, "of the other room she is still a member");
-    assert_eq!(replicas.all[0].realtime.disconnect_user("rita").await.unwrap(), 1);
+    assert_eq!(replicas.all[0].realtime.disconnect_user("rita").await.unwrap().connections, 1);
     for client in [&mut here, &mut there] {
         let code = client.closed().await.map(|frame| u16::from(frame.code));
         assert_eq!(code, Some(4403));
     }
     assert_eq!(wave(&mut other, one).await["Collaboration"]["action"], WAVE, "others stay");
+}
+
+/// Whether all have confirmed that this user was sent away.
+async fn sent_away(replicas: &Replicas, on: usize, user: &str) -> bool {
+    replicas.all[on].realtime.disconnect_user(user).await.unwrap().complete
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_is_sent_away_while_a_replica_cant_be_told_is_out_there_once_it_can() {
+    let replicas = Replicas::start(2).await;
+    let project = replicas.project().await;
+    let (mut there, _) = replicas.joined(1, "rita", project).await;
+    eventually(LONG, "the replicas to know that they are all", async || {
+        if sent_away(&replicas, 0, "nobody").await { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    let link = |link| replicas.bus.set_link(&replicas.all[1].id, link);
+    link(Link::Down { reason: "cut by the test".into() });
+    assert!(!sent_away(&replicas, 0, "rita").await, "the other has not confirmed");
+    assert_eq!(wave(&mut there, project).await["Collaboration"]["action"], WAVE, "it could not be told");
+    link(Link::Up);
+    assert_eq!(there.closed().await.map(|frame| u16::from(frame.code)), Some(4403));
+    // Her right was given back: what was done is not done again, though its confirmation should be lost.
+    let (mut back, _) = replicas.joined(1, "rita", project).await;
+    assert!(sent_away(&replicas, 0, "nobody").await);
+    assert_eq!(wave(&mut back, project).await["Collaboration"]["action"], WAVE);
+    // This replica's own link.
+    replicas.bus.set_link(&replicas.all[0].id, Link::Down { reason: "cut by the test".into() });
+    assert!(!sent_away(&replicas, 0, "rita").await);
+    replicas.bus.set_link(&replicas.all[0].id, Link::Up);
+    assert_eq!(back.closed().await.map(|frame| u16::from(frame.code)), Some(4403));
 }

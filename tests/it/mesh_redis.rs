@@ -8,7 +8,7 @@ use crate::{
     support::{LONG, redis::Redis, within},
     ws_support::Client,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tieout::{
     cluster::{Link, Relay},
@@ -28,9 +28,10 @@ async fn two_over(redis: &Redis) -> Replicas {
     Replicas::over(relays).await
 }
 
-async fn status(client: &mut Client) -> bool {
-    let message = client.wait(|message| message["Status"].is_object()).await;
-    message["Status"]["degraded"].as_bool().expect("a word")
+/// Waits until this is what clients are told. On a busy machine an answer of the server may be late by itself, which
+/// is told too.
+async fn told(client: &mut Client, degraded: bool) {
+    client.wait(|message| message["Status"]["degraded"] == degraded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,13 +48,14 @@ async fn replicas_over_redis_are_one_and_its_death_is_told_and_costs_no_event() 
     let off = replicas.change(0, project, "heard").await;
     assert_eq!(bob.offsets_until(off).await, [off]);
     redis.kill();
-    assert!(status(&mut bob).await, "degraded");
+    told(&mut bob, true).await;
     for name in ["unheard", "unheard too"] {
         let off = replicas.change(0, project, name).await;
         assert_eq!(bob.offsets_until(off).await, [off]);
     }
     redis.restart();
-    assert!(!status(&mut bob).await, "as it should be");
+    told(&mut bob, false).await;
+    // The other replica's link may be down still: what it commits meanwhile is looked for when it is up.
     let off = replicas.change(0, project, "heard again").await;
     assert_eq!(bob.offsets_until(off).await, [off]);
 }
@@ -93,6 +95,28 @@ async fn a_thousand_events_a_second_reach_the_sockets_of_another_replica_in_orde
         at(99),
         took[took.len() - 1]
     );
+    // Many times what it takes (`docs/RELIABILITY.md`), on a busy machine and without optimisation.
+    assert!(at(50) <= 15 && at(99) <= 150, "p50 {} ms, p99 {} ms", at(50), at(99));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_and_users_sent_away_cross_redis() {
+    let redis = Redis::start();
+    let replicas = two_over(&redis).await;
+    let project = replicas.project().await;
+    let (mut ana, _) = replicas.joined(0, "ana", project).await;
+    let (mut bob, _) = replicas.joined(1, "bob", project).await;
+    let claim = json!({ "project_id": project, "action": "claim", "entity_id": "m1" });
+    let granted = ana.ask("Collaboration", claim.clone()).await;
+    assert_eq!(granted["Collaboration"]["action"], "claimed", "{granted}");
+    let of_claim = |action| move |message: &Value| message["Collaboration"]["action"] == action;
+    bob.wait(of_claim("claimed")).await;
+    assert_eq!(bob.ask("Collaboration", claim.clone()).await["Error"]["code"], "ALREADY_CLAIMED");
+    let sent_away = replicas.all[1].realtime.disconnect_user("ana").await.unwrap();
+    assert_eq!(sent_away.connections, 0, "at this replica");
+    assert_eq!(ana.closed().await.map(|frame| u16::from(frame.code)), Some(4403));
+    bob.wait(of_claim("released")).await;
+    assert_eq!(bob.ask("Collaboration", claim).await["Collaboration"]["action"], "claimed");
 }
 
 fn made_up(project_id: ProjectId, ep: &str, off: u64) -> DurableEvent {

@@ -1,6 +1,7 @@
-//! What every relay promises, and what the one inside a process does besides.
+//! What the relay inside a process does: who hears what, and how the tests of replicas make it lose, double and reorder.
 //!
-//! The promises are functions over any two or three relays, so that another kind is held to the same ones.
+//! What every kind of relay promises is held to in `relay_contract`. Easy to get wrong: messages are offered at once, so
+//! what has not come by then has been lost.
 use bytes::Bytes;
 use std::time::Duration;
 use tieout::{

@@ -4,6 +4,7 @@
 //! wrong: the store is one process's, so it is exclusive; what depends on that is tested with a database server.
 use crate::{
     store_support::TestStore,
+    support::postgres::Postgres,
     ws_support::{Client, accept},
 };
 use serde_json::{Value, json};
@@ -12,10 +13,10 @@ use tieout::{
     actors::{
         hub::Limits,
         mesh::{MeshLimits, wire::Message},
-        realtime::{Mode, Options, Realtime},
+        realtime::{self, Mode, Realtime},
     },
     cluster::{Fate, LocalBus, Relay, ReplicaId},
-    db::{DurableEvent, projects},
+    db::{DurableEvent, Options, projects, wakeups},
     http::ws::Door,
     protocol::{
         ids::ProjectId,
@@ -31,6 +32,8 @@ pub struct Replicas {
     pub store: TestStore,
     pub bus: LocalBus,
     pub all: Vec<Replica>,
+    /// The store tells the replicas of commits, as one on PostgreSQL does.
+    wakes: bool,
 }
 
 /// One of them.
@@ -49,6 +52,7 @@ pub fn quick() -> MeshLimits {
         beat_every: Duration::from_millis(200),
         suspect_after: Duration::from_millis(1_500),
         gone_after: Duration::from_millis(3_000),
+        degraded_after: Duration::from_millis(100),
         ..MeshLimits::default()
     }
 }
@@ -69,17 +73,30 @@ impl Replicas {
 
     pub async fn tuned(many: usize, mesh: MeshLimits, limits: Limits) -> Self {
         let (store, bus) = (TestStore::new().await, LocalBus::new());
-        let mut this = Self { store, bus, all: Vec::new() };
-        for n in 0..many {
-            let relay = Relay::local(&this.bus, ReplicaId::new(&format!("r{n}")));
-            this.join(relay, mesh.clone(), limits.clone()).await;
-        }
+        let mut this = Self { store, bus, all: Vec::new(), wakes: false };
+        this.join_many(many, &mesh, &limits).await;
         this
+    }
+
+    /// On a PostgreSQL, whose words they hear.
+    pub async fn over_postgres(many: usize) -> Self {
+        let url = Postgres::shared().database().await;
+        let store = TestStore::with(|_| Options::postgres(url.parse().expect("an address"))).await;
+        let mut this = Self { store, bus: LocalBus::new(), all: Vec::new(), wakes: true };
+        this.join_many(many, &quick(), &limits()).await;
+        this
+    }
+
+    async fn join_many(&mut self, many: usize, mesh: &MeshLimits, limits: &Limits) {
+        for n in 0..many {
+            let relay = Relay::local(&self.bus, ReplicaId::new(&format!("r{n}")));
+            self.join(relay, mesh.clone(), limits.clone()).await;
+        }
     }
 
     /// On relays of whatever kind; the bus is nobody's then.
     pub async fn over(relays: impl IntoIterator<Item = Relay>) -> Self {
-        let mut this = Self { store: TestStore::new().await, bus: LocalBus::new(), all: Vec::new() };
+        let mut this = Self { store: TestStore::new().await, bus: LocalBus::new(), all: Vec::new(), wakes: false };
         for relay in relays {
             this.join(relay, quick(), limits()).await;
         }
@@ -90,8 +107,9 @@ impl Replicas {
     async fn join(&mut self, relay: Relay, mesh: MeshLimits, limits: Limits) {
         let runtime = Runtime::builder().name("mesh-test").start().expect("the runtime starts");
         let id = relay.replica();
-        let options = Options { threads: 2, limits, relay, mesh, ..Options::default() };
         let store = self.store.store.clone();
+        let wakeups = if self.wakes { wakeups::start(&store, id.as_str()) } else { None };
+        let options = realtime::Options { threads: 2, limits, relay, mesh, wakeups };
         let realtime = Realtime::start(Mode::On, &runtime, store, options).await.expect("the hub starts");
         let verify = |token: &str| Ok(Principal { user_id: token.to_owned(), role: Role::Owner }.into());
         let door = Door { realtime: realtime.clone(), tracker: TaskTracker::new(), verify: Arc::new(verify) };

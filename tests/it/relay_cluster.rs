@@ -12,12 +12,17 @@ use crate::support::{LONG, eventually, within};
 /// Slots of the three masters.
 const RANGES: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 
+/// A server that may be in a cluster, and the port of its cluster's bus.
+fn node() -> (Redis, String) {
+    let bus = crate::support::process::free_address().port().to_string();
+    let options = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-require-full-coverage", "no"];
+    (Redis::start_with(&[&options[..], &["--cluster-node-timeout", "2000"]].concat()), bus)
+}
+
 /// A cluster of three masters that know each other.
-async fn cluster() -> [Redis; 3] {
+pub async fn cluster() -> [Redis; 3] {
     let servers = RANGES.map(|(from, to)| {
-        let bus = crate::support::process::free_address().port().to_string();
-        let options = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-require-full-coverage", "no"];
-        let server = Redis::start_with(&[&options[..], &["--cluster-node-timeout", "2000"]].concat());
+        let (server, bus) = node();
         assert_eq!(server.command(&format!("CLUSTER ADDSLOTSRANGE {from} {to}")), ["OK"]);
         (server, bus)
     });
@@ -121,6 +126,42 @@ async fn slots_that_move_to_another_server_are_followed() {
     })
     .await;
     in_touch(&mut replicas, &rooms).await;
+}
+
+#[tokio::test]
+async fn a_replica_of_a_server_that_dies_takes_over_its_channels() {
+    let mut servers = cluster().await;
+    let (heir, bus) = node();
+    assert_eq!(servers[0].command(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", heir.port)), ["OK"]);
+    let master = servers[0].command("CLUSTER MYID").concat();
+    let knows = |server: &Redis, what: &str, line: &str| {
+        let seen = server.command(line).concat();
+        if seen.contains(what) { Ok(()) } else { Err(seen) }
+    };
+    eventually(LONG, "the heir to know its master", async || knows(&heir, &master, "CLUSTER NODES")).await;
+    assert_eq!(heir.command(&format!("CLUSTER REPLICATE {master}")), ["OK"]);
+    eventually(LONG, "the heir to be in step", async || knows(&heir, "master_link_status:up", "INFO replication"))
+        .await;
+    // Those who are to vote for it must know it.
+    let id = heir.command("CLUSTER MYID").concat();
+    for server in &servers {
+        eventually(LONG, "the others to know the heir", async || {
+            let seen = server.command("CLUSTER NODES").join("\n");
+            let known = seen.lines().any(|line| line.starts_with(&id) && line.contains("slave"));
+            if known { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    }
+    let (mut replicas, rooms) = replicas(&servers).await;
+    in_touch(&mut replicas, &rooms).await;
+    servers[0].kill();
+    for replica in &replicas {
+        replica.down().await;
+    }
+    eventually(LONG, "the heir to be a master", async || knows(&heir, "role:master", "INFO replication")).await;
+    in_touch(&mut replicas, &rooms).await;
+    let shards = heir.command("PUBSUB SHARDCHANNELS");
+    assert!(shards.iter().any(|name| name.starts_with("tieout:room:")), "{shards:?}");
 }
 
 #[tokio::test]

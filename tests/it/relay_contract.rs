@@ -1,4 +1,6 @@
-//! What every relay promises, held to each kind: in process and over Redis.
+//! What every relay promises, held to each kind: in process, over Redis, and over a cluster with sharded channels.
+//!
+//! Easy to get wrong: order is promised within one channel only; on a cluster two channels are two servers'.
 use bytes::Bytes;
 use std::time::Duration;
 use tieout::cluster::Channel;
@@ -26,6 +28,26 @@ on_both_relays! {
     what_finds_no_place_is_dropped_and_said_to_be_missing
     a_replica_that_has_stopped_hears_and_says_nothing
     installations_and_lives_are_told_apart
+    what_is_for_one_reaches_it_alone
+}
+
+mod over_a_cluster {
+    macro_rules! on_a_cluster {
+        ($($name:ident)+) => {
+            $(#[tokio::test] async fn $name() {
+                super::$name(crate::relay_support::Ground::over_a_cluster().await).await;
+            })+
+        };
+    }
+
+    on_a_cluster! {
+        what_is_for_all_needs_no_follow_and_cannot_be_unfollowed
+        a_payload_arrives_byte_for_byte
+        what_finds_no_place_is_dropped_and_said_to_be_missing
+        a_replica_that_has_stopped_hears_and_says_nothing
+        installations_and_lives_are_told_apart
+        what_is_for_one_reaches_it_alone
+    }
 }
 
 fn room() -> Channel {
@@ -163,4 +185,15 @@ async fn installations_and_lives_are_told_apart(ground: Ground) {
     assert_eq!(b.next_from().await.0, again.relay.replica());
     assert_eq!(a.gaps(), again.gaps(), "nobody is told of a loss that was none");
     tokio::time::timeout(Duration::ZERO, b.incoming.recv()).await.unwrap_err();
+}
+
+async fn what_is_for_one_reaches_it_alone(ground: Ground) {
+    let (a, mut b, mut c) = (ground.replica("a").await, ground.replica("b").await, ground.replica("c").await);
+    let [to_b, to_c] = [&b, &c].map(|replica| Channel::One(replica.relay.replica().mark()));
+    for (text, channel) in [("for b", to_b), ("for c", to_c)] {
+        a.say(channel, text);
+    }
+    assert_eq!([b.next().await, c.next().await], ["for b", "for c"]);
+    b.say(to_c, "for c too");
+    assert_eq!(c.next().await, "for c too");
 }

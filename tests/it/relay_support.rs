@@ -16,6 +16,7 @@ use crate::support::{LONG, SHORT, within};
 pub enum Ground {
     Local(LocalBus),
     Redis(Redis),
+    Cluster(Vec<Redis>),
 }
 
 impl Ground {
@@ -27,16 +28,25 @@ impl Ground {
         Self::Redis(Redis::start())
     }
 
+    pub async fn over_a_cluster() -> Self {
+        Self::Cluster(crate::relay_cluster::cluster().await.into())
+    }
+
     /// A replica whose messages get through.
     pub async fn replica(&self, name: &str) -> Replica {
         match self {
             Self::Local(bus) => Replica::new(Relay::local(bus, ReplicaId::new(name))),
-            Self::Redis(server) => {
-                let replica = Replica::start(&options(name, &[&url(server.port)]));
-                replica.up().await;
-                replica
-            }
+            Self::Redis(server) => Self::started(name, std::slice::from_ref(server)).await,
+            Self::Cluster(servers) => Self::started(name, servers).await,
         }
+    }
+
+    async fn started(name: &str, servers: &[Redis]) -> Replica {
+        let urls: Vec<_> = servers.iter().map(|server| url(server.port)).collect();
+        let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+        let replica = Replica::start(&options(name, &urls));
+        replica.up().await;
+        replica
     }
 }
 

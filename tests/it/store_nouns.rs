@@ -223,3 +223,27 @@ async fn a_claim_is_its_connections_and_outlives_neither_lease_nor_limit() {
 fn wanted(user: &str, conn: u64) -> Wanted {
     Wanted { entity_id: "m1".into(), user_id: user.into(), holder: format!("p1:{conn}") }
 }
+
+#[tokio::test]
+async fn the_claims_of_many_projects_are_read_together_and_are_those_of_each() {
+    let kept = TestStore::new().await;
+    let lease = Duration::from_secs(60);
+    let mut all = Vec::new();
+    for claimed in [0, 3, 1] {
+        let project = projects::create(&kept.store, "books").await.unwrap().value.id;
+        for n in 0..claimed {
+            let (entity_id, user_id) = (format!("m{n}"), "ana".to_owned());
+            let wanted = Wanted { entity_id, user_id, holder: "p1:1".to_owned() };
+            claims::take(&kept.store, project, wanted, lease, 100).await.unwrap();
+        }
+        all.push(project);
+    }
+    claims::release(&kept.store, all[2], "m0", "ana", None).await.unwrap();
+    let mut found = claims::list_many(&kept.store, all.clone()).await.unwrap();
+    let each = all.iter().map(|project| found.remove(project).unwrap_or_default());
+    let each: Vec<_> = each.collect();
+    for (project, together) in all.iter().zip(&each) {
+        assert_eq!(*together, claims::list(&kept.store, *project).await.unwrap());
+    }
+    assert_eq!(each.iter().map(Vec::len).collect::<Vec<_>>(), [0, 3, 0]);
+}

@@ -7,9 +7,9 @@ use super::{
     core::{Core, Given, Output},
     limits::Shared,
     messages::{
-        Announce, Attach, Beat, ClaimAsk, ClaimEntity, ClaimTold, Count, Counts, Disconnect, FromReplica, PanicNow,
-        Positions, Progress, Publish, RefreshClaims, ReleaseEntity, RenewTold, Revoke, RoomView, Serve, StallNow, Told,
-        View, Waiter,
+        Announce, Attach, Beat, BeginClaims, ClaimAsk, ClaimEntity, ClaimTold, ClaimsTold, Count, Counts, Disconnect,
+        FromReplica, PanicNow, Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve,
+        StallNow, Told, View, Waiter,
     },
     presence::Memory,
     queue::Queue,
@@ -26,7 +26,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -157,7 +157,7 @@ impl Hub {
     fn ask(&mut self, project: ProjectId, entity_id: String, user: Arc<str>, release: Option<bool>, waiter: Waiter) {
         // A name of its own: no other call renews it, and the process's end does not free it.
         let holder = format!("call-{}", Uuid::new_v4().simple());
-        self.core.ask(ClaimAsk { project, entity_id, user, holder, release, waiter }, now());
+        self.core.ask(ClaimAsk { project, entity_id, user, holder, release, waiter }, now(&self.base));
     }
 
     fn wind(&mut self, ctx: &mut Context<Self>) {
@@ -171,16 +171,15 @@ impl Hub {
         let wait = due.saturating_duration_since(Instant::now());
         let handle = ctx.run_later(wait, |hub, ctx| {
             hub.timer = None;
-            hub.core.tick(now());
+            hub.core.tick(now(&hub.base));
             hub.carry_out(ctx);
         });
         self.timer = Some((due, handle));
     }
 }
 
-fn now() -> Now {
-    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    Now { instant: Instant::now(), unix_ms }
+fn now(base: &Base) -> Now {
+    Now { instant: Instant::now(), unix_ms: base.reader.now_ms() }
 }
 
 impl Actor for Hub {
@@ -213,23 +212,23 @@ macro_rules! handle {
     };
 }
 
-handle!(Attach, (), |hub, m| hub.core.attach(m, now()));
+handle!(Attach, (), |hub, m| hub.core.attach(m, now(&hub.base)));
 handle!(Disconnect, (), |hub, m| {
     if hub.base.shared.draining.load(Ordering::Relaxed) {
         hub.core.drains();
     }
-    hub.core.disconnect(&m, now());
+    hub.core.disconnect(&m, now(&hub.base));
 });
-handle!(FromReplica, (), |hub, m| hub.core.hear(m, now()));
-handle!(RefreshClaims, (), |hub, _m| hub.core.refresh_claims());
+handle!(FromReplica, (), |hub, m| hub.core.hear(m, now(&hub.base)));
+handle!(ClaimsTold, (), |hub, m| hub.core.claims_told(m, now(&hub.base)));
 handle!(Beat, (), |hub, _m| hub.core.beat());
-handle!(Publish, (), |hub, m| hub.core.publish(m, now()));
+handle!(Publish, (), |hub, m| hub.core.publish(m, now(&hub.base)));
 handle!(Announce, (), |hub, m| hub.core.tell_room(m));
-handle!(Progress, (), |hub, m| hub.core.progress(m, now()));
-handle!(Told, (), |hub, m| hub.core.told(m, now()));
-handle!(ClaimTold, (), |hub, m| hub.core.claim_told(m, now()));
-handle!(RenewTold, (), |hub, m| hub.core.renew_told(&m, now()));
-handle!(Revoke, usize, |hub, m| hub.core.revoke(&m, now()));
+handle!(Progress, (), |hub, m| hub.core.progress(m, now(&hub.base)));
+handle!(Told, (), |hub, m| hub.core.told(m, now(&hub.base)));
+handle!(ClaimTold, (), |hub, m| hub.core.claim_told(m, now(&hub.base)));
+handle!(RenewTold, (), |hub, m| hub.core.renew_told(&m, now(&hub.base)));
+handle!(Revoke, usize, |hub, m| hub.core.revoke(&m, now(&hub.base)));
 
 /// What a caller hears when its answer is lost on the way.
 const LOST: ClaimRefused = ClaimRefused::Unavailable("the hub has restarted");
@@ -258,7 +257,7 @@ impl Handler<Serve> for Hub {
     type Result = ();
     fn handle(&mut self, m: Serve, ctx: &mut Context<Self>) {
         let base = self.base.clone();
-        let now = now();
+        let now = now(&base);
         let mut turn = base.queues[m.shard].serve(self.core.generation());
         for request in turn.by_ref() {
             self.core.request(request, now);
@@ -297,6 +296,13 @@ impl Handler<Positions> for Hub {
     type Result = actix::MessageResult<Positions>;
     fn handle(&mut self, _: Positions, _: &mut Context<Self>) -> Self::Result {
         actix::MessageResult(self.core.positions())
+    }
+}
+
+impl Handler<BeginClaims> for Hub {
+    type Result = actix::MessageResult<BeginClaims>;
+    fn handle(&mut self, m: BeginClaims, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(self.core.begin_claims(m.generation, &m.rooms))
     }
 }
 

@@ -68,7 +68,7 @@ pub enum ClaimRefused {
 pub struct Now {
     /// For deadlines.
     pub instant: Instant,
-    /// For people.
+    /// For people, and for what the store says: its time, not this machine's.
     pub unix_ms: i64,
 }
 
@@ -167,11 +167,14 @@ impl View {
         self.claims.insert(row.entity_id.clone(), held);
     }
 
-    /// This process was granted the claim on `entity`, for whatever holder.
-    pub fn granted_here(&mut self, entity: &str) {
-        if let Some(held) = self.claims.get_mut(entity) {
-            held.here = true;
-        }
+    /// This process was granted the claim on `entity`, for whatever holder, just now: its lease begins, whatever any
+    /// clock shows.
+    pub fn granted_here(&mut self, entity: &str, ttl: Duration, now: Now) {
+        let Some(held) = self.claims.get_mut(entity) else { return };
+        self.due.remove(&(held.due(), entity.to_owned()));
+        held.here = true;
+        held.expires = now.instant + ttl;
+        self.due.insert((held.due(), entity.to_owned()));
     }
 
     /// The fencing number of the claim on `entity`, as far as one is known.
@@ -184,11 +187,11 @@ impl View {
         self.claims.iter().map(|(entity, held)| (entity, &held.user))
     }
 
-    /// The store has renewed the lease of `entity` for this holder.
+    /// The store has renewed the lease of `entity` for this holder just now: it begins anew, whatever any clock shows.
     pub fn renewed(&mut self, entity: &str, tag: &str, expires_at_ms: i64, ttl: Duration, now: Now) {
         let Some(held) = self.claims.get_mut(entity).filter(|held| held.tag == tag) else { return };
         self.due.remove(&(held.due(), entity.to_owned()));
-        held.expires = now.instant + Duration::from_millis(u64::try_from(expires_at_ms - now.unix_ms).unwrap_or(0));
+        held.expires = now.instant + ttl;
         held.expires_at_ms = expires_at_ms;
         held.renew_at = Some(now.instant + ttl / 2);
         self.due.insert((held.due(), entity.to_owned()));
@@ -249,6 +252,11 @@ impl View {
             }
         }
         due
+    }
+
+    /// Whether `entity` is held under this tag.
+    pub fn is_held_as(&self, entity: &str, tag: &str) -> bool {
+        self.claims.get(entity).is_some_and(|held| held.tag == tag)
     }
 
     /// When something is next due.
@@ -326,5 +334,21 @@ mod tests {
         assert!(view.get("m1", now.instant).is_some(), "the store's clock is behind");
         view.put(&row("there:7", 900_000), "here", TTL, now);
         assert!(view.get("m1", now.instant + TTL).is_none(), "the store's clock is ahead");
+    }
+
+    #[test]
+    fn a_lease_that_this_process_has_just_got_or_renewed_lasts_as_long_as_a_lease_by_whatever_clock() {
+        let mut view = View::default();
+        for skew_ms in [-300_000, 300_000] {
+            let now = Now { instant: Instant::now(), unix_ms: 1_000_000 + skew_ms };
+            view.put(&row("here:7", 1_060_000), "here", TTL, now);
+            view.granted_here("m1", TTL, now);
+            let before = |at: Instant| at + TTL - Duration::from_millis(1);
+            assert!(view.get("m1", before(now.instant)).is_some() && view.get("m1", now.instant + TTL).is_none());
+            assert_eq!(view.next_due(), Some(now.instant + TTL / 2), "it is renewed in time");
+            let later = Now { instant: now.instant + TTL / 2, unix_ms: now.unix_ms + 30_000 };
+            view.renewed("m1", "here:7", 1_090_000, TTL, later);
+            assert!(view.get("m1", before(later.instant)).is_some() && view.get("m1", later.instant + TTL).is_none());
+        }
     }
 }

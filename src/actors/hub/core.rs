@@ -26,14 +26,14 @@ use super::{
     jobs::{ClaimNews, Cursor, JoinedJob, Outgoing, Reply, ShardJob, Snapshot},
     limits::Limits,
     messages::{
-        Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, Counts, Disconnect, History, Join, Leave,
-        Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomPositions, RoomView, Say, Told, Waiter,
+        Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, ClaimsTold, Counts, Disconnect, History, Join,
+        Leave, Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomPositions, RoomView, Say, Told, Waiter,
     },
     meters::Meters,
     outbox::{Kind, RoomFrame},
     peer::Pending,
     presence::{Memory, Presence},
-    room::{self, Behind, Event, Line, MAX_AHEAD, MAX_HELD, Room},
+    room::{self, Behind, Event, Line, MAX_HELD, Room},
 };
 use crate::protocol::{
     ErrorCode,
@@ -240,7 +240,7 @@ impl Core {
                 Timer::Progress(project, job) => self.send_progress(project, job, now),
                 Timer::Share(project) => self.share_due(project, now),
                 Timer::Held(project) => self.stop_holding(project, now),
-                Timer::Other(replica) => self.other_due(replica, now),
+                Timer::Other(replica) => self.other_due(replica, due, now),
                 Timer::Empty(project) => self.forget_if_empty(project, now),
                 Timer::Claims(project) => self.claims_due(project, due, now),
                 Timer::Catchup(project, shard) => {

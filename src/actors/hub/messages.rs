@@ -274,10 +274,26 @@ pub struct FromReplica {
     pub message: wire::Message,
 }
 
-/// News of claims may have been lost: look at the store.
-#[derive(Clone, Copy, Debug, Message)]
+/// The claims of these rooms are about to be read from the store; answered with those that are to be, for which
+/// [`ClaimsTold`] must follow.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<ProjectId>")]
+pub struct BeginClaims {
+    /// The incarnation that named them; another one has nothing read.
+    pub generation: u64,
+    /// The rooms.
+    pub rooms: Vec<ProjectId>,
+}
+
+/// The claims in force of some rooms; none where they could not be read.
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct RefreshClaims;
+pub struct ClaimsTold {
+    /// The incarnation that asked.
+    pub generation: u64,
+    /// Room by room.
+    pub rooms: Vec<(ProjectId, Option<Vec<claims::Claim>>)>,
+}
 
 /// A sign of life for the other replicas is due.
 #[derive(Clone, Copy, Debug, Message)]
@@ -425,6 +441,8 @@ pub struct ClaimTold {
 pub struct RenewTold {
     /// Where.
     pub project: ProjectId,
+    /// What was asked for: entity and holder.
+    pub asked: Vec<(String, String)>,
     /// Those still in force.
     pub renewed: Vec<claims::Claim>,
 }

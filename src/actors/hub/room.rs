@@ -97,8 +97,8 @@ pub struct Room {
     pub stored: u64,
     ring: VecDeque<(Event, Instant)>,
     ring_bytes: usize,
-    /// Events that came before their predecessors.
-    pub ahead: BTreeMap<u64, Event>,
+    /// Events that came before their predecessors, and the epochs they are of.
+    ahead: BTreeMap<u64, (Arc<str>, Event)>,
     /// A timer for the hole runs, or the store is being read for it.
     pub hole_watched: bool,
     /// Who is in.
@@ -121,6 +121,8 @@ pub struct Room {
     pub leavers: Vec<(ConnId, Arc<str>)>,
     /// The claims are being read.
     pub reading_claims: bool,
+    /// And must be once more after that.
+    pub read_claims_again: bool,
     /// What was claimed or released meanwhile: newer than what is read.
     pub settled: HashSet<String>,
     snapshot: Option<Arc<Snapshot>>,
@@ -150,6 +152,7 @@ impl Room {
             claims: View::default(),
             leavers: Vec::new(),
             reading_claims: true,
+            read_claims_again: false,
             settled: HashSet::new(),
             snapshot: None,
             empty_since: None,
@@ -169,7 +172,24 @@ impl Room {
         self.stored = head;
         self.ring.clear();
         self.ring_bytes = 0;
-        self.ahead.retain(|off, _| *off > head);
+        self.keep_ahead();
+    }
+
+    /// An event that can't be handed out yet waits; when too many do it is read from the store instead.
+    pub fn put_ahead(&mut self, ep: Arc<str>, event: Event) {
+        if self.ahead.len() < MAX_AHEAD {
+            self.ahead.insert(event.off, (ep, event));
+        }
+    }
+
+    /// Forget what waits and can follow no more: of another history, or handed out already.
+    pub fn keep_ahead(&mut self) {
+        self.ahead.retain(|off, (ep, _)| *off > self.head && *ep == self.ep);
+    }
+
+    /// Whether events wait for earlier ones.
+    pub fn has_ahead(&self) -> bool {
+        !self.ahead.is_empty()
     }
 
     /// Append the next event.
@@ -190,7 +210,7 @@ impl Room {
 
     /// The next event, if it waits in `ahead`.
     pub fn next_ahead(&mut self) -> Option<Event> {
-        self.ahead.remove(&(self.head + 1))
+        self.ahead.remove(&(self.head + 1)).filter(|(ep, _)| *ep == self.ep).map(|(_, event)| event)
     }
 
     /// Everything after `off`, if the ring has it.

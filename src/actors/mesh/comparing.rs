@@ -5,26 +5,31 @@
 use crate::{
     actors::hub::{
         actor::Base,
-        messages::{History, Positions, Purpose, RefreshClaims, Told},
+        messages::{BeginClaims, ClaimsTold, History, Positions, Purpose, RoomPositions, Told},
     },
     cluster::Link,
-    db::{Store, events, wakeups::Heard},
+    db::{Store, claims, events, wakeups::Heard},
     protocol::ids::ProjectId,
 };
+use futures_util::FutureExt;
 use std::{
+    any::Any,
     collections::{BTreeSet, HashMap},
     future::pending,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 /// Rooms whose heads one query reads.
 const ROOMS_AT_ONCE: usize = 500;
+/// Rooms whose claims the hub is told of in one turn.
+const CLAIMS_AT_ONCE: usize = 32;
 /// Words of the store that are taken together.
 const WAKEUPS_AT_ONCE: usize = 256;
 /// After a room was followed the relay may need a moment until it really is; what fell between shows after this.
@@ -41,37 +46,46 @@ pub struct Comparing {
     link: watch::Receiver<Link>,
     gaps: watch::Receiver<u64>,
     next: Instant,
-    /// News of claims may have been lost since they were read.
-    claims_missed: bool,
+    last: Instant,
+    /// When the claims are to be compared too: news of them are told once, and no later one shows that one was lost.
+    claims_next: Instant,
 }
 
 impl Comparing {
     /// For the rooms of `base`, with `store`.
     pub fn new(base: Arc<Base>, store: Store, heard: Option<mpsc::Receiver<Heard>>) -> Self {
         let (link, gaps) = (base.mesh.relay.link(), base.mesh.relay.gaps());
-        let next = Instant::now() + base.mesh.limits.compare_every;
-        Self { base, store, heard, link, gaps, next, claims_missed: false }
+        let last = Instant::now();
+        let next = last + base.mesh.limits.compare_every;
+        Self { base, store, heard, link, gaps, next, last, claims_next: next }
     }
 
     /// Until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.compare_for_ever()).await;
+        let base = self.base.clone();
+        while let Some(Err(panic)) =
+            stop.run_until_cancelled(AssertUnwindSafe(self.compare_for_ever()).catch_unwind()).await
+        {
+            crashed("comparing rooms with the store", &*panic);
+            // Whatever made it panic is not met in a tight circle.
+            tokio::time::sleep(base.mesh.limits.poll_every).await;
+        }
     }
 
     async fn compare_for_ever(&mut self) {
         let mut tick = interval(self.base.mesh.limits.poll_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mesh = self.base.mesh.clone();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                () = changed(&mut self.gaps) => {
-                    self.next = Instant::now();
-                    self.claims_missed = true;
-                }
-                () = changed(&mut self.link) => self.next = Instant::now(),
+                () = sleep_until(self.next), if self.every().is_some() => {}
+                () = mesh.missed() => self.all_soon(),
+                () = changed(&mut self.gaps) => self.all_soon(),
+                () = changed(&mut self.link) => self.all_soon(),
                 heard = heard(&mut self.heard) => {
                     if heard.contains(&Heard::Missed) {
-                        self.next = Instant::now();
+                        self.all_soon();
                     } else {
                         self.woken(heard).await;
                         continue;
@@ -81,19 +95,20 @@ impl Comparing {
             let now = Instant::now();
             if self.base.mesh.take_fresh() {
                 self.next = self.next.min(now + SETTLE);
+                self.claims_next = self.claims_next.min(now + SETTLE);
             }
             let Some(every) = self.every() else { continue };
-            self.next = self.next.min(now + every);
+            self.next = self.next.min(now + every).max(self.last + LEAST);
             if self.next <= now {
                 self.compare().await;
-                // Once the link is up again: what is missed meanwhile is not known before.
-                if self.claims_missed && self.link.borrow().is_up() {
-                    self.claims_missed = false;
-                    self.refresh_claims();
-                }
-                self.next = Instant::now() + every.max(LEAST);
             }
         }
+    }
+
+    /// Something may have been lost: as soon as it may be, all is compared.
+    fn all_soon(&mut self) {
+        let now = Instant::now();
+        (self.next, self.claims_next) = (now, now);
     }
 
     /// Between two comparisons; none when there is nobody to miss anything from.
@@ -108,40 +123,44 @@ impl Comparing {
         }
     }
 
-    /// Something was committed there, says the store. While the relay works it says so itself.
+    /// Something was committed there, says the store. It does so while its replica has no relay, whatever ours is like.
     async fn woken(&self, heard: Vec<Heard>) {
-        let up = matches!(*self.link.borrow(), Link::Up);
         let named = heard.into_iter().filter_map(|heard| match heard {
             Heard::Project(project) => Some(project),
             Heard::Missed => None,
         });
         let projects: BTreeSet<ProjectId> = named.filter(|id| self.base.mesh.follows(*id)).collect();
-        if !up && !projects.is_empty() {
-            self.compare_some(Some(&projects)).await;
-        }
-    }
-
-    fn refresh_claims(&self) {
-        if let Some(hub) = self.base.addr.get()
-            && let Err(error) = hub.try_tell(RefreshClaims)
+        if !projects.is_empty()
+            && let Some(mut positions) = self.positions().await
         {
-            log::debug!("claims are not looked at: {}", error.code());
+            positions.rooms.retain(|(project, _)| projects.contains(project));
+            self.compare_heads(&positions).await;
         }
     }
 
-    async fn compare(&self) {
-        self.compare_some(None).await;
+    async fn compare(&mut self) {
+        let began = Instant::now();
+        if let Some(positions) = self.positions().await {
+            self.compare_heads(&positions).await;
+            if self.claims_next <= began && self.compare_claims(&positions).await {
+                self.claims_next = Instant::now() + self.base.mesh.limits.compare_every;
+            }
+        }
+        self.last = Instant::now();
+        self.next = self.last + self.every().unwrap_or(self.base.mesh.limits.compare_every);
     }
 
-    async fn compare_some(&self, only: Option<&BTreeSet<ProjectId>>) {
+    async fn positions(&self) -> Option<RoomPositions> {
+        let hub = self.base.addr.get()?;
+        hub.ask(Positions)
+            .await
+            .inspect_err(|error| log::debug!("the hub did not say where its rooms are: {error}"))
+            .ok()
+    }
+
+    async fn compare_heads(&self, positions: &RoomPositions) {
         let Some(hub) = self.base.addr.get() else { return };
-        let positions = match hub.ask(Positions).await {
-            Ok(positions) => positions,
-            Err(error) => return log::debug!("the hub did not say where its rooms are: {error}"),
-        };
-        let mut rooms = positions.rooms;
-        rooms.retain(|(project, _)| only.is_none_or(|only| only.contains(project)));
-        for some in rooms.chunks(ROOMS_AT_ONCE) {
+        for some in positions.rooms.chunks(ROOMS_AT_ONCE) {
             let ids = some.iter().map(|(project, _)| *project).collect();
             let heads: HashMap<ProjectId, (String, u64)> = match events::heads(&self.store, ids).await {
                 Ok(heads) => heads.into_iter().map(|(project, ep, off)| (project, (ep, off))).collect(),
@@ -160,6 +179,33 @@ impl Comparing {
             }
         }
     }
+
+    /// Whether all could be compared.
+    async fn compare_claims(&self, positions: &RoomPositions) -> bool {
+        let (Some(hub), generation) = (self.base.addr.get(), positions.generation) else { return false };
+        for some in positions.rooms.chunks(ROOMS_AT_ONCE) {
+            let rooms = some.iter().map(|(project, _)| *project).collect();
+            // First the hub notes what changes from now on, then the store is read.
+            let Ok(ids) = hub.ask(BeginClaims { generation, rooms }).await else { return false };
+            let mut claims = claims::list_many(&self.store, ids.clone())
+                .await
+                .inspect_err(|error| log::debug!("claims of rooms={} were not compared: {error}", ids.len()))
+                .ok();
+            let rooms = ids
+                .into_iter()
+                .map(|project| (project, claims.as_mut().map(|claims| claims.remove(&project).unwrap_or_default())));
+            let rooms: Vec<_> = rooms.collect();
+            for rooms in rooms.chunks(CLAIMS_AT_ONCE) {
+                if hub.tell(ClaimsTold { generation, rooms: rooms.to_vec() }).await.is_err() {
+                    return false;
+                }
+            }
+            if claims.is_none() {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// When the value changes; never, once nobody can change it.
@@ -167,6 +213,13 @@ async fn changed<T>(watched: &mut watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         pending::<()>().await;
     }
+}
+
+/// A task that must not end has panicked, and goes on.
+pub(super) fn crashed(what: &str, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a text");
+    log::error!("{what} has panicked, and goes on panic={text:?}");
 }
 
 async fn heard(ears: &mut Option<mpsc::Receiver<Heard>>) -> Vec<Heard> {

@@ -22,6 +22,8 @@ pub struct MeshLimits {
     pub share_every: Duration,
     /// How long the others have to answer a question.
     pub answer_within: Duration,
+    /// The others can't be heard for this long before clients are told; the store is asked instead at once.
+    pub degraded_after: Duration,
 }
 
 impl Default for MeshLimits {
@@ -35,6 +37,7 @@ impl Default for MeshLimits {
             handoff: Duration::from_secs(12),
             share_every: Duration::from_millis(50),
             answer_within: Duration::from_secs(2),
+            degraded_after: Duration::from_secs(1),
         }
     }
 }

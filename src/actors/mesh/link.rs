@@ -2,7 +2,7 @@
 //!
 //! Safe to use on the actor's thread: it puts things into bounded queues and does no I/O. Easy to get wrong: a replica
 //! that is alone makes nothing for the relay, so ask [`Mesh::is_alone`] before something is encoded for it.
-use super::{asking::Asks, limits::MeshLimits, wire::Message};
+use super::{asking::Asks, expelling::Expels, limits::MeshLimits, wire::Message};
 use crate::{
     cluster::{Channel, Link, Relay},
     db::wakeups::Waker,
@@ -15,11 +15,15 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// What the hub has to say may wait for the task that encodes it; past it it is dropped.
 const MAX_MAIL: usize = 8_192;
+
+/// Least time between signs of life that are not due.
+const GREET_EVERY: Duration = Duration::from_secs(1);
 
 /// Something for the others.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub struct Mesh {
     followed: Mutex<HashSet<ProjectId>>,
     /// Questions and answers.
     pub(super) asks: Asks,
+    /// Users sent away, as long as not all replicas have confirmed it.
+    pub(super) expels: Expels,
     /// It has said goodbye.
     gone: AtomicBool,
     /// How others are told of commits while there is no relay between us.
@@ -52,6 +58,10 @@ pub struct Mesh {
     by_store: AtomicBool,
     /// A room was followed since somebody looked.
     fresh: AtomicBool,
+    /// Something that others said may not have come.
+    missed: Notify,
+    /// When an unasked-for sign of life was last given.
+    greeted: Mutex<Option<Instant>>,
 }
 
 impl Mesh {
@@ -66,10 +76,13 @@ impl Mesh {
             waiting,
             followed,
             asks: Asks::default(),
+            expels: Expels::default(),
             gone: AtomicBool::new(false),
             waker,
             by_store: AtomicBool::new(true),
             fresh: AtomicBool::new(false),
+            missed: Notify::new(),
+            greeted: Mutex::default(),
         }
     }
 
@@ -141,6 +154,26 @@ impl Mesh {
                 self.relay.unfollow(Channel::Room(project));
             }
         }
+    }
+
+    /// What others said may not have come: all is to be compared with the store.
+    pub(super) fn note_missed(&self) {
+        self.missed.notify_one();
+    }
+
+    /// When something may not have come since this was last waited for.
+    pub(super) async fn missed(&self) {
+        self.missed.notified().await;
+    }
+
+    /// Whether a sign of life may be given out of turn: when many replicas come back at once, one is for all of them.
+    pub(super) fn may_greet(&self) -> bool {
+        let mut greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = greeted.is_none_or(|at| at.elapsed() >= GREET_EVERY);
+        if may {
+            *greeted = Some(Instant::now());
+        }
+        may
     }
 
     pub(super) fn take_fresh(&self) -> bool {

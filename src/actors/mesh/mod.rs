@@ -2,19 +2,21 @@
 //! they can't be heard.
 //!
 //! In reading order: what is said (`wire`), the handle (`link`), what is sent (`sending`), what comes (`receiving`),
-//! questions and answers (`asking`), signs of life (`beating`), rooms compared with the store (`comparing`), limits (`limits`). The hub's decisions about it are in `hub::core` and
-//! `hub::remote`; the way to the others is `cluster`'s. Easy to get wrong: whatever comes this way may be lost, doubled
+//! questions and answers (`asking`), users sent away (`expelling`), signs of life (`beating`), rooms compared with the
+//! store (`comparing`), limits (`limits`). The hub's decisions about it are in `hub::core` and `hub::remote`; the way to
+//! the others is `cluster`'s. Easy to get wrong: whatever comes this way may be lost, doubled
 //! or late, so nothing here is the only source of anything that must not be lost.
 mod asking;
 mod beating;
 mod comparing;
+mod expelling;
 mod limits;
 mod link;
 mod receiving;
 mod sending;
 pub mod wire;
 
-pub use asking::{Answerer, Asked};
+pub use asking::{Answerer, Asked, Said};
 pub(in crate::actors) use beating::live;
 pub use comparing::Comparing;
 pub use limits::MeshLimits;

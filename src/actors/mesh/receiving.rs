@@ -2,7 +2,7 @@
 //!
 //! Deciding is the hub's. Easy to get wrong: an event that the hub can't take now is noted, and read from the store
 //! later; anything else is dropped and counted, for it comes again or is not missed.
-use super::wire::Message;
+use super::{asking::Said, comparing::crashed, wire::Message};
 use crate::{
     actors::hub::{
         Hub,
@@ -16,7 +16,10 @@ use crate::{
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Messages handled before the task lets others run.
@@ -32,7 +35,12 @@ pub(in crate::actors) async fn receive(base: Arc<Base>, stop: CancellationToken)
         && many > 0
     {
         for message in some.drain(..) {
-            let (kind, result) = hear(&base, &message);
+            // What clients say elsewhere is obeyed in here: one word that makes it panic costs that word only.
+            let heard = catch_unwind(AssertUnwindSafe(|| hear(&base, &message)));
+            let (kind, result) = heard.unwrap_or_else(|panic| {
+                crashed("hearing another replica", &*panic);
+                ("panicked", DROPPED)
+            });
             metrics::counter!("tieout_rt_remote_total", "kind" => kind, "result" => result).increment(1);
         }
         tokio::task::yield_now().await;
@@ -53,23 +61,42 @@ fn hear(base: &Arc<Base>, incoming: &Incoming) -> (&'static str, &'static str) {
         (Channel::Room(project), message @ (Message::Event { .. } | Message::Said {} | Message::Progress { .. })) => {
             about_room(base, project, message, frame)
         }
-        (Channel::All, Message::Expel { project, user_id }) => expel(base, project, &user_id),
-        (Channel::All, Message::Ask { id, question }) => {
-            let (to, answer) = (incoming.from.to_string(), base.mesh.asks.answer(&question));
-            base.mesh.tell(Channel::All, &Message::Answer { to, id, answer }, &[]);
+        (Channel::All | Channel::One(_), Message::Expel { project, user_id, id }) => {
+            let (expels, from) = (&base.mesh.expels, &incoming.from);
+            let taken = !expels.is_new(from, id) || expel(base, project, &user_id);
+            if taken {
+                expels.done(from, id);
+                base.mesh.tell(Channel::One(from.mark()), &Message::Expelled { id }, &[]);
+            }
+            taken
+        }
+        (Channel::One(_), Message::Expelled { id }) => {
+            base.mesh.expels.confirm(&incoming.from, id);
             true
         }
-        (Channel::All, Message::Answer { to, id, answer }) => {
-            if to == base.mesh.relay.replica().as_str() {
-                base.mesh.asks.answered(&incoming.from, id, answer);
-            }
+        (Channel::All, Message::Missed {}) => {
+            base.mesh.note_missed();
+            true
+        }
+        (Channel::One(_), Message::Ask { id, question }) => {
+            let answer = match base.mesh.asks.answer(&question) {
+                Said::Answer(answer) => Some(answer),
+                Said::NotMine => None,
+                // Its asker will not know, which is the truth.
+                Said::Nothing => return (kind, DROPPED),
+            };
+            base.mesh.tell(Channel::One(incoming.from.mark()), &Message::Answer { id, answer }, &[]);
+            true
+        }
+        (Channel::One(_), Message::Answer { id, answer }) => {
+            base.mesh.asks.answered(&incoming.from, id, answer);
             true
         }
         (channel, message) => {
             note_life(base, incoming, &message);
             let project = match channel {
                 Channel::Room(project) => Some(project),
-                Channel::All => None,
+                Channel::All | Channel::One(_) => None,
             };
             tell(base, FromReplica { from: incoming.from.clone(), project, message })
         }
@@ -81,9 +108,14 @@ fn hear(base: &Arc<Base>, incoming: &Incoming) -> (&'static str, &'static str) {
 fn note_life(base: &Base, incoming: &Incoming, message: &Message) {
     if let Message::Goodbye {} = message {
         base.mesh.asks.gone(&incoming.from);
+        base.mesh.expels.gone(&incoming.from);
     }
     let is_new = matches!(message, Message::Beat { .. }) && base.mesh.asks.lives(&incoming.from, &base.mesh.limits);
-    if is_new && !tell(base, Beat) {
+    if !is_new {
+        return;
+    }
+    base.mesh.expel_again();
+    if base.mesh.may_greet() && !tell(base, Beat) {
         base.mesh.tell(Channel::All, &Message::Beat { part: 0, rooms: Vec::new() }, &[]);
     }
 }

@@ -97,7 +97,9 @@ pub enum Message {
     },
     /// This replica goes; its clients come to the others.
     Goodbye {},
-    /// A question to all.
+    /// What this replica has said of late may not have got through.
+    Missed {},
+    /// A question to one.
     Ask {
         /// Its number.
         id: u64,
@@ -106,8 +108,6 @@ pub enum Message {
     },
     /// The answer to a question.
     Answer {
-        /// Who asked.
-        to: String,
         /// Which question.
         id: u64,
         /// What; none when it is not this replica's to answer.
@@ -119,6 +119,13 @@ pub enum Message {
         project: Option<ProjectId>,
         /// Whom.
         user_id: String,
+        /// Its number, for the confirmation.
+        id: u64,
+    },
+    /// That was done.
+    Expelled {
+        /// Its number.
+        id: u64,
     },
 }
 
@@ -131,9 +138,9 @@ impl Message {
             Self::Progress { .. } => "progress",
             Self::Moved { .. } | Self::Here { .. } | Self::Who { .. } => "presence",
             Self::Claimed { .. } | Self::Released { .. } => "claim",
-            Self::Beat { .. } | Self::Goodbye {} => "beat",
+            Self::Beat { .. } | Self::Goodbye {} | Self::Missed {} => "beat",
             Self::Ask { .. } | Self::Answer { .. } => "question",
-            Self::Expel { .. } => "expel",
+            Self::Expel { .. } | Self::Expelled { .. } => "expel",
         }
     }
 
@@ -180,7 +187,7 @@ mod tests {
         let frame = frame::text(br#"{"ep":"k3","off":7,"DataUpdate":{}}"#);
         let sent = event.encode(&frame);
         assert_eq!(Message::decode(&sent), Some((event, frame.clone())));
-        let expel = Message::Expel { project: None, user_id: "ana".into() };
+        let expel = Message::Expel { project: None, user_id: "ana".into(), id: 3 };
         assert_eq!(Message::decode(&expel.encode(&[])), Some((expel, Bytes::new())));
         for cut in 0..sent.len() {
             assert_eq!(Message::decode(&sent.slice(..cut)), None, "cut at {cut}");

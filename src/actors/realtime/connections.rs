@@ -5,8 +5,6 @@
 use super::{Realtime, RealtimeError, error::unanswered};
 use crate::{
     actors::hub::{Peer, Shared, jobs::ShardJob, messages::Revoke, queue::Queue, users::Seat},
-    actors::mesh::wire::Message,
-    cluster::Channel,
     protocol::{
         CloseCode,
         ids::{ConnId, ProjectId},
@@ -24,6 +22,15 @@ use tokio::net::tcp::OwnedWriteHalf;
 pub struct Place {
     conn: ConnId,
     shard: usize,
+}
+
+/// What came of sending a user away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SentAway {
+    /// Connections that were closed or taken out, at this replica.
+    pub connections: usize,
+    /// All other replicas that live have confirmed that they did the same.
+    pub complete: bool,
 }
 
 /// A new connection's place among those that there may be, until it is open and has one of its own.
@@ -155,36 +162,35 @@ impl Realtime {
     }
 
     /// `user` may no longer be in the project's room: its connections there get `ProjectLeft` at once, what was queued for
-    /// them is discarded, and its claims are free. Returns how many connections that were here; the other replicas are
-    /// told, when they can be, and do the same.
+    /// them is discarded, and its claims are free. The other replicas do the same; they are told until each has confirmed.
     ///
     /// # Errors
     /// When the hub does not answer. The caller has taken the right away before, or the user would be back.
-    pub async fn revoke(&self, project: ProjectId, user: &str) -> Result<usize, RealtimeError> {
-        self.tell_expelled(Some(project), user);
-        let Some(hub) = self.running() else { return Ok(0) };
-        hub.ask(Revoke { project: Some(project), user: user.into() }).await.map_err(unanswered)
+    pub async fn revoke(&self, project: ProjectId, user: &str) -> Result<SentAway, RealtimeError> {
+        let here = async {
+            let Some(hub) = self.running() else { return Ok(0) };
+            hub.ask(Revoke { project: Some(project), user: user.into() }).await.map_err(unanswered)
+        };
+        let (complete, here) = tokio::join!(self.0.base.mesh.expel(Some(project), user), here);
+        Ok(SentAway { connections: here?, complete })
     }
 
-    /// Close every connection of `user` (4403), and make free what it had claimed in the rooms there are. Returns how
-    /// many connections that were here; the other replicas are told, when they can be, and do the same.
+    /// Close every connection of `user` (4403), and make free what it had claimed in the rooms there are. The other
+    /// replicas do the same; they are told until each has confirmed.
     ///
     /// # Errors
     /// When the hub does not answer: the connections are closed, the claims last as long as their leases. The caller has
     /// taken the right away before, or the user would be back.
-    pub async fn disconnect_user(&self, user: &str) -> Result<usize, RealtimeError> {
-        self.tell_expelled(None, user);
+    pub async fn disconnect_user(&self, user: &str) -> Result<SentAway, RealtimeError> {
         let peers = self.0.base.shared.users.peers(user);
         peers.iter().for_each(|peer| peer.close(CloseCode::Forbidden, None));
-        if let Some(hub) = self.running() {
-            hub.ask(Revoke { project: None, user: user.into() }).await.map_err(unanswered)?;
-        }
-        Ok(peers.len())
-    }
-
-    /// The other replicas do the same, and count for themselves.
-    fn tell_expelled(&self, project: Option<ProjectId>, user: &str) {
-        self.0.base.mesh.tell(Channel::All, &Message::Expel { project, user_id: user.to_owned() }, &[]);
+        let here = async {
+            let Some(hub) = self.running() else { return Ok(0) };
+            hub.ask(Revoke { project: None, user: user.into() }).await.map_err(unanswered)
+        };
+        let (complete, here) = tokio::join!(self.0.base.mesh.expel(None, user), here);
+        here?;
+        Ok(SentAway { connections: peers.len(), complete })
     }
 
     /// A place for one more connection of `principal`, to be given to [`Realtime::connect`]. It is free again when it

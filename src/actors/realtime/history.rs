@@ -44,6 +44,11 @@ impl Reader {
         Self { store, handle, tasks, turns: Arc::new(Semaphore::new(MAX_READS)), catching_up: Arc::default() }
     }
 
+    /// The store's time, unix milliseconds: replicas' own clocks may be minutes apart.
+    pub fn now_ms(&self) -> i64 {
+        self.store.now_us() / 1_000
+    }
+
     /// Read the newest position.
     pub fn head(&self, base: &Arc<Base>, generation: u64, project: ProjectId, purpose: Purpose) {
         let store = self.store.clone();
@@ -112,8 +117,9 @@ impl Reader {
         self.spawn(async move {
             let _turn = turns.acquire().await;
             let count = wanted.len();
+            let asked = wanted.clone();
             match claims::renew(&store, project, wanted, base.shared.limits.claim_ttl).await {
-                Ok(renewed) => tell(&base, project, RenewTold { project, renewed }).await,
+                Ok(renewed) => tell(&base, project, RenewTold { project, asked, renewed }).await,
                 Err(error) => log::warn!("project={project} claims={count} not renewed: {error}"),
             }
         });

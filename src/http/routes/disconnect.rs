@@ -3,6 +3,7 @@
 //! Leaves the right itself (a token not renewed, a membership ended) to whoever gave it. Easy to get wrong: nothing here
 //! keeps a user out who still has a valid token, so the right is taken away first.
 use crate::{
+    actors::realtime,
     http::{
         error::{ApiError, ApiResult},
         extract::JsonBody,
@@ -32,6 +33,8 @@ pub(in crate::http) struct Disconnect {
 pub(in crate::http) struct SentAway {
     /// Connections that were closed or taken out of the room.
     connections: usize,
+    /// Whether every other replica has confirmed that it did the same. One that has not is told again, for ten minutes.
+    complete: bool,
 }
 
 pub(in crate::http) async fn disconnect(
@@ -43,10 +46,13 @@ pub(in crate::http) async fn disconnect(
     if user_id.is_empty() || user_id.len() > MAX_NAME_BYTES {
         return Err(ApiError::invalid(format!("user_id: must have 1 to {MAX_NAME_BYTES} bytes")));
     }
-    let connections = match project_id {
+    let realtime::SentAway { connections, complete } = match project_id {
         Some(project) => app.realtime.revoke(project, &user_id).await?,
         None => app.realtime.disconnect_user(&user_id).await?,
     };
-    log::info!("a user was sent away by={} user={user_id:?} connections={connections}", caller.user_id);
-    Ok(Json(SentAway { connections }))
+    log::info!(
+        "a user was sent away by={} user={user_id:?} connections={connections} complete={complete}",
+        caller.user_id
+    );
+    Ok(Json(SentAway { connections, complete }))
 }

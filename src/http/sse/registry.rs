@@ -5,7 +5,7 @@
 use super::text::Encoder;
 use crate::{
     http::{
-        elsewhere::{Hash, hash},
+        elsewhere::{Hash, hash, secret},
         ws::Dialogue,
     },
     protocol::{
@@ -20,12 +20,11 @@ use std::{
 };
 use subtle::ConstantTimeEq;
 
-/// Bytes of randomness in a key.
-const KEY_BYTES: usize = 24;
-
 /// All open streams. Bounded by `max_sockets`, which admits each of them.
-#[derive(Default)]
-pub struct Streams(Mutex<HashMap<ConnId, Arc<Stream>>>);
+pub struct Streams {
+    owner: u64,
+    open: Mutex<HashMap<ConnId, Arc<Stream>>>,
+}
 
 /// One open stream.
 pub(in crate::http) struct Stream {
@@ -46,6 +45,11 @@ pub(in crate::http) enum NoStream {
 }
 
 impl Streams {
+    /// None yet, of the replica with this mark.
+    pub fn new(owner: u64) -> Self {
+        Self { owner, open: Mutex::default() }
+    }
+
     /// Enters a stream; gives it and its key, once.
     pub(super) fn enter(
         &self,
@@ -55,7 +59,7 @@ impl Streams {
         dialogue: Dialogue,
         encoder: Encoder,
     ) -> (Arc<Stream>, String) {
-        let key: String = rand::random::<[u8; KEY_BYTES]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = secret(self.owner);
         let stream = Arc::new(Stream {
             user: user.to_owned(),
             key: hash(&key),
@@ -63,23 +67,18 @@ impl Streams {
             dialogue: Mutex::new(dialogue),
             encoder: Mutex::new(encoder),
         });
-        lock(&self.0).insert(conn, stream.clone());
+        lock(&self.open).insert(conn, stream.clone());
         (stream, key)
     }
 
     /// The stream has ended.
     pub(super) fn leave(&self, conn: ConnId) {
-        lock(&self.0).remove(&conn);
-    }
-
-    /// Whether the stream `conn` is one of this process.
-    pub(in crate::http) fn has(&self, conn: &str) -> bool {
-        self.find(conn).is_some()
+        lock(&self.open).remove(&conn);
     }
 
     fn find(&self, conn: &str) -> Option<Arc<Stream>> {
         let number = conn.strip_prefix("c-").and_then(|number| number.parse().ok())?;
-        lock(&self.0).get(&ConnId(number)).cloned()
+        lock(&self.open).get(&ConnId(number)).cloned()
     }
 
     /// Says `message` for the stream `conn`; whatever it is answered comes on the stream.

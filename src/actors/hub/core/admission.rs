@@ -68,6 +68,7 @@ impl Core {
         for shard in 0..self.attached.len() {
             self.catch_up(project, shard);
         }
+        self.read_claims_again(project);
         self.hand_out_ahead(project, now);
         self.settle_presence(project, now);
         self.admit_waiting(project, true, now);

@@ -140,8 +140,16 @@ impl Core {
         for row in &told.renewed {
             room.claims.renewed(&row.entity_id, &row.holder, row.expires_at_ms, ttl, now);
         }
+        let lost = |(entity, tag): &(String, String)| {
+            room.claims.is_held_as(entity, tag) && !told.renewed.iter().any(|row| row.entity_id == *entity)
+        };
+        // Another replica has let it go, and its word was lost.
+        let any_lost = told.asked.iter().any(lost);
         room.stale();
         self.time_claims(told.project);
+        if any_lost {
+            self.read_claims(told.project);
+        }
     }
 
     /// What `conn` has claimed, or is about to, is given back.
@@ -215,8 +223,9 @@ impl Core {
     fn granted(&mut self, project: ProjectId, row: &Row, now: Now) {
         self.seen(project, row, now);
         if let Some(room) = self.rooms.get_mut(&project) {
-            room.claims.granted_here(&row.entity_id);
+            room.claims.granted_here(&row.entity_id, self.given.limits.claim_ttl, now);
         }
+        self.time_claims(project);
     }
 
     pub(super) fn seen(&mut self, project: ProjectId, row: &Row, now: Now) {
@@ -288,6 +297,7 @@ fn news(ask: &ClaimAsk, row: Option<&Row>) -> Arc<ClaimNews> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::hub::messages::FromReplica;
     use std::sync::Mutex;
 
     const CONN: ConnId = ConnId(7);
@@ -346,6 +356,71 @@ mod tests {
         // Read before the release was written.
         open(&mut core, project, vec![row("here:7")], now);
         assert_eq!(core.rooms[&project].claims.list(), []);
+    }
+
+    #[test]
+    fn a_claim_made_here_is_renewed_in_time_and_lapses_in_time_by_whatever_clock() {
+        let start = Instant::now();
+        for skew_ms in [-300_000_i64, 300_000] {
+            let at =
+                |secs: u64| Now { instant: start + Duration::from_secs(secs), unix_ms: secs as i64 * 1000 + skew_ms };
+            let (mut core, project, asker) = opening(start);
+            core.given.heard = Arc::new(|_, _| Some(Duration::ZERO));
+            open(&mut core, project, Vec::new(), at(0));
+            core.claim_by_frame(ClaimByFrame { asker, project, entity_id: "m1".into(), release: false }, at(0));
+            let ask = asked(&mut core).expect("the store is asked");
+            let granted = ClaimOutcome::Taken(Taken::Granted(row("here:7")));
+            core.claim_told(ClaimTold { generation: 2, ask, outcome: granted }, at(0));
+            core.tick(at(30));
+            let outputs: Vec<_> = core.outputs().collect();
+            let renew = |output: &Output| matches!(output, Output::Renew(..));
+            let released = |output: &Output| {
+                matches!(output, Output::Shard(_, ShardJob::Frame { frame: Outgoing::Claim(news), .. })
+                    if news.action == "released")
+            };
+            assert!(outputs.iter().any(renew) && !outputs.iter().any(released), "{skew_ms}: {outputs:?}");
+            let asked = vec![("m1".to_owned(), "here:7".to_owned())];
+            let renewed = vec![Row { expires_at_ms: 90_000, ..row("here:7") }];
+            core.renew_told(&RenewTold { project, asked, renewed }, at(30));
+            let held = |core: &Core, secs| core.rooms[&project].claims.get("m1", at(secs).instant).is_some();
+            assert!(held(&core, 89) && !held(&core, 90), "{skew_ms}");
+        }
+    }
+
+    #[test]
+    fn a_claim_that_was_let_go_elsewhere_without_a_word_is_free_once_it_cant_be_renewed() {
+        let start = Instant::now();
+        let now = Now { instant: start, unix_ms: 0 };
+        let (mut core, project, _) = opening(start);
+        open(&mut core, project, vec![row("here:7")], now);
+        core.outputs();
+        let asked = vec![("m1".to_owned(), "here:7".to_owned())];
+        core.renew_told(&RenewTold { project, asked, renewed: Vec::new() }, now);
+        assert!(core.outputs().any(|output| matches!(output, Output::ReadHead(_, Purpose::Claims))));
+        let history = History::Claims(Vec::new());
+        core.told(Told { generation: 2, project, purpose: Purpose::Claims, history }, now);
+        assert_eq!(core.rooms[&project].claims.list(), []);
+    }
+
+    #[test]
+    fn claims_that_change_while_they_are_read_for_many_rooms_are_not_undone_by_what_is_read() {
+        let start = Instant::now();
+        let now = Now { instant: start, unix_ms: 0 };
+        let (mut core, project, _) = opening(start);
+        open(&mut core, project, Vec::new(), now);
+        assert_eq!(core.begin_claims(2, &[project, ProjectId::generate()]), [project]);
+        assert_eq!(core.begin_claims(2, &[project]), [], "it is being read");
+        let from = ReplicaId::new("there");
+        let Row { entity_id, user_id, holder, token: fence, expires_at_ms } = row("there:1");
+        let message = Message::Claimed { entity_id, user_id, holder, fence, expires_at_ms, by: None };
+        core.hear(FromReplica { from: from.clone(), project: Some(project), message }, now);
+        // Without its number this can't be told from old news: the claims are read once more.
+        let message = Message::Released { entity_id: "m2".into(), user_id: "bob".into(), fence: None, by: None };
+        core.hear(FromReplica { from, project: Some(project), message }, now);
+        core.outputs();
+        core.claims_told(ClaimsTold { generation: 2, rooms: vec![(project, Some(Vec::new()))] }, now);
+        assert_eq!(core.rooms[&project].claims.list().len(), 1);
+        assert!(core.outputs().any(|output| matches!(output, Output::ReadHead(_, Purpose::Claims))));
     }
 
     #[test]

@@ -43,29 +43,65 @@ impl Core {
     ) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
         let Some(fence) = fence else { return self.read_claims(project) };
-        room.settle(&entity_id);
-        if room.claims.fence(&entity_id).is_some_and(|known| known <= fence) {
+        let known = room.claims.fence(&entity_id);
+        if known.is_none_or(|known| known <= fence) {
+            room.settle(&entity_id);
+        }
+        if known.is_some_and(|known| known <= fence) {
             room.claims.remove(&entity_id);
             self.tell_released(project, entity_id, user, by);
         }
     }
 
-    /// News may have been lost: look at the store, room by room.
-    pub fn refresh_claims(&mut self) {
-        let live: Vec<ProjectId> =
-            self.rooms.iter().filter(|(_, room)| room.live).map(|(project, _)| *project).collect();
-        live.into_iter().for_each(|project| self.read_claims(project));
+    /// The claims of many rooms are about to be read together. Gives those whose are not being read already.
+    pub fn begin_claims(&mut self, generation: u64, of: &[ProjectId]) -> Vec<ProjectId> {
+        if generation != self.generation {
+            return Vec::new();
+        }
+        let begins = |project: &ProjectId| match self.rooms.get_mut(project) {
+            Some(room) if room.live && !room.reading_claims => {
+                room.reading_claims = true;
+                Some(*project)
+            }
+            _ => None,
+        };
+        of.iter().filter_map(begins).collect()
+    }
+
+    /// They have been read, or could not be.
+    pub fn claims_told(&mut self, told: ClaimsTold, now: Now) {
+        if told.generation != self.generation {
+            return;
+        }
+        for (project, claims) in told.rooms {
+            if self.rooms.get(&project).is_some_and(|room| room.live) {
+                self.claims_read(project, claims.map_or(History::Unavailable, History::Claims), now);
+            }
+        }
     }
 
     pub(super) fn read_claims(&mut self, project: ProjectId) {
-        let Some(room) = self.rooms.get_mut(&project).filter(|room| !room.reading_claims) else { return };
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        if room.reading_claims {
+            // What is being read may be older than what calls for this.
+            room.read_claims_again = true;
+            return;
+        }
         room.reading_claims = true;
         self.out.push(Output::ReadHead(project, Purpose::Claims));
+    }
+
+    /// Read the claims once more, if something came up while they were read.
+    pub(super) fn read_claims_again(&mut self, project: ProjectId) {
+        if self.rooms.get_mut(&project).is_some_and(|room| std::mem::take(&mut room.read_claims_again)) {
+            self.read_claims(project);
+        }
     }
 
     pub(super) fn claims_read(&mut self, project: ProjectId, history: History, now: Now) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
         let settled = room.claims_were_read();
+        // Of a store that is away nothing is asked again at once; the comparison of all rooms comes anyway.
         let History::Claims(rows) = history else { return };
         let newer = |entity: &String| settled.contains(entity) || self.asked.contains_key(&(project, entity.clone()));
         let rows: Vec<Row> = rows.into_iter().filter(|row| !newer(&row.entity_id)).collect();
@@ -81,6 +117,7 @@ impl Core {
         for row in rows {
             self.learned(project, &row, None, now);
         }
+        self.read_claims_again(project);
     }
 
     pub(super) fn mail_claimed(&mut self, news: &ClaimNews, row: &Row) {

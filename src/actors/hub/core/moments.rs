@@ -235,3 +235,40 @@ fn a_job_whose_end_was_missed_and_read_from_the_store_is_not_shown_as_running() 
     });
     assert_eq!(jobs, Some(0));
 }
+
+#[test]
+fn of_two_histories_the_store_tells_the_later_and_a_late_event_of_the_former_is_dropped() {
+    let mut stage = Stage::new();
+    stage.join(1, "ana", 0);
+    stage.opened(0);
+    stage.pass(0, 500);
+    let of = |stage: &Stage, ep: &str, off| Publish { project: stage.project, ep: ep.into(), event: event(off) };
+    let said = |stage: &mut Stage| -> Vec<&'static str> {
+        let said = stage.core.outputs().filter_map(|output| match output {
+            Output::Shard(0, ShardJob::Break { reason, .. }) => Some(reason),
+            Output::Shard(0, ShardJob::Frame { .. }) => Some("frame"),
+            Output::ReadSince(_, _, Purpose::Hole) => Some("read"),
+            _ => None,
+        });
+        said.collect()
+    };
+    for (ms, ep, off, history, expected) in [
+        (500, "former", 9, History::Events { events: Vec::new(), head: 0 }, &[][..]),
+        // Committed while the store was asked; the one before it is read with the head.
+        (700, "later", 5, History::Gone { ep: "later".into(), off: 4 }, &["history_replaced", "frame"][..]),
+        (900, "e", 1, History::Events { events: Vec::new(), head: 5 }, &[][..]),
+    ] {
+        let publish = of(&stage, ep, off);
+        stage.core.publish(publish, stage.at(ms));
+        assert!(said(&mut stage).is_empty(), "{ep}: the store is asked first");
+        stage.core.tick(stage.at(ms + 100));
+        assert_eq!(said(&mut stage), ["read"], "{ep}");
+        let (project, now) = (stage.project, stage.at(ms + 100));
+        stage.core.told(Told { generation: 1, project, purpose: Purpose::Hole, history }, now);
+        assert_eq!(said(&mut stage), expected, "{ep}");
+    }
+    stage.core.tick(stage.at(2_000));
+    let publish = of(&stage, "later", 6);
+    stage.core.publish(publish, stage.at(2_000));
+    assert_eq!(said(&mut stage), ["frame"], "what was of another history waits no more");
+}

@@ -16,7 +16,10 @@ const HOLD: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(super) struct Other {
     heard: Instant,
-    suspected: bool,
+    /// It may be gone, and counts as gone from then on.
+    suspected: Option<Instant>,
+    /// When it is looked at next; an earlier life under the same name has left a timer, perhaps.
+    timed: Instant,
     /// Rooms in which it has somebody.
     rooms: HashSet<ProjectId>,
 }
@@ -34,11 +37,17 @@ impl Core {
         match (project, message) {
             (None, Message::Beat { part, rooms }) => self.hear_beat(&from, part, rooms, now),
             (Some(project), Message::Who { of }) => {
+                let of_all = of.is_none();
                 let asked = of.is_none_or(|of| of == self.given.replica.as_str());
                 if asked && self.rooms.contains_key(&project) {
                     self.presence(project, Presence::ask_whole);
-                    // At once: somebody may be waiting at the door there.
-                    self.share(project, now);
+                    if of_all {
+                        // At once: somebody may be waiting at the door there.
+                        self.share(project, now);
+                    } else {
+                        // Many may lack it, after an outage: one answer is for all of them.
+                        self.time_share(project, now);
+                    }
                 }
             }
             (Some(project), message @ (Message::Moved { .. } | Message::Here { .. })) => {
@@ -92,7 +101,7 @@ impl Core {
 
     /// A room was opened: ask who is there elsewhere, and remember who will answer.
     pub(super) fn expect_others(&mut self, project: ProjectId, now: Instant) {
-        let has = |(_, other): &(&ReplicaId, &Other)| !other.suspected && other.rooms.contains(&project);
+        let has = |(_, other): &(&ReplicaId, &Other)| other.suspected.is_none() && other.rooms.contains(&project);
         let expected: HashSet<ReplicaId> = self.others.iter().filter(has).map(|(replica, _)| replica.clone()).collect();
         if !expected.is_empty() {
             self.timers.push(Reverse((now + HOLD, Timer::Held(project))));
@@ -163,14 +172,16 @@ impl Core {
     /// It lives. False when there are too many.
     fn hear_of(&mut self, from: &ReplicaId, now: Now) -> bool {
         if let Some(other) = self.others.get_mut(from) {
-            (other.heard, other.suspected) = (now.instant, false);
+            (other.heard, other.suspected) = (now.instant, None);
             return true;
         }
         if self.others.len() >= MAX_OTHERS {
             return false;
         }
-        self.others.insert(from.clone(), Other { heard: now.instant, suspected: false, rooms: HashSet::new() });
-        self.timers.push(Reverse((now.instant + self.given.mesh.suspect_after, Timer::Other(from.clone()))));
+        let timed = now.instant + self.given.mesh.suspect_after;
+        let other = Other { heard: now.instant, suspected: None, timed, rooms: HashSet::new() };
+        self.others.insert(from.clone(), other);
+        self.timers.push(Reverse((timed, Timer::Other(from.clone()))));
         true
     }
 
@@ -196,14 +207,10 @@ impl Core {
     }
 
     /// Look whether it still lives.
-    pub(super) fn other_due(&mut self, from: ReplicaId, now: Now) {
-        let Some(other) = self.others.get_mut(&from) else { return };
+    pub(super) fn other_due(&mut self, from: ReplicaId, due: Instant, now: Now) {
+        let Some(other) = self.others.get_mut(&from).filter(|other| other.timed == due) else { return };
         let (suspect_after, gone_after) = (self.given.mesh.suspect_after, self.given.mesh.gone_after);
-        let (suspect_at, gone_at) = (other.heard + suspect_after, other.heard + gone_after);
-        if gone_at <= now.instant {
-            self.others.remove(&from);
-            return;
-        }
+        let suspect_at = other.heard + suspect_after;
         let again = if suspect_at > now.instant {
             let since = now.instant.checked_sub(gone_after);
             self.change_everywhere(&from, now, |presence| {
@@ -213,12 +220,27 @@ impl Core {
             });
             suspect_at
         } else {
-            if !std::mem::replace(&mut other.suspected, true) {
-                log::info!("replica={from} is silent: it may be gone");
-                self.change_everywhere(&from, now, |presence| presence.suspect(&from, gone_at));
+            match other.suspected {
+                Some(gone_at) if gone_at <= now.instant => {
+                    self.others.remove(&from);
+                    return;
+                }
+                Some(gone_at) => gone_at,
+                None => {
+                    // Counted from now when this comes late: perhaps it was this process that stood still, and what the
+                    // other has said meanwhile waits to be heard.
+                    let gone_at =
+                        (other.heard + gone_after).max(now.instant + gone_after.saturating_sub(suspect_after));
+                    other.suspected = Some(gone_at);
+                    log::info!("replica={from} is silent: it may be gone");
+                    self.change_everywhere(&from, now, |presence| presence.suspect(&from, gone_at));
+                    gone_at
+                }
             }
-            gone_at
         };
+        if let Some(other) = self.others.get_mut(&from) {
+            other.timed = again;
+        }
         self.timers.push(Reverse((again, Timer::Other(from))));
     }
 

@@ -10,13 +10,12 @@ impl Core {
         let off = event.off;
         let Some(room) = self.rooms.get_mut(&project) else { return };
         if !room.live {
-            if room.ahead.len() < MAX_AHEAD {
-                room.ahead.insert(off, event);
-            }
-            return;
+            return room.put_ahead(ep, event);
         }
         if room.ep != ep {
-            return self.replaced(project, ep, off, now);
+            // Which history is the later one only the store can tell: this may be a late word of the one before.
+            room.put_ahead(ep, event);
+            return self.watch_hole(project, HOLE_WAIT, now);
         }
         if off <= room.head {
             return;
@@ -25,9 +24,7 @@ impl Core {
             self.hand_out(project, event, now);
             self.hand_out_ahead(project, now);
         } else {
-            if room.ahead.len() < MAX_AHEAD {
-                room.ahead.insert(off, event);
-            }
+            room.put_ahead(ep, event);
             self.watch_hole(project, HOLE_WAIT, now);
         }
     }
@@ -60,9 +57,8 @@ impl Core {
             self.hand_out(project, event, now);
         }
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        let head = room.head;
-        room.ahead.retain(|off, _| *off > head);
-        if !room.ahead.is_empty() {
+        room.keep_ahead();
+        if room.has_ahead() {
             self.watch_hole(project, HOLE_WAIT, now);
         }
     }
@@ -77,7 +73,7 @@ impl Core {
 
     pub(super) fn read_hole(&mut self, project: ProjectId) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        if room.ahead.is_empty() && room.waiting.is_empty() && room.stored <= room.head {
+        if !room.has_ahead() && room.waiting.is_empty() && room.stored <= room.head {
             room.hole_watched = false;
             return;
         }
@@ -90,16 +86,18 @@ impl Core {
         room.hole_watched = false;
         match history {
             History::Events { events, head } => {
-                room.stored = head;
+                room.stored = room.stored.max(head);
+                let before = room.head;
                 for event in events {
                     if self.rooms.get(&project).is_some_and(|room| event.off == room.head + 1) {
                         self.hand_out(project, event, now);
                     }
                 }
                 self.hand_out_ahead(project, now);
-                if self.rooms.get(&project).is_some_and(|room| room.head < room.stored) {
-                    // There was more than one read brings.
-                    self.watch_hole(project, Duration::ZERO, now);
+                if let Some(room) = self.rooms.get(&project).filter(|room| room.head < room.stored) {
+                    // There was more than one read brings, or it was read before the rest was there.
+                    let wait = if room.head > before { Duration::ZERO } else { RETRY };
+                    self.watch_hole(project, wait, now);
                 }
                 self.admit_waiting(project, false, now);
             }
@@ -114,7 +112,7 @@ impl Core {
             History::Head { ep, off } if ep != room.ep => self.replaced(project, ep, off, now),
             History::Head { off, .. } if off > room.head => {
                 // What was just committed may still be on its way.
-                room.stored = off;
+                room.stored = room.stored.max(off);
                 self.watch_hole(project, HOLE_WAIT, now);
             }
             _ => {}

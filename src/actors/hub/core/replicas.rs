@@ -36,7 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (any::<usize>(), any::<u8>()).prop_map(|(which, fate)| Step::Deliver { which, fate }),
         6 => (on.clone(), prop::bool::weighted(0.1)).prop_map(|(on, failing)| Step::StoreAnswers { on, failing }),
         4 => on.clone().prop_map(|on| Step::Beat { on }),
-        5 => prop_oneof![6 => 0u64..500, 1 => 2_000u64..15_000].prop_map(|ms| Step::Tick { ms }),
+        5 => prop_oneof![6 => 0u64..500, 1 => 2_000u64..30_000].prop_map(|ms| Step::Tick { ms }),
         1 => on.clone().prop_map(|on| Step::Restart { on }),
         1 => on.clone().prop_map(|on| Step::Die { on }),
         1 => on.prop_map(|on| Step::Drain { on }),
@@ -214,7 +214,7 @@ impl World {
     fn post(&mut self, from: usize, mail: Mail) {
         let project = match mail.channel {
             Channel::Room(project) => Some(project),
-            Channel::All => None,
+            Channel::All | Channel::One(_) => None,
         };
         let said = FromReplica { from: self.all[from].given.replica.clone(), project, message: mail.message };
         let to = (0..REPLICAS).filter(|to| *to != from && (project.is_none() || self.all[*to].follows));

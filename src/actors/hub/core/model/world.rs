@@ -297,7 +297,7 @@ impl World {
                 renewed.push(row.clone());
             }
         }
-        self.core.renew_told(&RenewTold { project, renewed }, self.now);
+        self.core.renew_told(&RenewTold { project, asked: claims.to_vec(), renewed }, self.now);
     }
 
     fn report(&mut self) {
