@@ -69,7 +69,7 @@ const LEVELS: &[(&str, u8)] = &[
 
 /// External crates (first path segment, or the std module) and the folders that may name them.
 const CRATES: &[(&[&str], &[&str])] = &[
-    (&["diesel", "diesel_async", "diesel_migrations", "bb8", "libsqlite3_sys"], &["src/db/"]),
+    (&["diesel", "diesel_async", "diesel_migrations", "bb8", "libsqlite3_sys", "rusqlite"], &["src/db/"]),
     (&["hyper", "hyper_util", "axum", "tower", "http_body_util"], &["src/http/", "src/load/"]),
     (&["tokio_tungstenite"], &["src/http/ws/", "src/load/"]),
     (&["actix", "actix_rt"], &["src/runtime/", "src/actors/"]),

@@ -3,14 +3,13 @@
 //! It leaves what a batch means to its callers. The one thing easy to get wrong: a batch that was committed without its
 //! caller learning of it comes again, so rows are put in place by their key, not appended.
 use super::error::StoreError;
-use super::pool::{Checked, Lane};
+use super::pool::BulkTurn;
+use super::postgres;
 use super::records::{BATCH_ROWS, NewRecord};
 use super::results::RowProblem;
 use super::staging::NewResult;
 use super::store::{Place, Store};
-use super::{bulk_sqlite, postgres};
 use crate::protocol::ids::{JobId, SourceId};
-use diesel::connection::SimpleConnection as _;
 
 /// Rows of a batch on PostgreSQL, where nobody waits for it: a batch costs six ways to the server however long it is.
 const COPIED_ROWS: usize = 5_000;
@@ -41,25 +40,20 @@ pub(crate) async fn write(store: &Store, job: JobId, fence: i64, rows: Rows) -> 
     let own = store.clone();
     store
         .detached(async move {
-            if let Some(mut turn) = own.checkout_copy().await? {
-                let lost = turn.lost();
-                return own.unless_lost(lost, postgres::copy(&mut turn, job, fence, rows)).await;
-            }
-            match own.checkout(Lane::Write).await? {
-                Checked::Sqlite(mut turn) => {
-                    let body = move |sync: &mut diesel::SqliteConnection| bulk_sqlite::write(sync, job, fence, rows);
-                    // The inner result is ours, the outer one says that the blocking task ran.
-                    turn.spawn_blocking(move |sync| {
-                        // A batch counts only once a later, synced commit says that the source is whole, and that puts all
-                        // before it on disk.
-                        sync.batch_execute("PRAGMA synchronous = NORMAL")?;
-                        let written = sync.immediate_transaction(body);
-                        sync.batch_execute("PRAGMA synchronous = FULL")?;
-                        Ok(written)
-                    })
-                    .await?
+            match own.checkout_bulk().await? {
+                BulkTurn::Postgres(mut turn) => {
+                    let lost = turn.lost();
+                    own.unless_lost(lost, postgres::copy(&mut turn, job, fence, rows)).await
                 }
-                Checked::Postgres(_) => Err(StoreError::unavailable("the database was just lost")),
+                BulkTurn::Sqlite(turn, connection) => {
+                    let write = move || {
+                        let written = connection.write(job, fence, &rows);
+                        drop(turn);
+                        written
+                    };
+                    let lost = |error| Err(StoreError::Internal(format!("a batch was lost: {error}")));
+                    tokio::task::spawn_blocking(write).await.unwrap_or_else(lost)
+                }
             }
         })
         .await

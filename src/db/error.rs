@@ -111,6 +111,14 @@ impl From<Error> for StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = with_sources(&error);
+        let outage = SQLITE_OUTAGES.iter().any(|outage| text.contains(outage));
+        if outage { Self::unavailable(text) } else { Self::Internal(text) }
+    }
+}
+
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         /// Classes of errors that are the server's state, not the statement's: connection, transaction rollback,

@@ -3,6 +3,7 @@
 //! It leaves connecting, migrating and probing to the supervisor. Two things are easy to get wrong: bb8 alone is
 //! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a SQLite query whose
 //! future is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
+use super::bulk_sqlite::BulkConnection;
 use super::error::{StoreError, with_sources};
 use super::meters;
 use super::postgres::CopyConnections;
@@ -47,6 +48,8 @@ pub(crate) enum Db {
         read: Turns<Manager<Sqlite>>,
         /// For writing.
         write: Turns<Manager<Sqlite>>,
+        /// For rows in bulk, by whoever has the turn to write.
+        bulk: BulkConnection,
     },
     /// A PostgreSQL server.
     Postgres {
@@ -78,6 +81,14 @@ pub(crate) enum Checked {
     Sqlite(Turn<Manager<Sqlite>>),
     /// A PostgreSQL server.
     Postgres(Box<Turn<Manager<Postgres>>>),
+}
+
+/// A turn for rows in bulk, with the connection of the bare driver.
+pub(crate) enum BulkTurn {
+    /// Embedded SQLite, and the turn to write.
+    Sqlite(Turn<Manager<Sqlite>>, BulkConnection),
+    /// A PostgreSQL server.
+    Postgres(Turn<CopyConnections>),
 }
 
 /// A connection that a helper was given, of whichever engine. See `on!`.
@@ -115,10 +126,18 @@ impl Db {
         }
     }
 
+    /// As [`Db::checkout`], for rows in bulk.
+    pub(crate) async fn checkout_bulk(&self) -> Result<BulkTurn, StoreError> {
+        match self {
+            Self::Sqlite { write, bulk, .. } => write.take().await.map(|turn| BulkTurn::Sqlite(turn, bulk.clone())),
+            Self::Postgres { copy, .. } => copy.take().await.map(BulkTurn::Postgres),
+        }
+    }
+
     /// Says how many connections there are.
     pub(crate) fn meter(&self) {
         let states = match self {
-            Self::Sqlite { read, write } => [read.pool.state(), write.pool.state()],
+            Self::Sqlite { read, write, .. } => [read.pool.state(), write.pool.state()],
             Self::Postgres { all, copy } => [all.pool.state(), copy.pool.state()],
         };
         let open = states.iter().map(|state| state.connections).sum();
@@ -128,7 +147,7 @@ impl Db {
     /// The database is lost: fails everybody who waits for a turn, and whoever waits for an answer of a server.
     pub(crate) fn close(&self) {
         match self {
-            Self::Sqlite { read, write } => {
+            Self::Sqlite { read, write, .. } => {
                 read.close();
                 write.close();
             }

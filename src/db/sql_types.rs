@@ -63,22 +63,6 @@ id_column!(SourceId, SourceIdColumn);
 id_column!(JobId, JobIdColumn);
 id_column!(MatchId, MatchIdColumn);
 
-/// An id that is written out once for the many rows of a SQLite batch.
-#[derive(Debug, AsExpression)]
-#[diesel(sql_type = Uid)]
-pub(crate) struct IdText(String);
-
-impl IdText {
-    pub(crate) fn of(id: impl std::fmt::Display) -> Self {
-        Self(id.to_string())
-    }
-}
-impl ToSql<Uid, Sqlite> for IdText {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        <str as ToSql<Text, Sqlite>>::to_sql(&self.0, out)
-    }
-}
-
 /// JSON in a column of its own, or in a text column.
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Document)]

@@ -2,6 +2,7 @@
 //!
 //! It leaves retrying to the supervisor. The one thing easy to get wrong: a file that vanished while we were serving must
 //! not be created afresh, or an unmounted volume looks like an empty installation.
+use super::bulk_sqlite::BulkConnection;
 use super::error::with_sources;
 use super::lockfile::LockFile;
 use super::migrate::{self, Plan};
@@ -45,8 +46,12 @@ impl Opener {
         self.served = Some(identity(&path).map_err(|error| cannot_open(error.to_string()))?);
         let read = turns(&path, self.readers).await.map_err(cannot_open)?;
         let write = turns(&path, WRITERS).await.map_err(cannot_open)?;
+        let text = path_text(&path).map_err(down)?;
+        let bulk = tokio::task::spawn_blocking(move || BulkConnection::open(&text));
+        let bulk = bulk.await.map_err(|lost| cannot_open(lost.to_string()))?;
+        let bulk = bulk.map_err(|error| cannot_open(with_sources(&error)))?;
         self.own = Some(connection);
-        Ok(Db::Sqlite { read, write })
+        Ok(Db::Sqlite { read, write, bulk })
     }
 
     /// The lock, and one connection.
@@ -118,7 +123,7 @@ fn path_text(path: &Path) -> Result<String, String> {
 async fn establish(path: String) -> diesel::ConnectionResult<Sqlite> {
     let mut connection = Sqlite::establish(&path).await?;
     // synchronous=FULL under WAL: a commit is on disk before its caller hears of it. NORMAL would lose the last ones with the
-    // power, and give their offsets to other events of the same epoch. Rows in bulk do without (`bulk`).
+    // power, and give their offsets to other events of the same epoch. Rows in bulk do without (`bulk_sqlite`).
     connection
         .batch_execute(
             "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \

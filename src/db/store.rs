@@ -6,8 +6,8 @@
 use super::clock::Clock;
 use super::error::StoreError;
 use super::migrate::{Extra, Plan, Wanted};
-use super::pool::{Checked, Db, Lane, Turn};
-use super::postgres::{self, Address, BadAddress, Connector, CopyConnections};
+use super::pool::{BulkTurn, Checked, Db, Lane};
+use super::postgres::{self, Address, BadAddress, Connector};
 use super::{meters, sqlite, supervisor};
 use std::fmt;
 use std::future::Future;
@@ -301,12 +301,10 @@ impl Store {
         self.while_live(db.checkout(lane)).await
     }
 
-    /// As [`Store::checkout`], for rows in bulk on PostgreSQL; none on another engine.
-    pub(crate) async fn checkout_copy(&self) -> Result<Option<Turn<CopyConnections>>, StoreError> {
-        match &*self.live()? {
-            Db::Postgres { copy, .. } => self.while_live(copy.take()).await.map(Some),
-            Db::Sqlite { .. } => Ok(None),
-        }
+    /// As [`Store::checkout`], for rows in bulk.
+    pub(crate) async fn checkout_bulk(&self) -> Result<BulkTurn, StoreError> {
+        let db = self.live()?;
+        self.while_live(db.checkout_bulk()).await
     }
 
     fn live(&self) -> Result<Arc<Db>, StoreError> {
