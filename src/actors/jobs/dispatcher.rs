@@ -136,11 +136,13 @@ async fn look(shared: &Arc<Shared>) {
     }
 }
 
-/// Logs what went wrong. That the store is away it says by itself; the next look finds out whether it is back.
+/// Logs what went wrong. That the store is away it says by itself, a moment later at times; the next look finds out whether it
+/// is back.
 fn said(shared: &Shared, what: &str, outcome: Result<(), StoreError>) {
     match outcome {
         Ok(()) => {}
         Err(StoreError::Unavailable { .. }) if !shared.store.status().borrow().is_ready() => {}
+        Err(StoreError::Unavailable { reason, .. }) => log::warn!("the job dispatcher cannot {what} for now: {reason}"),
         Err(error) => log::error!("the job dispatcher cannot {what} error={error}"),
     }
 }
