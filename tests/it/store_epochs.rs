@@ -1,19 +1,11 @@
 //! `tieout epochs renew`: after a restore no client takes two histories for one.
 //! Leaves what is restored, and how, to whoever does. Easy to get wrong: offsets alone look as if nothing had happened.
+use crate::store_support::command;
 use crate::support::{LONG, Options, Server, database_url};
-use std::process::Command;
 
 /// The command on that server's data; its exit code and what it said.
 fn renew(server: &Server, url: &str) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_tieout"))
-        .args(["epochs", "renew", "--data-dir"])
-        .arg(server.data())
-        .env("TIEOUT_DATABASE_URL", url)
-        .env("TIEOUT_LOG", "error")
-        .output()
-        .expect("the binary starts");
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    (output.status.code(), text.into_owned())
+    command(&["epochs", "renew"], server.data(), url)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! What the store's tests share: a store in a private directory, and rows to begin with.
 use crate::support::database_url;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use tieout::db::{DurableEvent, Options, Status, Store, jobs, projects, sources};
 use tieout::protocol::ids::{JobId, ProjectId, SourceId};
@@ -110,4 +111,18 @@ pub async fn wait_status(store: &Store, what: &str, wanted: impl Fn(&Status) -> 
 
 pub fn database(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("tieout.sqlite")
+}
+
+/// `tieout` with these words on a database, a file of `dir` or the one at `url`: its exit code and what it printed.
+pub fn command(words: &[&str], dir: &Path, url: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tieout"))
+        .args(words)
+        .arg("--data-dir")
+        .arg(dir)
+        .env("TIEOUT_DATABASE_URL", url)
+        .env("TIEOUT_LOG", "error")
+        .output()
+        .expect("the binary starts");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text.into_owned())
 }

@@ -1,12 +1,10 @@
 //! A database of any older version, with data in it, is brought up to date by a start and loses nothing.
 //! Leaves newer ones to the lifecycle tests. Easy to get wrong: a migration that works on an empty table alone.
-use crate::store_support::{database, wait_status};
+use crate::store_support::{command, database, wait_status};
 use crate::support::database_url;
 use crate::support::postgres::connect;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 use tieout::db::events::Recovery;
 use tieout::db::results::ResultStatus;
@@ -125,26 +123,12 @@ async fn a_start_from_every_older_version_keeps_what_is_stored() {
     }
 }
 
-/// `tieout migrate …` on the test's database: its exit code and what it printed.
-fn migrate(words: &[&str], dir: &Path, url: Option<&str>) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_tieout"))
-        .arg("migrate")
-        .args(words)
-        .arg("--data-dir")
-        .arg(dir)
-        .env("TIEOUT_DATABASE_URL", url.unwrap_or_default())
-        .env("TIEOUT_LOG", "error")
-        .output()
-        .expect("the binary starts");
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    (output.status.code(), text.into_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_tells_applies_and_takes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (_, url) = place(&dir);
-    let run = |words: &[&str]| migrate(words, dir.path(), url.as_deref());
+    let url_given = url.as_deref().unwrap_or_default();
+    let run = |words: &[&str]| command(&[&["migrate"], words].concat(), dir.path(), url_given);
     let (code, text) = run(&["status"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("first_light") && text.contains("older than this binary"), "{text}");
