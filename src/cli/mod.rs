@@ -4,6 +4,7 @@
 pub mod epochs;
 pub mod healthcheck;
 pub mod migrate;
+mod reading;
 pub mod reconcile;
 pub mod serve;
 

@@ -2,9 +2,10 @@
 //!
 //! Opens the files, draws the progress bar and the table, writes the output files; every decision is the engine's.
 //! Easy to get wrong: the exit code is a contract (0 finished, 1 failed, 2 bad input), and so are the file names.
+use super::reading::ReadingFlags;
 use crate::reconcile::{
-    ColumnType, Control, Outcome, Phase, Profile, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side,
-    Table, infer_rules, profile, read, report, run as run_engine,
+    Control, Outcome, Phase, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side, SideReading, Table,
+    infer_rules, read, report, run as run_engine, settle,
 };
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal};
@@ -40,6 +41,9 @@ pub struct ReconcileArgs {
     /// Print the rules that would be used, as JSON, and stop
     #[arg(long)]
     pub print_rules: bool,
+    /// How each file is read, where it is not recognised.
+    #[command(flatten)]
+    pub reading: ReadingFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -48,6 +52,8 @@ Examples:
       Infer the rules and print a summary.
   tieout reconcile ledger.csv bank.csv --out result
       Also write result/matches.csv, unmatched_left.csv, unmatched_right.csv, errors.csv, summary.json.
+  tieout reconcile ledger.csv bank.csv --right-header 6 --right-dates dmy --right-sign flip
+      Say how the second file is read; what was understood is printed first.
   tieout reconcile ledger.csv bank.csv --print-rules > rules.json
   tieout reconcile ledger.csv bank.csv --rules rules.json --out result
       Look at the inferred rules, change them, use them.
@@ -95,16 +101,14 @@ pub fn run(args: &ReconcileArgs) -> ExitCode {
 
 fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
     let started = std::time::Instant::now();
-    let mut rules = args.rules.as_deref().map(load_rules).transpose()?;
-    let given = rules.as_ref();
-    let id = |flag: &Option<String>, rule: Option<&String>| flag.clone().or_else(|| rule.cloned());
-    let left_options = options(&args.left, id(&args.left_id, given.and_then(|r| r.left_id.as_ref())), args.strict);
-    let right_options = options(&args.right, id(&args.right_id, given.and_then(|r| r.right_id.as_ref())), args.strict);
+    let given = args.rules.as_deref().map(load_rules).transpose()?;
     let bar = Bar::new();
-    let left = load(&args.left, left_options, rules.as_ref(), Side::Left, &bar)?;
-    let right = load(&args.right, right_options, rules.as_ref(), Side::Right, &bar)?;
-    let rules =
-        rules.take().unwrap_or_else(|| infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column()));
+    let mut left = load(&args.left, &args.left_id, &args.reading.left, given.as_ref(), Side::Left, args.strict, &bar)?;
+    let mut right =
+        load(&args.right, &args.right_id, &args.reading.right, given.as_ref(), Side::Right, args.strict, &bar)?;
+    let compared = given.as_ref().filter(|rules| !rules.compare.is_empty());
+    settle(&mut left, &mut right, compared);
+    let rules = complete(given, args, &left, &right);
     if args.print_rules {
         bar.finish();
         println!("{}", serde_json::to_string_pretty(&rules).expect("rules are plain data"));
@@ -115,6 +119,9 @@ fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
     let outcome = outcome?;
     if let Some(directory) = &args.out {
         write_all(directory, &outcome, &left, &right)?;
+    }
+    for table in [&left, &right] {
+        table.reading().lines(&table.name).iter().for_each(|line| println!("{line}"));
     }
     println!("{}", summary(&outcome, &left, &right));
     let rows = left.len() + right.len();
@@ -141,25 +148,37 @@ fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
     RuleSet::parse(&text).map_err(|error| Failure::Rules { file, error })
 }
 
-fn options(path: &Path, id_column: Option<String>, strict: bool) -> ReadOptions {
-    ReadOptions { name: path.display().to_string(), id_column, strict, ..ReadOptions::default() }
+/// The rules of the run: given, or inferred for the files as they were read, with what was said about reading them.
+fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> RuleSet {
+    let infer = || infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column());
+    let mut rules = match given {
+        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer() },
+        Some(rules) => rules,
+        None => infer(),
+    };
+    rules.left = args.reading.left.or(&rules.left);
+    rules.right = args.reading.right.or(&rules.right);
+    rules
 }
 
 /// Reads a file. Rules that compare a column as amounts or dates also decide its type.
 fn load(
     path: &Path,
-    mut options: ReadOptions,
+    id_column: &Option<String>,
+    reading: &SideReading,
     rules: Option<&RuleSet>,
     side: Side,
+    strict: bool,
     control: &dyn Control,
 ) -> Result<Table, Failure> {
+    let name = path.display().to_string();
+    let mut options =
+        ReadOptions { name, id_column: id_column.clone(), strict, reading: reading.clone(), ..ReadOptions::default() };
     if let Some(rules) = rules {
-        options.types = rules.column_types(side);
+        rules.reading(side, &mut options);
     }
-    let open = || File::open(path).map_err(|source| Failure::Open { path: options.name.clone(), source });
-    let profile: Profile = profile(open()?, &options)?;
-    debug_assert!(profile.columns.iter().all(|c| c.kind != ColumnType::Money || c.decimal.is_some()));
-    Ok(read(open()?, Some(&profile), &options, control)?)
+    let file = File::open(path).map_err(|source| Failure::Open { path: options.name.clone(), source })?;
+    Ok(read(file, None, &options, control)?)
 }
 
 fn write_all(directory: &Path, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {

@@ -33,6 +33,8 @@ pub fn infer_rules(left: &Profile, right: &Profile, left_id: Option<&str>, right
         version: 1,
         left_id: left_id.map(str::to_owned),
         right_id: right_id.map(str::to_owned),
+        left: Default::default(),
+        right: Default::default(),
         compare: inference.compare,
         block: Vec::new(),
         model: Model::FellegiSunter,

@@ -2,28 +2,32 @@
 //!
 //! [`profile()`] looks at a file, [`read()`] makes a [`Table`] of it, [`infer_rules`] proposes a [`RuleSet`] for two
 //! profiles, [`run()`] finds the matches, [`report`] writes them. In reading order:
-mod amount;
 mod assign;
 mod blocking;
 mod bounds;
 mod classify;
 mod control;
 mod csv_text;
-mod date;
 mod features;
+mod formats;
 mod infer;
+mod ingest;
 mod levels;
 mod model;
 mod outcome;
 mod plan;
 mod profile;
+mod reading;
 pub mod report;
 mod rules;
 mod run;
 mod score;
+mod stats;
 mod sums;
 mod table;
 mod text;
+
+use reading::{amounts as amount, dates as date};
 
 pub use amount::{DecimalStyle, format as format_minor};
 pub use bounds::check_bounds;
@@ -32,7 +36,8 @@ pub use csv_text::{ReadError, ReadLimits, ReadOptions};
 pub use date::DateStyle;
 pub use infer::infer_rules;
 pub use outcome::{Break, BreakKind, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary};
-pub use profile::{ColumnProfile, ColumnType, Profile, profile};
+pub use profile::{ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy, profile};
+pub use reading::{BalanceProof, ColumnReading, Reading, SideReading, settle};
 pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,

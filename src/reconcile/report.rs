@@ -111,6 +111,7 @@ pub fn summary_json(outcome: &Outcome, left: &Table, right: &Table) -> serde_jso
         serde_json::json!({
             "file": table.name, "id_column": table.id_column(),
             "rows": table.len(), "errors": table.error_count, "unmatched": unmatched,
+            "reading": table.reading(),
         })
     };
     serde_json::json!({

@@ -3,8 +3,10 @@
 //! This file is the format and its checks; what a rule does to a pair is `levels`, where pairs come from is
 //! `blocking`. Unknown keys are refused and every error begins with the path in the file, because a rule that is
 //! silently ignored makes wrong matches.
+use super::csv_text::ReadOptions;
 use super::outcome::Side;
 use super::profile::ColumnType;
+use super::reading::SideReading;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,7 +43,14 @@ pub struct RuleSet {
     /// Column that names a right row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right_id: Option<String>,
-    /// The comparisons, at least one.
+    /// How the left file is read; what is left out is recognised.
+    #[serde(default, skip_serializing_if = "SideReading::is_empty")]
+    pub left: SideReading,
+    /// How the right file is read.
+    #[serde(default, skip_serializing_if = "SideReading::is_empty")]
+    pub right: SideReading,
+    /// The comparisons; inferred from the files when there is none.
+    #[serde(default)]
     pub compare: Vec<Compare>,
     /// Where candidate pairs come from; derived from the comparisons when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -294,8 +303,10 @@ fn one() -> u32 {
     1
 }
 
-const KEYS: [&str; 10] =
-    ["version", "left_id", "right_id", "compare", "block", "model", "assign", "sums", "states", "limits"];
+const KEYS: [&str; 12] = [
+    "version", "left_id", "right_id", "left", "right", "compare", "block", "model", "assign", "sums", "states",
+    "limits",
+];
 
 impl RuleSet {
     /// Reads rules from JSON text.
@@ -343,6 +354,8 @@ impl RuleSet {
             version: section(&mut map, "version")?.unwrap_or(1),
             left_id: section(&mut map, "left_id")?,
             right_id: section(&mut map, "right_id")?,
+            left: section(&mut map, "left")?.unwrap_or_default(),
+            right: section(&mut map, "right")?.unwrap_or_default(),
             compare: list(&mut map, "compare")?,
             block: list(&mut map, "block")?,
             model: section(&mut map, "model")?.unwrap_or_default(),
@@ -351,6 +364,12 @@ impl RuleSet {
             states: section(&mut map, "states")?.unwrap_or_default(),
             limits: section(&mut map, "limits")?.unwrap_or_default(),
         };
+        // Rules may say no more than how the files are read: what is compared is then inferred.
+        if rules.compare.is_empty() && !(rules.left.is_empty() && rules.right.is_empty()) {
+            rules.left.validate("left")?;
+            rules.right.validate("right")?;
+            return Ok(rules);
+        }
         rules.validate()?;
         Ok(rules)
     }
@@ -368,6 +387,17 @@ impl RuleSet {
         self.compare.iter().filter_map(typed).collect()
     }
 
+    /// Puts into the options of a side what the rules say about reading it; what the options say already stays.
+    pub fn reading(&self, side: Side, options: &mut ReadOptions) {
+        let (reading, id) = match side {
+            Side::Left => (&self.left, &self.left_id),
+            Side::Right => (&self.right, &self.right_id),
+        };
+        options.types = self.column_types(side);
+        options.reading = options.reading.or(reading);
+        options.id_column = options.id_column.take().or_else(|| options.reading.id.clone()).or_else(|| id.clone());
+    }
+
     /// Checks what types cannot: ranges, and options that belong to another kind.
     ///
     /// # Errors
@@ -377,6 +407,8 @@ impl RuleSet {
         if self.version != 1 {
             return fail("version", "only version 1 is known");
         }
+        self.left.validate("left")?;
+        self.right.validate("right")?;
         if self.compare.is_empty() {
             return fail("compare", "at least one comparison is needed");
         }

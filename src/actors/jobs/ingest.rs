@@ -52,15 +52,15 @@ fn rows_through(rows: usize, line: impl Fn(usize) -> u64, last: u64) -> usize {
 
 /// Reads a side with the types that the rules give its columns.
 pub(crate) fn typed(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
-    let (id, rule_id) = match side {
-        Side::Left => (run.job.left_source_id, rules.left_id.clone()),
-        Side::Right => (run.job.right_source_id, rules.right_id.clone()),
+    let id = match side {
+        Side::Left => run.job.left_source_id,
+        Side::Right => run.job.right_source_id,
     };
     let source = run.store(|| sources::get(&run.shared.store, id))?;
     let asked = run.job.options.get(format!("{}_id", side.as_str())).and_then(serde_json::Value::as_str);
     let mut options = options(run, &source);
-    options.id_column = asked.map(str::to_owned).or(rule_id);
-    options.types = rules.column_types(side);
+    options.id_column = asked.map(str::to_owned);
+    rules.reading(side, &mut options);
     load(run, &source, &options)
 }
 
@@ -73,9 +73,7 @@ fn as_text(run: &Run, source: &Source) -> Result<Table, Stop> {
 }
 
 fn load(run: &Run, source: &Source, options: &ReadOptions) -> Result<Table, Stop> {
-    let failed = |error| run.read_failed(&error);
-    let seen = profile(open(run, source)?, options).map_err(failed)?;
-    read(open(run, source)?, Some(&seen), options, &run.meter).map_err(failed)
+    read(open(run, source)?, None, options, &run.meter).map_err(|error| run.read_failed(&error))
 }
 
 fn options(run: &Run, source: &Source) -> ReadOptions {

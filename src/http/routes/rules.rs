@@ -60,17 +60,26 @@ pub(super) fn complete(
 ) -> ApiResult<RuleSet> {
     present(left, Side::Left, left_id.as_deref())?;
     present(right, Side::Right, right_id.as_deref())?;
-    let mut rules = match given {
-        Some(value) => RuleSet::from_value(value)?,
-        None => infer_rules(left, right, left_id.as_deref(), right_id.as_deref()),
+    let infer = || infer_rules(left, right, left_id.as_deref(), right_id.as_deref());
+    let mut rules = match given.map(RuleSet::from_value).transpose()? {
+        // Rules that only say how the files are read.
+        Some(rules) if rules.compare.is_empty() => RuleSet { compare: infer().compare, ..rules },
+        Some(rules) => rules,
+        None => infer(),
     };
     rules.left_id = left_id.or(rules.left_id).or_else(|| left.id_column().map(str::to_owned));
     rules.right_id = right_id.or(rules.right_id).or_else(|| right.id_column().map(str::to_owned));
-    present(left, Side::Left, rules.left_id.as_deref())?;
-    present(right, Side::Right, rules.right_id.as_deref())?;
-    for compare in &rules.compare {
-        present(left, Side::Left, Some(&compare.left))?;
-        present(right, Side::Right, Some(&compare.right))?;
+    // A file that is read otherwise than it was profiled may have other columns; the run checks those.
+    let (check_left, check_right) = (rules.left.is_empty(), rules.right.is_empty());
+    let columns = |side: Side| {
+        let id = if side == Side::Left { &rules.left_id } else { &rules.right_id };
+        let compared = rules.compare.iter().map(move |c| if side == Side::Left { &c.left } else { &c.right });
+        id.iter().chain(compared).cloned().collect::<Vec<_>>()
+    };
+    for (check, profile, side) in [(check_left, left, Side::Left), (check_right, right, Side::Right)] {
+        for column in columns(side).iter().filter(|_| check) {
+            present(profile, side, Some(column))?;
+        }
     }
     Ok(rules)
 }

@@ -16,7 +16,7 @@ use crate::{
         ids::{ProjectId, SourceId},
         principal::{Action, Principal, Resource, authorise},
     },
-    reconcile::{ColumnProfile, Profile},
+    reconcile::{ColumnProfile, Profile, Reading},
 };
 use axum::{
     Json,
@@ -53,7 +53,7 @@ pub(in crate::http) async fn upload(
         project_id: project,
         name: query.name.or(received.name).filter(|name| !name.trim().is_empty()).unwrap_or(received.filename.clone()),
         filename: received.filename,
-        format: "csv".into(),
+        format: received.file.profile.reading.format.clone(),
         bytes: received.file.bytes,
         sha256: received.file.sha256,
         columns: serde_json::to_value(&received.file.profile).map_err(|error| ApiError::internal(error.to_string()))?,
@@ -147,6 +147,9 @@ pub(in crate::http) struct SourceView {
     delimiter: Value,
     #[schemars(with = "Option<String>")]
     encoding: Value,
+    /// What was understood of the file.
+    #[schemars(with = "Option<Reading>")]
+    reading: Value,
     #[schemars(with = "Vec<ColumnProfile>")]
     columns: Value,
     state: &'static str,
@@ -157,6 +160,7 @@ fn shown(source: Source) -> SourceView {
     let mut profile = source.columns;
     let mut part = |name: &str| profile.get_mut(name).map(Value::take);
     let (delimiter, encoding, columns) = (part("delimiter"), part("encoding"), part("columns"));
+    let reading = part("reading");
     let mut columns = columns.unwrap_or(profile);
     for column in columns.as_array_mut().into_iter().flatten() {
         if let Some(column) = column.as_object_mut() {
@@ -175,6 +179,7 @@ fn shown(source: Source) -> SourceView {
         errors: source.errors,
         delimiter: delimiter.unwrap_or_default(),
         encoding: encoding.unwrap_or_default(),
+        reading: reading.unwrap_or_default(),
         columns,
         state: source.state,
         created_at_ms: source.created_at_ms,
