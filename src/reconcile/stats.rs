@@ -131,18 +131,23 @@ impl ColumnStats {
         }
         self.with_digit += 1;
         self.fractional += u64::from(cell.bytes().rev().take(3).any(|b| b == b'.' || b == b','));
-        let letters = cell.chars().filter(|c| c.is_alphabetic()).count();
+        let letters = if cell.is_ascii() {
+            cell.bytes().filter(u8::is_ascii_alphabetic).count()
+        } else {
+            cell.chars().filter(|c| c.is_alphabetic()).count()
+        };
         // Long or wordy text is neither, and trying every style on it would cost the most.
         if letters > 24 || cell.len() > 64 {
             return;
         }
         self.figures += u64::from(digits >= letters);
-        let fits = amount::fits(cell);
+        // A currency and a side (`US$ 1.00 Dr`) have few letters; a date has at least three digits.
+        let fits = if letters <= 9 { amount::fits(cell) } else { 0 };
         self.amounts.reads += u64::from(fits != 0);
         self.amounts.only_point += u64::from(fits == 1);
         self.amounts.only_comma += u64::from(fits == 2);
         self.amounts.differ += u64::from(fits & 4 != 0);
-        let fits = date::fits(cell);
+        let fits = if digits >= 3 { date::fits(cell) } else { 0 };
         self.dates.see(fits);
         if fits != 0 && cell.len() == 8 && digits == 8 {
             let year: u16 = cell[..4].parse().unwrap_or(0);

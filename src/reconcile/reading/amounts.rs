@@ -94,7 +94,14 @@ pub fn parse(text: &str, style: DecimalStyle) -> Option<Decimal> {
 
 /// Which styles read a value: bit 1 for point, bit 2 for comma; bit 4 when both do and differ.
 pub(crate) fn fits(text: &str) -> u8 {
-    let (point, comma) = (parse(text, DecimalStyle::Point), parse(text, DecimalStyle::Comma));
+    let Some((body, _)) = strip(text) else { return 0 };
+    // No number begins with a letter, whatever stood before it.
+    if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.' || c == ',') {
+        return 0;
+    }
+    let Some((body, exponent)) = split_exponent(body) else { return 0 };
+    let of = |style| digits(body, style).and_then(|value| scaled(value, exponent));
+    let (point, comma) = (of(DecimalStyle::Point), of(DecimalStyle::Comma));
     let differ = matches!((point, comma), (Some(a), Some(b)) if a.shortest() != b.shortest());
     u8::from(point.is_some()) | u8::from(comma.is_some()) << 1 | u8::from(differ) << 2
 }
