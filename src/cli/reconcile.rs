@@ -4,10 +4,10 @@
 //! Easy to get wrong: the exit code is a contract (0 finished, 1 failed, 2 bad input), and so are the file names.
 use crate::reconcile::{
     ColumnType, Control, Outcome, Phase, Profile, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side,
-    Table, infer_rules, profile, read, report, run as run_engine,
+    Table, infer_from_tables, profile, read, report, run as run_engine, run_inferred,
 };
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal};
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,7 +47,8 @@ Examples:
   tieout reconcile ledger.csv bank.csv
       Infer the rules and print a summary.
   tieout reconcile ledger.csv bank.csv --out result
-      Also write result/matches.csv, unmatched_left.csv, unmatched_right.csv, errors.csv, summary.json.
+      Also write result/matches.csv, candidates.csv, unmatched_left.csv, unmatched_right.csv, errors.csv,
+      summary.json.
   tieout reconcile ledger.csv bank.csv --print-rules > rules.json
   tieout reconcile ledger.csv bank.csv --rules rules.json --out result
       Look at the inferred rules, change them, use them.
@@ -95,7 +96,7 @@ pub fn run(args: &ReconcileArgs) -> ExitCode {
 
 fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
     let started = std::time::Instant::now();
-    let mut rules = args.rules.as_deref().map(load_rules).transpose()?;
+    let rules = args.rules.as_deref().map(load_rules).transpose()?;
     let given = rules.as_ref();
     let id = |flag: &Option<String>, rule: Option<&String>| flag.clone().or_else(|| rule.cloned());
     let left_options = options(&args.left, id(&args.left_id, given.and_then(|r| r.left_id.as_ref())), args.strict);
@@ -103,19 +104,22 @@ fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
     let bar = Bar::new();
     let left = load(&args.left, left_options, rules.as_ref(), Side::Left, &bar)?;
     let right = load(&args.right, right_options, rules.as_ref(), Side::Right, &bar)?;
-    let rules =
-        rules.take().unwrap_or_else(|| infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column()));
     if args.print_rules {
         bar.finish();
+        let rules = rules.unwrap_or_else(|| infer_from_tables(&left, &right).0);
         println!("{}", serde_json::to_string_pretty(&rules).expect("rules are plain data"));
         return Ok(());
     }
-    let outcome = run_engine(&left, &right, &rules, &bar);
+    let outcome = match &rules {
+        Some(rules) => run_engine(&left, &right, rules, &bar),
+        None => run_inferred(&left, &right, &bar),
+    };
     bar.finish();
     let outcome = outcome?;
     if let Some(directory) = &args.out {
         write_all(directory, &outcome, &left, &right)?;
     }
+    outcome.comparing.lines().iter().for_each(|line| println!("{line}"));
     println!("{}", summary(&outcome, &left, &right));
     let rows = left.len() + right.len();
     println!("{rows} rows in {:.2} s", started.elapsed().as_secs_f64());
@@ -165,21 +169,8 @@ fn load(
 fn write_all(directory: &Path, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
     let failed = |path: &Path, reason: String| Failure::Write { path: path.display().to_string(), reason };
     std::fs::create_dir_all(directory).map_err(|e| failed(directory, e.to_string()))?;
-    let write = |name: &str, content: &dyn Fn(BufWriter<File>) -> csv::Result<()>| {
-        let path = directory.join(name);
-        let file = File::create(&path).map_err(|e| failed(&path, e.to_string()))?;
-        content(BufWriter::new(file)).map_err(|e| failed(&path, e.to_string()))
-    };
-    write("matches.csv", &|out| report::write_matches_csv(out, outcome, left, right))?;
-    write("unmatched_left.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Left, left, right))?;
-    write("unmatched_right.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Right, left, right))?;
-    write("errors.csv", &|out| report::write_errors_csv(out, left, right))?;
-    write("summary.json", &|mut out| {
-        serde_json::to_writer_pretty(&mut out, &report::summary_json(outcome, left, right))
-            .map_err(std::io::Error::from)?;
-        std::io::Write::write_all(&mut out, b"\n")?;
-        std::io::Write::flush(&mut out).map_err(csv::Error::from)
-    })
+    report::write_all(|name| File::create(directory.join(name)), outcome, left, right)
+        .map_err(|(name, reason)| failed(&directory.join(name), reason))
 }
 
 fn summary(outcome: &Outcome, left: &Table, right: &Table) -> comfy_table::Table {

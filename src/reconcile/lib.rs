@@ -7,35 +7,41 @@ mod assign;
 mod blocking;
 mod bounds;
 mod classify;
+mod comparing;
 mod control;
 mod csv_text;
 mod date;
+mod equal_rows;
 mod features;
+mod groups;
 mod infer;
 mod levels;
 mod model;
 mod outcome;
 mod plan;
 mod profile;
+mod recurring;
 pub mod report;
 mod rules;
 mod run;
 mod score;
-mod sums;
 mod table;
 mod text;
 
 pub use amount::{DecimalStyle, format as format_minor};
 pub use bounds::check_bounds;
+pub use comparing::{Compared, Comparing, LeftOut};
 pub use control::{Cancelled, Control, Phase, Progress, Unattended};
 pub use csv_text::{ReadError, ReadLimits, ReadOptions};
 pub use date::DateStyle;
-pub use infer::infer_rules;
-pub use outcome::{Break, BreakKind, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary};
+pub use infer::{infer_from_tables, infer_rules};
+pub use outcome::{
+    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
+};
 pub use profile::{ColumnProfile, ColumnType, Profile, profile};
 pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,
 };
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_inferred};
 pub use table::{Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed, read};

@@ -389,15 +389,13 @@ fn choose_id(table: &Table, options: &ReadOptions) -> Result<Option<usize>, Read
             }),
         };
     }
-    let is_name = |c: &Column| matches!(c.profile.kind, ColumnType::Code | ColumnType::Text);
-    let unique = |names: bool| {
-        let columns = table.columns.iter().enumerate();
-        columns
-            .filter(move |(_, c)| c.profile.unique && is_name(c) == names)
-            .map(|(at, _)| at)
-            .find(|at| repeated(table, *at).is_none())
+    // A date, an amount or a free text names no row, though no value of it is seen twice.
+    let is_name = |c: &Column| {
+        let one_word = c.profile.samples.iter().all(|value| !value.contains(' '));
+        c.profile.kind == ColumnType::Code || (c.profile.kind == ColumnType::Text && one_word)
     };
-    Ok(unique(true).or_else(|| unique(false)))
+    let columns = table.columns.iter().enumerate().filter(|(_, c)| c.profile.unique && is_name(c));
+    Ok(columns.map(|(at, _)| at).find(|at| repeated(table, *at).is_none()))
 }
 
 fn repeated(table: &Table, column: usize) -> Option<(usize, usize)> {

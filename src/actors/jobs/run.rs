@@ -109,7 +109,11 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
     ingest::store_source(&run, run.job.right_source_id)?;
     let left = ingest::typed(&run, &rules, Side::Left)?;
     let right = ingest::typed(&run, &rules, Side::Right)?;
-    let outcome = crate::reconcile::run(&left, &right, &rules, &run.meter).map_err(|error| run.run_failed(&error))?;
+    let outcome = match run.job.options["inferred"].as_bool() {
+        Some(true) => crate::reconcile::run_inferred(&left, &right, &run.meter),
+        _ => crate::reconcile::run(&left, &right, &rules, &run.meter),
+    };
+    let outcome = outcome.map_err(|error| run.run_failed(&error))?;
     run.check()?;
     let counts = stage::all(&run, &outcome, &left, &right)?;
     run.meter.flush(&run.shared.tokio);
