@@ -11,6 +11,10 @@ use rapidfuzz::distance::{jaro_winkler, osa};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
+mod names;
+
+use names::{AMOUNT, CODE_IN, CODE_LIKE, DATE, EQUAL, NAME_IN, NAME_LIKE, WORDS_LIKE};
+
 /// Most levels of a comparison, 0 included; a pattern has four bits for each.
 pub(crate) const MAX_LEVELS: usize = 16;
 
@@ -68,91 +72,6 @@ pub(crate) enum LikeMethod {
     Name,
     Words,
 }
-
-const EQUAL: [&str; 5] = ["missing", "different", "equal (common value)", "equal", "equal (rare value)"];
-const AMOUNT: [&str; 12] = [
-    "missing",
-    "different",
-    "right higher by up to 30 %",
-    "right lower by up to 30 %",
-    "right higher by up to 10 %",
-    "right lower by up to 10 %",
-    "right higher by up to 2 %",
-    "right lower by up to 2 %",
-    "within tolerance",
-    "equal (common amount)",
-    "equal",
-    "equal (rare amount)",
-];
-const DATE: [&str; 11] = [
-    "missing",
-    "outside the window",
-    "right 4 days or more earlier",
-    "right 4 days or more later",
-    "right 3 days earlier",
-    "right 3 days later",
-    "right 2 days earlier",
-    "right 2 days later",
-    "right 1 day earlier",
-    "right 1 day later",
-    "same day",
-];
-const CODE_IN: [&str; 10] = [
-    "missing",
-    "another reference",
-    "cut off early",
-    "no reference",
-    "two characters differ",
-    "cut off",
-    "one character differs",
-    "found (common value)",
-    "found, written differently",
-    "found",
-];
-const NAME_IN: [&str; 8] = [
-    "missing",
-    "not found",
-    "little found",
-    "partly found",
-    "mostly found",
-    "nearly all found",
-    "found",
-    "found (rare value)",
-];
-const CODE_LIKE: [&str; 8] = [
-    "missing",
-    "different",
-    "somewhat alike",
-    "two characters differ",
-    "one character differs",
-    "equal (common value)",
-    "equal",
-    "equal (rare value)",
-];
-const NAME_LIKE: [&str; 10] = [
-    "missing",
-    "different",
-    "slightly alike",
-    "somewhat alike",
-    "alike",
-    "very alike",
-    "same words",
-    "equal (common value)",
-    "equal",
-    "equal (rare value)",
-];
-const WORDS_LIKE: [&str; 10] = [
-    "missing",
-    "no words shared",
-    "few words shared",
-    "some words shared",
-    "a third of the words shared",
-    "half of the words shared",
-    "most words shared",
-    "nearly all words shared",
-    "all words shared",
-    "equal",
-];
 
 impl Comparator {
     /// What each level means.
