@@ -5,10 +5,10 @@
 use super::reading::ReadingFlags;
 use crate::reconcile::{
     Control, Outcome, Phase, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side, SideReading, Table,
-    infer_rules, read, report, run as run_engine, settle,
+    infer_from_tables, read, report, run as run_engine, run_inferred, settle,
 };
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal};
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,7 +51,8 @@ Examples:
   tieout reconcile ledger.csv bank.csv
       Infer the rules and print a summary.
   tieout reconcile ledger.csv bank.csv --out result
-      Also write result/matches.csv, unmatched_left.csv, unmatched_right.csv, errors.csv, summary.json.
+      Also write result/matches.csv, candidates.csv, unmatched_left.csv, unmatched_right.csv, errors.csv,
+      summary.json.
   tieout reconcile ledger.csv bank.csv --right-header 6 --right-dates dmy --right-sign flip
       Say how the second file is read; what was understood is printed first.
   tieout reconcile ledger.csv bank.csv --print-rules > rules.json
@@ -108,13 +109,16 @@ fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
         load(&args.right, &args.right_id, &args.reading.right, given.as_ref(), Side::Right, args.strict, &bar)?;
     let compared = given.as_ref().filter(|rules| !rules.compare.is_empty());
     settle(&mut left, &mut right, compared);
-    let rules = complete(given, args, &left, &right);
     if args.print_rules {
         bar.finish();
+        let rules = complete(given, args, &left, &right);
         println!("{}", serde_json::to_string_pretty(&rules).expect("rules are plain data"));
         return Ok(());
     }
-    let outcome = run_engine(&left, &right, &rules, &bar);
+    let outcome = match compared {
+        Some(rules) => run_engine(&left, &right, rules, &bar),
+        None => run_inferred(&left, &right, &bar),
+    };
     bar.finish();
     let outcome = outcome?;
     if let Some(directory) = &args.out {
@@ -123,6 +127,7 @@ fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
     for table in [&left, &right] {
         table.reading().lines(&table.name).iter().for_each(|line| println!("{line}"));
     }
+    outcome.comparing.lines().iter().for_each(|line| println!("{line}"));
     println!("{}", summary(&outcome, &left, &right));
     let rows = left.len() + right.len();
     println!("{rows} rows in {:.2} s", started.elapsed().as_secs_f64());
@@ -150,7 +155,7 @@ fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
 
 /// The rules of the run: given, or inferred for the files as they were read, with what was said about reading them.
 fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> RuleSet {
-    let infer = || infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column());
+    let infer = || infer_from_tables(left, right).0;
     let mut rules = match given {
         Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer() },
         Some(rules) => rules,
@@ -184,21 +189,8 @@ fn load(
 fn write_all(directory: &Path, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
     let failed = |path: &Path, reason: String| Failure::Write { path: path.display().to_string(), reason };
     std::fs::create_dir_all(directory).map_err(|e| failed(directory, e.to_string()))?;
-    let write = |name: &str, content: &dyn Fn(BufWriter<File>) -> csv::Result<()>| {
-        let path = directory.join(name);
-        let file = File::create(&path).map_err(|e| failed(&path, e.to_string()))?;
-        content(BufWriter::new(file)).map_err(|e| failed(&path, e.to_string()))
-    };
-    write("matches.csv", &|out| report::write_matches_csv(out, outcome, left, right))?;
-    write("unmatched_left.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Left, left, right))?;
-    write("unmatched_right.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Right, left, right))?;
-    write("errors.csv", &|out| report::write_errors_csv(out, left, right))?;
-    write("summary.json", &|mut out| {
-        serde_json::to_writer_pretty(&mut out, &report::summary_json(outcome, left, right))
-            .map_err(std::io::Error::from)?;
-        std::io::Write::write_all(&mut out, b"\n")?;
-        std::io::Write::flush(&mut out).map_err(csv::Error::from)
-    })
+    report::write_all(|name| File::create(directory.join(name)), outcome, left, right)
+        .map_err(|(name, reason)| failed(&directory.join(name), reason))
 }
 
 fn summary(outcome: &Outcome, left: &Table, right: &Table) -> comfy_table::Table {

@@ -43,13 +43,19 @@ pub(super) struct Encoder {
     status: ResultStatus,
     /// The file's own columns behind the fixed ones, for lists of single records.
     columns: Vec<String>,
+    /// The columns that the job compares as amounts and as dates, left and right.
+    compared: [Option<(String, String)>; 2],
     begun: bool,
 }
 
 impl Encoder {
     /// `columns` are those of the file whose unmatched records are listed; empty for matches.
-    pub fn new(format: Format, status: ResultStatus, columns: Vec<String>) -> Self {
-        Self { format, status, columns, begun: false }
+    pub fn new(format: Format, status: ResultStatus, columns: Vec<String>, rules: &serde_json::Value) -> Self {
+        let first = |kind: &str| {
+            let compare = rules["compare"].as_array()?.iter().find(|compare| compare["kind"] == kind)?;
+            Some((compare["left"].as_str()?.to_owned(), compare["right"].as_str()?.to_owned()))
+        };
+        Self { format, status, columns, compared: [first("tolerance"), first("window")], begun: false }
     }
 
     /// The text of these items.
@@ -86,7 +92,7 @@ impl Encoder {
                     out.write_record(MATCHES_HEADER)?;
                 }
                 for item in items {
-                    pairs(&mut out, item)?;
+                    self.pairs(&mut out, item)?;
                 }
             }
         }
@@ -103,21 +109,40 @@ impl Encoder {
         }
         out.write_record(None::<&[u8]>)
     }
-}
 
-/// One line per pair; a record without a match is a line with one id.
-fn pairs(out: &mut csv::Writer<Vec<u8>>, item: &ResultItem) -> csv::Result<()> {
-    let ids = |side: &[ResultRecord]| -> Vec<String> {
-        if side.is_empty() { vec![String::new()] } else { side.iter().map(|record| record.id.clone()).collect() }
-    };
-    let probability = item.probability.map(|probability| format!("{probability:.6}")).unwrap_or_default();
-    let match_id = item.match_id.as_deref().unwrap_or_default();
-    for left in ids(&item.left) {
-        for right in ids(&item.right) {
-            out.write_record([match_id, &left, &right, &item.kind, &probability, &item.state, &item.explanation])?;
+    /// One line per pair; a record without a match is a line with one side.
+    fn pairs(&self, out: &mut csv::Writer<Vec<u8>>, item: &ResultItem) -> csv::Result<()> {
+        let side = |side: &[ResultRecord]| -> Vec<Option<ResultRecord>> {
+            if side.is_empty() { vec![None] } else { side.iter().cloned().map(Some).collect() }
+        };
+        let probability = item.probability.map(|probability| format!("{probability:.6}")).unwrap_or_default();
+        let match_id = item.match_id.as_deref().unwrap_or_default();
+        for left in side(&item.left) {
+            for right in side(&item.right) {
+                let id = |record: &Option<ResultRecord>| record.as_ref().map(|r| r.id.clone()).unwrap_or_default();
+                let ids = [id(&left), id(&right)];
+                let line = [match_id, &ids[0], &ids[1], &item.kind, &probability, &item.state, &item.explanation];
+                let more = self.lines_and_values(left.as_ref(), right.as_ref());
+                out.write_record(line.into_iter().chain(more.iter().map(String::as_str)))?;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Lines of the file, amounts and dates of both records: the columns behind the explanation.
+    fn lines_and_values(&self, left: Option<&ResultRecord>, right: Option<&ResultRecord>) -> Vec<String> {
+        let line = |record: Option<&ResultRecord>| record.map(|r| r.ordinal.to_string()).unwrap_or_default();
+        let cell = |record: Option<&ResultRecord>, column: &str| {
+            let value = record.and_then(|r| r.fields.get(column)).and_then(|cell| cell.as_str());
+            value.unwrap_or_default().to_owned()
+        };
+        let mut out = vec![line(left), line(right)];
+        for columns in &self.compared {
+            let (l, r) = columns.as_ref().map_or(("", ""), |(l, r)| (l, r));
+            out.extend([cell(left, l), cell(right, r)]);
+        }
+        out
+    }
 }
 
 fn jsonl(items: &[ResultItem]) -> ApiResult<Vec<u8>> {

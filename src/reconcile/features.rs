@@ -103,7 +103,7 @@ impl Words {
             out.has_code.push(has_code);
             let from = out.compact.len();
             text::compact_into(cell, &mut out.compact);
-            let value = text::hash(&out.compact[from..]);
+            let value = text::hash(text::without_leading_zeros(&out.compact[from..]));
             out.compact_ends.push(out.compact.len() as u32);
             out.value.push(value);
             if out.compact.len() > from {

@@ -6,10 +6,13 @@ mod assign;
 mod blocking;
 mod bounds;
 mod classify;
+mod comparing;
 mod control;
 mod csv_text;
+mod equal_rows;
 mod features;
 mod formats;
+mod groups;
 mod infer;
 mod ingest;
 mod levels;
@@ -18,12 +21,12 @@ mod outcome;
 mod plan;
 mod profile;
 mod reading;
+mod recurring;
 pub mod report;
 mod rules;
 mod run;
 mod score;
 mod stats;
-mod sums;
 mod table;
 mod text;
 
@@ -31,16 +34,19 @@ use reading::{amounts as amount, dates as date};
 
 pub use amount::{DecimalStyle, format as format_minor};
 pub use bounds::check_bounds;
+pub use comparing::{Compared, Comparing, LeftOut};
 pub use control::{Cancelled, Control, Phase, Progress, Unattended};
 pub use csv_text::{ReadError, ReadLimits, ReadOptions};
 pub use date::DateStyle;
-pub use infer::infer_rules;
-pub use outcome::{Break, BreakKind, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary};
+pub use infer::{infer_from_tables, infer_rules};
+pub use outcome::{
+    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
+};
 pub use profile::{ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy, profile};
 pub use reading::{BalanceProof, ColumnReading, Reading, SideReading, settle};
 pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,
 };
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_inferred};
 pub use table::{Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed, read};

@@ -138,6 +138,11 @@ pub struct ColumnProfile {
 }
 
 impl ColumnProfile {
+    /// Whether it says something of its own: debit, credit and flag are in the amount, and a balance follows from it.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.non_empty > 0 && matches!(self.role, None | Some(ColumnRole::Amount))
+    }
+
     /// Whether its values may name rows: each is there once, and they are words and no text, date or amount.
     pub(crate) fn names_rows(&self) -> bool {
         let short = match self.kind {

@@ -88,6 +88,19 @@ pub enum CompareKind {
     Fuzzy,
 }
 
+impl CompareKind {
+    /// The name as it appears in rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Tolerance => "tolerance",
+            Self::Window => "window",
+            Self::Contains => "contains",
+            Self::Fuzzy => "fuzzy",
+        }
+    }
+}
+
 /// How text is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -255,7 +268,7 @@ impl Default for Assign {
 pub struct Sums {
     /// Look for them at all.
     pub enabled: bool,
-    /// Most parts of a group, 2 to 5.
+    /// Most parts of a group that is searched for, 2 to 12; a shared key ties any number.
     pub max_parts: usize,
     /// Days between a part and its total.
     pub window_days: u32,
@@ -265,7 +278,7 @@ pub struct Sums {
 
 impl Default for Sums {
     fn default() -> Self {
-        Self { enabled: true, max_parts: 4, window_days: 7, node_budget: 50_000 }
+        Self { enabled: true, max_parts: 12, window_days: 7, node_budget: 50_000 }
     }
 }
 
@@ -432,8 +445,8 @@ impl RuleSet {
         if !(0.0..=1.0).contains(&self.states.auto) {
             return fail("states.auto", "a probability from 0 to 1 is needed");
         }
-        if !(2..=5).contains(&self.sums.max_parts) {
-            return fail("sums.max_parts", "2 to 5 parts");
+        if !(2..=12).contains(&self.sums.max_parts) {
+            return fail("sums.max_parts", "2 to 12 parts");
         }
         if self.limits.max_pairs_per_row == 0 {
             return fail("limits.max_pairs_per_row", "at least 1");

@@ -109,8 +109,14 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
     ingest::store_source(&run, run.job.right_source_id)?;
     let mut left = ingest::typed(&run, &rules, Side::Left)?;
     let mut right = ingest::typed(&run, &rules, Side::Right)?;
-    crate::reconcile::settle(&mut left, &mut right, Some(&rules));
-    let outcome = crate::reconcile::run(&left, &right, &rules, &run.meter).map_err(|error| run.run_failed(&error))?;
+    let inferred = run.job.options["inferred"].as_bool() == Some(true);
+    crate::reconcile::settle(&mut left, &mut right, Some(&rules).filter(|_| !inferred));
+    let outcome = if inferred {
+        crate::reconcile::run_inferred(&left, &right, &run.meter)
+    } else {
+        crate::reconcile::run(&left, &right, &rules, &run.meter)
+    };
+    let outcome = outcome.map_err(|error| run.run_failed(&error))?;
     run.check()?;
     let counts = stage::all(&run, &outcome, &left, &right)?;
     run.meter.flush(&run.shared.tokio);

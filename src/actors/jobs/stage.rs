@@ -106,6 +106,7 @@ fn why(lonely: &Break, left: &Table, right: &Table) -> String {
         BreakKind::Missing => format!("nothing on the {} side is like it", other.as_str()),
         BreakKind::Duplicate => format!("repeats{} of its own side", related(lonely.side)),
         BreakKind::Outbid => format!("its best candidate{} is a better match for another record", related(other)),
+        BreakKind::Contra => format!("undone by{} of its own side", related(lonely.side)),
         BreakKind::Unlike => format!("its best candidate{} is too unlike", related(other)),
     }
 }

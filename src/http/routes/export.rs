@@ -64,7 +64,7 @@ pub(in crate::http) async fn export(
         store: app.store.clone(),
         id,
         status,
-        encoder: Encoder::new(format, status, columns),
+        encoder: Encoder::new(format, status, columns, &job.rules),
         patience: app.config.limits.transfer_idle_timeout,
     };
     let (sender, receiver) = mpsc::channel(QUEUE_PAGES);

@@ -52,12 +52,14 @@ pub(in crate::http) async fn create(
     authorise(&caller, Action::Write, Resource::Project(project))?;
     let left = profiled(&app, project, body.left).await?;
     let right = profiled(&app, project, body.right).await?;
+    let inferred = body.rules.is_none();
     let rules = rules::complete(body.rules, (&left, body.left_id), (&right, body.right_id))?;
     let new = NewJob {
         project_id: project,
         left: body.left,
         right: body.right,
-        options: json!({ "left_id": rules.left_id, "right_id": rules.right_id }),
+        // Without rules of the caller's the run compares what the whole of both files shows to be the same.
+        options: json!({ "left_id": rules.left_id, "right_id": rules.right_id, "inferred": inferred }),
         rules: serde_json::to_value(&rules).map_err(|error| ApiError::internal(error.to_string()))?,
     };
     let store = app.store.clone();
