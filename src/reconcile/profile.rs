@@ -249,6 +249,10 @@ impl Sink for Profiler<'_> {
         self.blank += 1;
     }
 
+    fn encoding(&mut self, name: &str) {
+        name.clone_into(&mut self.heading.encoding);
+    }
+
     fn warn(&mut self, warning: String) {
         self.heading.warnings.push(warning);
     }

@@ -46,15 +46,11 @@ impl Format for Csv {
         };
         sink.heading(heading)?;
         each_row(&mut records, &layout, delimiter, options, sink)?;
-        if records.single_byte_lines > 0 {
-            sink.warn(if records.multi_byte_lines > 0 {
-                format!(
-                    "{} lines are not UTF-8 though others are; they were read as windows-1252",
-                    records.single_byte_lines
-                )
-            } else {
-                "not UTF-8: read as windows-1252".to_owned()
-            });
+        if records.single_byte_lines > 0 && records.multi_byte_lines == 0 {
+            sink.encoding(encoding_rs::WINDOWS_1252.name());
+        } else if records.single_byte_lines > 0 {
+            let lines = records.single_byte_lines;
+            sink.warn(format!("{lines} lines are not UTF-8 though others are; they were read as windows-1252"));
         }
         Ok(())
     }

@@ -31,6 +31,9 @@ pub(crate) trait Sink {
     /// A row without a value.
     fn blank(&mut self);
 
+    /// The encoding turned out to be another one than the heading says.
+    fn encoding(&mut self, name: &str);
+
     /// Something a person should know.
     fn warn(&mut self, warning: String);
 }
