@@ -12,6 +12,10 @@ use std::io::Read;
 /// [`ReadError::Limit`] names the bound that was passed (`max_rows`, or `max_field_bytes` with line and column);
 /// [`ReadError::Io`] when the reader failed.
 pub fn check_bounds(reader: impl Read, profile: &Profile, options: &ReadOptions) -> Result<u64, ReadError> {
+    // Other formats keep their bounds while they are profiled, and are no text whose fields could be counted.
+    if !matches!(profile.reading.format.as_str(), "" | "csv") {
+        return Ok(profile.rows_seen);
+    }
     let limits = options.limits;
     let encoding = encoding_rs::Encoding::for_label(profile.encoding.as_bytes());
     let text = encoding_rs_io::DecodeReaderBytesBuilder::new().encoding(encoding).build(reader);
