@@ -5,6 +5,7 @@
 //! compared.
 use super::assign::Edge;
 use super::comparing::Comparing;
+use super::equal_rows::EqualRows;
 use super::groups::Group;
 use super::levels::Comparator;
 use super::model::{Weights, probability};
@@ -77,11 +78,14 @@ impl Found<'_> {
         let (l, r) = (pair.l as usize, pair.r as usize);
         let levels = pattern(self.plan, l, r);
         let bits = self.bits(levels);
-        let is_equal = pair.gain == i64::MAX;
+        let is_equal = pair.gain >= EqualRows::UNEVEN;
         let margin = rivals.margin(pair.l, pair.r, bits);
         let probability = if is_equal { EQUAL_ROWS } else { rivals.probability(pair.l, pair.r, bits) };
         let differs = self.plan.comparators.iter().enumerate().any(|(at, c)| c.is_discrepancy(level(levels, at) as u8));
-        let thin = !is_equal && margin.is_some_and(|m| m < self.rules.assign.margin);
+        let thin = match is_equal {
+            true => pair.gain == EqualRows::UNEVEN,
+            false => margin.is_some_and(|m| m < self.rules.assign.margin),
+        };
         let forbidden = if is_equal { None } else { self.law.forbids(self.plan, l, r) };
         let state = match () {
             () if differs => MatchState::Discrepancy,

@@ -6,6 +6,11 @@ use super::rules::{CompareKind, RuleSet};
 use super::table::Table;
 use serde_json::{Value, json};
 
+/// Why a balance is not compared.
+pub(crate) const RUNNING_BALANCE: &str = "running balance";
+/// Why the first columns of a file that Tieout wrote are not compared.
+pub(crate) const EARLIER_RUN: &str = "written by an earlier run";
+
 /// What is compared, what is not, and what a reader must know about it.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Comparing {

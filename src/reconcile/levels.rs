@@ -260,9 +260,9 @@ impl Contained {
     }
 
     fn code_level(&self, n: usize, h: usize) -> u8 {
-        let (needle, hay) = (self.needle.compact(n).as_bytes(), self.hay.compact(h).as_bytes());
+        let (needle, hay) = (self.needle.compact_bytes(n), self.hay.compact_bytes(h));
         let core = &self.cores[n];
-        if needle.len() >= 3 && hay.windows(needle.len()).any(|part| part == needle) {
+        if needle.len() >= 3 && memchr::memmem::find(hay, needle).is_some() {
             return if self.needle.rows_of(self.needle.value[n]) <= 30 { 9 } else { 7 };
         }
         let segments = self.hay.segments(h);
@@ -345,7 +345,7 @@ fn within(needle: &[u8], hay: &[u8]) -> u32 {
 
 impl Like {
     fn level(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
-        let (a, b) = (self.left.compact(l), self.right.compact(r));
+        let (a, b) = (self.left.compact_bytes(l), self.right.compact_bytes(r));
         if a.is_empty() || b.is_empty() {
             return 0;
         }
@@ -353,7 +353,7 @@ impl Like {
         let rare = || rarity(self.left.rows_of(self.left.value[l]).max(self.right.rows_of(self.right.value[r])));
         match self.method {
             LikeMethod::Code if equal => 5 + rare(),
-            LikeMethod::Code => code_like(a.as_bytes(), b.as_bytes()),
+            LikeMethod::Code => code_like(a, b),
             LikeMethod::Name if equal => 7 + rare(),
             LikeMethod::Name => self.name_like(l, r, lexicon),
             LikeMethod::Words if equal => 9,
@@ -362,7 +362,7 @@ impl Like {
     }
 
     fn name_like(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
-        let (a, b) = (self.left.compact(l).as_bytes(), self.right.compact(r).as_bytes());
+        let (a, b) = (self.left.compact_bytes(l), self.right.compact_bytes(r));
         let (left, right) = (self.left.words(l), self.right.words(r));
         let shared = self.shared(left, right, lexicon);
         if left.len() > 1 && right.len() > 1 && shared >= 0.99 {

@@ -5,7 +5,7 @@ use super::blocking::Index;
 use super::classify::{Found, Law};
 use super::comparing::{Comparing, LeftOut};
 use super::control::{Cancelled, Control, Meter, Phase};
-use super::equal_rows::equal_rows;
+use super::equal_rows::{EqualRows, equal_rows};
 use super::groups::{Group, Loose, search};
 use super::infer::infer_from_tables;
 use super::levels::Comparator;
@@ -100,7 +100,7 @@ struct Sides<'a> {
     left_order: Vec<u32>,
     right_order: Vec<u32>,
     /// Rows that are equal in every cell, paired.
-    exact: Vec<(u32, u32)>,
+    exact: Vec<EqualRows>,
 }
 
 impl<'a> Sides<'a> {
@@ -189,7 +189,7 @@ impl Trained {
         let meter = Meter::start(control, Phase::Assigning, edges.len() as u64, 0)?;
         let mut pairs = assign(&edges, &sides.left_order, &sides.right_order, sides.left_first(), &meter)?;
         drop(edges);
-        pairs.extend(sides.exact.iter().map(|(l, r)| Edge { l: *l, r: *r, gain: i64::MAX }));
+        pairs.extend(sides.exact.iter().map(|rows| rows.edge()));
 
         let meter = Meter::start(control, Phase::Summing, 0, pairs.len() as u64)?;
         let (pairs, groups, sum_searches_cut) = sums(&plan, &scored, &weights, pairs, rules, sides, &meter)?;
@@ -262,9 +262,9 @@ fn indexes<'a>(
 /// Candidates above the floor, with what each gains over staying single; rows that are settled have none.
 fn edges(scored: &Scored, weights: &Weights, rules: &RuleSet, sides: &Sides<'_>) -> Vec<Edge> {
     let mut settled = [vec![false; sides.left.len()], vec![false; sides.right.len()]];
-    for (l, r) in &sides.exact {
-        settled[0][*l as usize] = true;
-        settled[1][*r as usize] = true;
+    for rows in &sides.exact {
+        settled[0][rows.l as usize] = true;
+        settled[1][rows.r as usize] = true;
     }
     let floor = (rules.assign.floor.max(1e-6) / (1.0 - rules.assign.floor)).log2();
     let gain: Vec<i64> = weights.of_pattern.iter().map(|bits| ((bits - floor) * RESOLUTION).round() as i64).collect();

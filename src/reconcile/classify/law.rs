@@ -2,7 +2,7 @@
 //!
 //! Where both files have amounts, a pair whose amounts were not compared is for review, whatever else agrees; so it is
 //! with dates that one file has and the other writes in a way that was not understood.
-use crate::comparing::Comparing;
+use crate::comparing::{Comparing, EARLIER_RUN, RUNNING_BALANCE};
 use crate::levels::Comparator;
 use crate::outcome::Side;
 use crate::plan::Plan;
@@ -19,11 +19,15 @@ pub(crate) struct Law {
 impl Law {
     /// Looks at what both files have and the plan does not compare; adds a warning for each.
     pub(crate) fn of(plan: &Plan, left: &Table, right: &Table, comparing: &mut Comparing) -> Self {
-        let unused = |side: Side, column: &Column| {
-            !comparing.left_out.iter().any(|out| out.side == side && out.column == column.profile.name)
+        // Balances and the columns of an earlier run are no amounts of a row. That nothing was found to compare a column
+        // with excuses nothing.
+        let counts = |side: Side, column: &Column| {
+            let known = [RUNNING_BALANCE, EARLIER_RUN];
+            let mut own = comparing.left_out.iter().filter(|out| out.side == side && out.column == column.profile.name);
+            !own.any(|out| known.contains(&out.reason.as_str()))
         };
         let amounts = |side, table: &Table| {
-            table.columns.iter().enumerate().any(|(at, c)| unused(side, c) && holds_amounts(table, at, c))
+            table.columns.iter().enumerate().any(|(at, c)| counts(side, c) && holds_amounts(table, at, c))
         };
         let readable_dates = |table: &Table| table.columns.iter().any(|c| c.profile.kind == ColumnType::Date);
         let any_dates =

@@ -3,6 +3,7 @@
 //! Values and words are kept as hashes with the rows that have them. Of large files only those whose hash falls in a
 //! fixed share of all hashes are kept, the same share on both sides, so that what two columns have in common is seen in
 //! full among the kept. Row order changes nothing.
+use super::super::comparing::{EARLIER_RUN, RUNNING_BALANCE};
 use super::super::csv_text::is_missing;
 use super::super::profile::{ColumnProfile, ColumnRole, ColumnType, NameHint};
 use super::super::report::UNMATCHED_HEADER;
@@ -197,7 +198,7 @@ fn mark_own_output(columns: &mut [Column<'_>]) {
         && columns[1..].iter().zip(UNMATCHED_HEADER).all(|(column, own)| column.name == own);
     if is_own {
         for column in &mut columns[..=UNMATCHED_HEADER.len()] {
-            column.useless = Some("written by an earlier run".into());
+            column.useless = Some(EARLIER_RUN.into());
         }
     }
 }
@@ -229,7 +230,7 @@ fn mark_balances(table: &Table, columns: &mut [Column<'_>]) {
             10 * down.max(up) >= 8 * (rows - 1)
         };
         if (0..columns.len()).any(is_of) {
-            columns[at].useless = Some("running balance".into());
+            columns[at].useless = Some(RUNNING_BALANCE.into());
         }
     }
 }
