@@ -240,12 +240,12 @@ const TOTAL_WORDS: &str = "total totals totale totaux totaal totalt summe gesamt
 /// Rows at either end without a date where all others have one, that name a total or hold the sum.
 fn totals(cells: &Cells, lines: &[u32], typed: &[Typed], profile: &Profile, bad: &mut FxHashMap<usize, RowError>) {
     let rows = lines.len();
-    let dates = typed.iter().filter_map(|typed| if let Typed::Date(days) = typed { Some(days) } else { None });
+    let mut dates = typed.iter().filter_map(|typed| if let Typed::Date(days) = typed { Some(days) } else { None });
     let full = |days: &&Vec<i32>| {
         let missing = days.iter().filter(|day| **day == NO_DATE).count();
         missing * 10 <= rows || (missing <= 2 && rows >= missing + 2)
     };
-    let Some(days) = dates.filter(full).next() else { return };
+    let Some(days) = dates.find(full) else { return };
     let edge = |row: &usize| *row < EDGE_ROWS.min(rows) || *row + EDGE_ROWS >= rows;
     for row in (0..rows).filter(edge).filter(|row| days[*row] == NO_DATE) {
         let words = (0..cells.width).any(|at| names_total(cells.get(row, at)));

@@ -76,7 +76,7 @@ pub(super) fn both<'a>(left: &'a Table, right: &'a Table) -> Facts<'a> {
 fn mark_roles(columns: &mut [Column<'_>]) {
     for column in columns.iter_mut().filter(|column| column.useless.is_none() && !column.profile.is_compared()) {
         column.useless = match column.profile.role {
-            Some(ColumnRole::Balance) => Some("a running balance".to_owned()),
+            Some(ColumnRole::Balance) => Some(RUNNING_BALANCE.to_owned()),
             Some(role) => Some(format!("it is in the signed amount ({})", role.as_str())),
             None => None,
         };

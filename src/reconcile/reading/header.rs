@@ -148,10 +148,10 @@ fn header_above(rows: &[HeadRow], begin: usize, shape: &Shape) -> Option<usize> 
     // Rows before the first typical one must not be taken for lines above the table: a full row is its header already.
     let filled = || (0..begin).filter(|at| !rows[*at].is_blank());
     let full = |at: &usize| rows[*at].cells.len() == shape.width && named(&rows[*at]) + 1 >= shape.width.max(2);
-    if shape.width >= 3 || filled().all(|at| rows[at].cells.len() == shape.width) {
-        if let Some(at) = filled().find(full) {
-            return Some(at);
-        }
+    if (shape.width >= 3 || filled().all(|at| rows[at].cells.len() == shape.width))
+        && let Some(at) = filled().find(full)
+    {
+        return Some(at);
     }
     let above = (0..begin).rev().filter(|at| !rows[*at].is_blank());
     above.take(3).find(|at| {

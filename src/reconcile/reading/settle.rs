@@ -92,7 +92,7 @@ fn values(table: &Table, column: usize) -> Vec<u128> {
 
 /// Enough values of the smaller side meet, and clearly more than in the other reading.
 fn clearly(best: usize, other: usize, smaller: usize) -> bool {
-    best >= LEAST_TIES.min(smaller.max(1)) && best * 10 >= smaller * 3 && best >= 2 * other + 1
+    best >= LEAST_TIES.min(smaller.max(1)) && best * 10 >= smaller * 3 && best > 2 * other
 }
 
 /// `1.234`: whole thousands, or a value with three decimals.
@@ -239,7 +239,7 @@ fn distance(a: &[i32], b: &[i32], ties: &[(usize, usize)]) -> Option<f64> {
         let far: Vec<i32> = days
             .iter()
             .filter(|day| **day != NO_DATE)
-            .map(|day| (low - day).max(day - high).max(0).min(FAR_DAYS))
+            .map(|day| (low - day).max(day - high).clamp(0, FAR_DAYS))
             .collect();
         mean(&far)
     };
@@ -272,6 +272,9 @@ fn dates(left: &mut Table, right: &mut Table, pairs: &Pairs, ties: &[(usize, usi
     }
 }
 
+/// How far the days lie apart in an order of one column, and the order of the partner where that is open, too.
+type Order = (f64, DateStyle, Option<(usize, DateStyle)>);
+
 /// Tries the orders of one column against the columns of the other side.
 fn date_order(own: &mut Table, at: usize, other: &mut Table, partners: &[usize], ties: &[(usize, usize)]) {
     let profile = &own.columns[at].profile;
@@ -279,7 +282,7 @@ fn date_order(own: &mut Table, at: usize, other: &mut Table, partners: &[usize],
     let mut styles: Vec<DateStyle> = vec![current];
     styles.extend(&profile.date_rivals);
     // The nearest distance of each order, with the order of the partner that gives it.
-    let mut found: Vec<(f64, DateStyle, Option<(usize, DateStyle)>)> = Vec::new();
+    let mut found: Vec<Order> = Vec::new();
     for style in &styles {
         let Some(days) = own.dates_in(at, *style) else { continue };
         for partner in partners {
