@@ -165,7 +165,7 @@ impl App {
     /// Waits until an actor that the server can't do without has used up its restarts: the owner is to stop and end with an error.
     pub async fn failed(&self) -> RuntimeFailure {
         let mut failed = self.state.runtime.failed();
-        match failed.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+        match failed.wait_for(Option::is_some).await {
             Ok(Some(failure)) => failure,
             // The sender lives as long as the runtime, which `state` holds.
             _ => std::future::pending().await,

@@ -40,13 +40,13 @@ async fn three(rt: &Runtime, spec: GroupSpec, log: &Log) -> (Group, Vec<Addr<Lea
 async fn restarted(group: &Group, times: u64) {
     let mut restarts = group.restarts();
     let found = timeout(LIMIT, restarts.wait_for(|n| *n == times)).await;
-    found.unwrap_or_else(|_| panic!("the group does not restart: {:?}", group.watch().borrow())).unwrap();
+    found.unwrap_or_else(|_| panic!("the group does not restart: {:?}", group.watch().get())).unwrap();
 }
 
 async fn group_state(group: &Group, what: &str, is: impl Fn(&GroupState) -> bool) -> GroupState {
     let mut state = group.watch();
     let found = timeout(LIMIT, state.wait_for(|s| is(s))).await;
-    found.unwrap_or_else(|_| panic!("{what} did not come: {:?}", group.watch().borrow())).unwrap().clone()
+    found.unwrap_or_else(|_| panic!("{what} did not come: {:?}", group.watch().get())).unwrap().clone()
 }
 
 async fn end(addr: &Addr<Leaf>) -> StopReason {
