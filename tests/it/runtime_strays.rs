@@ -102,6 +102,12 @@ async fn a_message_that_is_pushed_out_with_a_panicking_destructor_does_not_panic
     addr.try_tell(Armed(Bomb)).unwrap();
     addr.try_tell(Add(1)).unwrap();
     drop(open);
+    let worked_off = async {
+        while addr.mailbox_depth() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, worked_off).await.expect("the queue is worked off");
     assert_eq!(addr.ask(Add(0)).await.unwrap(), 1_001);
     stop(rt).await;
 }
