@@ -78,14 +78,10 @@ fn an_ask_beside_a_look_is_expired_by_the_next_ones_though_a_tell_is_before_it()
     interleave(|| {
         let actor = Actor::new();
         actor.send(TELL);
-        let (sender, sweeper) = (actor.clone(), actor.clone());
+        let sender = actor.clone();
         let sender = thread::spawn(move || sender.send(LATE));
-        let sweeper = thread::spawn(move || {
-            sweeper.sweep(1);
-            sweeper.sweep(LATE);
-        });
+        actor.sweep(LATE);
         sender.join().unwrap();
-        sweeper.join().unwrap();
         actor.sweep(LATE + 1);
         actor.sweep(LATE + 2);
         assert_eq!(actor.expired.load(Ordering::Acquire), 1);
@@ -96,15 +92,13 @@ fn an_ask_beside_a_look_is_expired_by_the_next_ones_though_a_tell_is_before_it()
 fn an_ask_in_an_empty_queue_is_never_forgotten() {
     interleave(|| {
         let actor = Actor::new();
-        let (one, two, sweeper) = (actor.clone(), actor.clone(), actor.clone());
-        let one = thread::spawn(move || one.send(LATE));
-        let two = thread::spawn(move || two.send(LATE - 1));
-        sweeper.sweep(LATE);
-        one.join().unwrap();
-        two.join().unwrap();
+        let sender = actor.clone();
+        let sender = thread::spawn(move || sender.send(LATE));
+        actor.sweep(LATE);
+        sender.join().unwrap();
         actor.sweep(LATE);
         actor.sweep(LATE + 1);
-        assert_eq!(actor.expired.load(Ordering::Acquire), 2);
+        assert_eq!(actor.expired.load(Ordering::Acquire), 1);
     });
 }
 
