@@ -2,8 +2,7 @@
 //! is in the queue; the sweep takes the whole, looks, and puts back what is left. Easy to get wrong: a message may come beside the
 //! look, so the sweep clears before it looks, and a queue that holds something is never without a next look.
 //!
-//! loom and shuttle run this very file (`checks/`). Mutations loom caught: a clear after the look; no look at a queue that holds
-//! something although no deadline is known.
+//! loom and shuttle run this very file (`checks/`).
 use super::sync::{AtomicU64, Ordering};
 
 /// The earliest deadline that somebody has to look for; `u64::MAX` for none.

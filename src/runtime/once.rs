@@ -2,8 +2,7 @@
 //! none of them is needed for it to come. Doing it is the caller's. Easy to get wrong: a waker is user code, so it is cloned,
 //! dropped and called outside of the lock.
 //!
-//! loom and shuttle run this very file (`checks/`). Mutation loom caught: a waiter that registers in a second step, without
-//! another look for the result.
+//! loom and shuttle run this very file (`checks/`).
 use std::{
     future::Future,
     pin::Pin,
