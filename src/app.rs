@@ -13,7 +13,7 @@ use crate::{
     cluster::{self, Relay},
     config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
     db::{self, Store},
-    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Server, Streams, Tickets},
+    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Places, Server, Streams, Tickets},
     reconcile::ReadLimits,
     runtime::{self, Runtime, RuntimeFailure},
     telemetry,
@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::Semaphore, time::timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often recorded metrics are folded when nobody reads them.
@@ -126,7 +126,8 @@ impl App {
                 realtime.replica().mark(),
             )),
             streams: Arc::new(Streams::new(realtime.replica().mark())),
-            transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
+            transfers: Places::new(config.max_transfers),
+            answers: Places::new(config.answer_budget.0),
             config: Arc::new(http_options(&config)),
             store,
             runtime,
@@ -330,7 +331,15 @@ fn http_options(config: &Config) -> Options {
             max_open_jobs: config.max_open_jobs,
             max_sockets: config.max_sockets,
             max_http_connections: config.max_http_connections,
+            connections_per_address: match config.connections_per_address {
+                0 => config.max_http_connections.div_ceil(2),
+                share => share,
+            },
+            trusted_proxies: config.trusted_proxies.0.clone(),
             max_transfers: config.max_transfers,
+            transfer_least_bytes: config.transfer_least_bytes.0,
+            transfer_window: config.transfer_window.0,
+            answer_budget: config.answer_budget.0,
             request_timeout: config.request_timeout.0,
             transfer_idle_timeout: config.transfer_idle_timeout.0,
             header_timeout: config.header_timeout.0,

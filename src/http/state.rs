@@ -2,14 +2,13 @@
 //!
 //! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
-use super::{auth::Auth, elsewhere, options::Options, sse::Streams, tickets::Tickets};
+use super::{auth::Auth, elsewhere, options::Options, sse::Streams, tickets::Tickets, transfers::Places};
 use crate::{
     actors::{jobs::Jobs, meter::Meter, realtime::Realtime},
     db::Store,
     runtime::Runtime,
 };
 use std::{ops::Deref, sync::Arc, time::Instant};
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Shared by all handlers.
@@ -41,7 +40,9 @@ pub struct Parts {
     /// Owns what outlives a request: commits with their publication, uploads, downloads.
     pub tracker: TaskTracker,
     /// Places for uploads and downloads: `max_transfers`.
-    pub transfers: Arc<Semaphore>,
+    pub transfers: Arc<Places>,
+    /// Bytes of long answers that wait to be read: `answer_budget`.
+    pub answers: Arc<Places>,
     /// When the process came up.
     pub started: Instant,
 }
