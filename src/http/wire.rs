@@ -57,6 +57,10 @@ impl Wire {
         let standstill = self.standstill.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(standstill.as_mut().poll(cx));
         count_cut("stalled");
+        // A reset: an orderly end would wait behind what the client does not read, in the kernel, for minutes.
+        if let Err(error) = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
+            log::debug!("a stalled connection is left to the kernel error={error}");
+        }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads nothing")))
     }
 }

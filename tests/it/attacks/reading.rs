@@ -16,27 +16,28 @@ use super::{
     sized,
     victim::{Victim, memory_back},
 };
-use crate::support::{LONG, Options, Run, SHORT, Sample, Server, eventually, within};
+use crate::support::{LONG, Options, Run, SHORT, Server, eventually, http::text as text_of, within};
 
 /// A page's bound.
 const PAGE_MIB: u64 = 4;
 
-/// A completed job of so many pairs, each record with a text of so many bytes.
+/// A completed job of so many pairs, each record with a text of so many bytes, which no rule looks at.
 async fn job_with_long_texts(server: &Server, pairs: usize, bytes: usize) -> Run {
     let (mut ledger, mut bank) = (String::from("id,amount,memo\n"), String::from("ref,amount,text\n"));
+    let text = "x".repeat(bytes);
     for n in 0..pairs {
-        let text = format!("word{n} ").repeat(bytes / 8);
-        writeln!(ledger, "L{n},{}.00,{text}", 100 + n).expect("a String takes it");
-        writeln!(bank, "B{n},{}.00,{text}", 100 + n).expect("a String takes it");
+        writeln!(ledger, "L{n},{}.00,{n}{text}", 100 + n).expect("a String takes it");
+        writeln!(bank, "B{n},{}.00,{n}{text}", 100 + n).expect("a String takes it");
     }
-    let sample = Sample {
-        ledger,
-        bank,
-        truth: Default::default(),
-        ledger_only: Default::default(),
-        bank_only: Default::default(),
-    };
-    let run = Run::prepare(&server.api(), &sample).await;
+    let api = server.api();
+    let project = api.project("long texts").await;
+    let left = text_of(&api.upload(&project, "ledger.csv", ledger).await.expect(201), "id");
+    let right = text_of(&api.upload(&project, "bank.csv", bank).await.expect(201), "id");
+    let rules = json!({"left_id": "id", "right_id": "ref",
+        "compare": [{"kind": "tolerance", "left": "amount", "right": "amount", "tolerance": "0"}]});
+    let asked = json!({"left": left, "right": right, "rules": rules});
+    let job = api.post(&format!("/api/v1/projects/{project}/jobs"), asked).await.expect(201);
+    let run = Run { job: text_of(&job, "id"), api, project, left, right };
     run.start().await;
     run.completed(LONG).await;
     run
@@ -198,9 +199,13 @@ async fn a_stalled_event_stream_is_reset_and_the_other_streams_of_its_connection
     let publishing = tokio::spawn({
         let (api, project) = (api.clone(), project.clone());
         async move {
-            let message = json!({"DataUpdate": {"project_id": project, "entity_type": "note", "entity_id": "n",
+            let message = json!({"DataUpdate": {"project_id": project, "entity": "note", "entity_id": "n",
                 "action": "updated", "data": {"text": "x".repeat(30_000)}}});
-            let publish = async { while api.try_post("/api/realtime/publish", message.clone()).await.is_ok() {} };
+            let publish = async {
+                loop {
+                    api.post("/api/realtime/publish", message.clone()).await.expect(200);
+                }
+            };
             tokio::select! { () = publish => {}, _ = stopped => {} }
         }
     });
