@@ -13,7 +13,10 @@ use crate::{
     cluster::{self, Relay},
     config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
     db::{self, Store},
-    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Places, Server, Streams, Tickets},
+    http::{
+        AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, PAGES_AT_ONCE, Parts, Places, Server, Streams,
+        Tickets,
+    },
     reconcile::ReadLimits,
     runtime::{self, Runtime, RuntimeFailure},
     telemetry,
@@ -24,7 +27,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::timeout_at;
+use tokio::{sync::Semaphore, time::timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often recorded metrics are folded when nobody reads them.
@@ -128,6 +131,7 @@ impl App {
             streams: Arc::new(Streams::new(realtime.replica().mark())),
             transfers: Places::new(config.max_transfers),
             answers: Places::new(config.answer_budget.0),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             config: Arc::new(http_options(&config)),
             store,
             runtime,

@@ -36,6 +36,6 @@ pub use jwt::{BadKey, Jwt, JwtOptions};
 pub use options::{Limits, Options};
 pub use server::{Bound, Server};
 pub use sse::Streams;
-pub use state::{AppState, Parts};
+pub use state::{AppState, PAGES_AT_ONCE, Parts};
 pub use tickets::Tickets;
 pub use transfers::Places;

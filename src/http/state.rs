@@ -9,7 +9,11 @@ use crate::{
     runtime::Runtime,
 };
 use std::{ops::Deref, sync::Arc, time::Instant};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Pages of results that are read and encoded at one time; the next ones wait, within `request_timeout`.
+pub const PAGES_AT_ONCE: usize = 8;
 
 /// Shared by all handlers.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ pub struct Parts {
     pub transfers: Arc<Places>,
     /// Bytes of long answers that wait to be read: `answer_budget`.
     pub answers: Arc<Places>,
+    /// Turns at reading and encoding a page of results, each of which takes several times the page's memory.
+    pub pages: Arc<Semaphore>,
     /// When the process came up.
     pub started: Instant,
 }
