@@ -71,8 +71,13 @@ impl<T> Page<T> {
     pub(crate) fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = if more { rows.last().map(cursor) } else { None };
-        Self { items: rows, next, position: None }
+        Self::of(rows, more, cursor)
+    }
+
+    /// A page of these; `more` come after it.
+    pub(crate) fn of(items: Vec<T>, more: bool, cursor: impl Fn(&T) -> String) -> Self {
+        let next = if more { items.last().map(cursor) } else { None };
+        Self { items, next, position: None }
     }
 }
 

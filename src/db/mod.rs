@@ -11,6 +11,7 @@ mod locks;
 mod meters;
 mod migrate;
 mod migrations;
+mod paging;
 mod pool;
 mod postgres;
 mod schema;

@@ -5,13 +5,14 @@
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, position};
 use super::locks;
+use super::paging::first_page;
 use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, checked_name, cursor};
 use super::schema::{jobs, sources};
 use super::sql_types::{Json, ms};
 use super::store::Store;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 
@@ -168,14 +169,20 @@ pub async fn list(
             .filter(sources::project_id.eq(project).and(sources::deleted_us.is_null()))
             .order(sources::id)
             .limit(limit as i64 + 1)
-            .select(Row::as_select())
+            .select((sources::id, sql::<BigInt>("CAST(octet_length(CAST(profile AS TEXT)) AS BIGINT)")))
             .into_boxed();
         if let Some(after) = after {
             query = query.filter(sources::id.gt(after));
         }
-        let rows: Vec<Row> = query.load(conn).await?;
-        let mut page =
-            Page::cut(rows.into_iter().map(Source::from).collect(), limit, |source: &Source| source.id.to_string());
+        let (ids, more) = first_page::<SourceId>(query.load(conn).await?, limit);
+        let rows: Vec<Row> = sources::table
+            .filter(sources::id.eq_any(ids))
+            .order(sources::id)
+            .select(Row::as_select())
+            .load(conn)
+            .await?;
+        let items = rows.into_iter().map(Source::from).collect();
+        let mut page = Page::of(items, more, |source: &Source| source.id.to_string());
         page.position = Some(position(conn, project).await?);
         Ok::<_, StoreError>(page)
     })

@@ -6,16 +6,20 @@ use super::{
     auth::{identifies_itself, is_open_path, no_token},
     error::{ApiError, ApiResult},
     request_id::RequestId,
+    shares::Peer,
     state::AppState,
+    transfers::{LONG_ANSWER_BYTES, Place},
 };
+use crate::protocol::principal::Grant;
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     extract::{MatchedPath, Request},
     response::Response,
 };
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
 use std::{panic::AssertUnwindSafe, time::Instant};
 use tower::ServiceExt;
 
@@ -51,13 +55,15 @@ impl Pipeline {
     }
 
     /// An answer for a connection that is one too many.
-    pub fn refuse(&self, request: &Request) -> Response {
-        let max = self.state.config.limits.max_http_connections;
-        let error = ApiError::limit(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "max_http_connections",
-            format!("the server has {max} connections open already"),
-        );
+    pub fn refuse(&self, request: &Request, limit: &'static str) -> Response {
+        let limits = &self.state.config.limits;
+        let detail = match limit {
+            "connections_per_address" => {
+                format!("your address has {} connections open already", limits.connections_per_address)
+            }
+            _ => format!("the server has {} connections open already", limits.max_http_connections),
+        };
+        let error = ApiError::limit(StatusCode::SERVICE_UNAVAILABLE, limit, detail);
         let id = RequestId::of(request.headers());
         let mut response = finish(error.into_empty_response(), &id, request.uri().path());
         if request.version() < http::Version::HTTP_2 {
@@ -67,7 +73,8 @@ impl Pipeline {
     }
 
     async fn admit(self, mut request: Request) -> ApiResult<Response> {
-        let auth = &self.state.auth;
+        let app = self.state.clone();
+        let auth = &app.auth;
         auth.check_source(request.uri(), request.headers())?;
         let (method, path) = (request.method(), request.uri().path());
         // A wrong token is told so everywhere but on the paths that never need one.
@@ -83,15 +90,24 @@ impl Pipeline {
         if is_transfer(request.method(), request.uri().path()) {
             return Ok(self.route(request).await);
         }
-        let limit = self.state.config.limits.request_timeout;
-        tokio::time::timeout(limit, self.route(request)).await.map_err(|_| {
+        let caller = request.extensions().get::<Grant>().map(|grant| grant.principal.user_id.clone());
+        let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+        let limit = app.config.limits.request_timeout;
+        let response = tokio::time::timeout(limit, self.route(request)).await.map_err(|_| {
             ApiError::limit(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "request_timeout",
                 format!("the request was not answered within {} ms", limit.as_millis()),
             )
             .code("timeout")
-        })
+        })?;
+        match (caller, response.body().size_hint().exact()) {
+            (Some(caller), Some(bytes)) if bytes >= LONG_ANSWER_BYTES => {
+                let room = app.answer_room(&caller, peer, bytes)?;
+                Ok(response.map(|body| holding(body, room)))
+            }
+            _ => Ok(response),
+        }
     }
 
     async fn route(self, request: Request) -> Response {
@@ -100,6 +116,14 @@ impl Pipeline {
             Err(never) => match never {},
         }
     }
+}
+
+/// The same body, which holds `room` until it is on its way.
+fn holding(body: Body, room: Place) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _until_dropped = &room;
+        frame
+    }))
 }
 
 /// Requests that last as long as their data needs; they watch for a standstill themselves.

@@ -28,7 +28,7 @@ mod table;
 mod text;
 
 pub use amount::{DecimalStyle, format as format_minor};
-pub use bounds::check_bounds;
+pub use bounds::{MAX_NAME_BYTES, MAX_RECORD_BYTES, Shape, check_bounds};
 pub use control::{Cancelled, Control, Phase, Progress, Unattended};
 pub use csv_text::{ReadError, ReadLimits, ReadOptions};
 pub use date::DateStyle;

@@ -1,5 +1,6 @@
 //! The integration suite: one binary, one module per promise.
 mod cli_evaluate;
+mod attacks;
 mod fault_ledger;
 mod fault_table;
 mod faults;

@@ -7,9 +7,9 @@ use crate::{
     http::{
         auth::no_token,
         error::{ApiError, ApiResult},
-        listener::Cut,
         sse::{self, Opening},
         state::AppState,
+        streams::Cut,
     },
     protocol::{
         ids::ProjectId,

@@ -50,6 +50,8 @@ pub(in crate::http) async fn list(
     find(&app, &caller, Action::Read, id).await?;
     let status = query.status.unwrap_or(ResultStatus::All);
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
+    // Nothing closes it, and without a turn a page would only be read sooner.
+    let _turn = app.pages.acquire().await.ok();
     let page = results::page(&app.store, id, status, query.after.as_deref(), limit).await?;
     let body = Results { items: page.items, next: page.next, total: page.total };
     Ok(position::at(Some(&page.position), body))

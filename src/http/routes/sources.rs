@@ -9,7 +9,9 @@ use crate::{
         error::{ApiError, ApiResult},
         extract::{Id, Query},
         position,
+        shares::Peer,
         state::AppState,
+        transfers::Kind,
         upload,
     },
     protocol::{
@@ -20,7 +22,7 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::{Extension, Request, State},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
@@ -38,6 +40,7 @@ pub(in crate::http) struct UploadQuery {
 pub(in crate::http) async fn upload(
     State(app): State<AppState>,
     caller: Principal,
+    Extension(peer): Extension<Peer>,
     Id(project): Id<ProjectId>,
     Query(query): Query<UploadQuery>,
     request: Request,
@@ -45,8 +48,8 @@ pub(in crate::http) async fn upload(
     authorise(&caller, Action::Write, Resource::Project(project))?;
     // Before the body: nobody should send gigabytes to a project that is not there.
     projects::get(&app.store, project).await?;
-    let _place = app.transfer()?;
-    let received = upload::receive(&app, request, query.filename).await?;
+    let place = app.transfer(&caller, peer, Kind::Upload)?;
+    let received = upload::receive(&app, request, query.filename, place).await?;
     let id = received.file.id;
     let new = NewSource {
         id,

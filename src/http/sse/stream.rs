@@ -2,7 +2,7 @@
 //!
 //! Bounds, lanes and the steps against slow readers are the peer's outbox, as for a WebSocket: while the response takes
 //! nothing, frames wait there. Easy to get wrong: hyper does not ask a body for more while the client reads nothing, so a
-//! dead reader is never noticed from inside the body; this task sees it and cuts the connection.
+//! dead reader is never noticed from inside the body; this task sees it and cuts it off.
 use super::{
     registry::{Stream, Streams},
     text::Encoder,
@@ -13,7 +13,7 @@ use crate::{
         realtime::Realtime,
     },
     http::{
-        listener::Cut,
+        streams::Cut,
         ws::{Dialogue, Verify},
     },
     protocol::{
@@ -53,7 +53,7 @@ pub(in crate::http) struct Opening {
     pub projects: Vec<ProjectId>,
     /// Where the client is.
     pub positions: Positions,
-    /// Ends the client's TCP connection.
+    /// Ends what the response goes out on: the stream of HTTP/2, or the connection.
     pub cut: Option<Cut>,
     /// Turns the token of an `Auth` message into what it proves.
     pub verify: Verify,

@@ -114,9 +114,10 @@ fn write(folder: &Path, mut chunks: mpsc::Receiver<Input>) -> Result<StoredFile,
         }
     };
     part.file.sync_all().map_err(disk)?;
-    let reader = File::open(&part.path).map_err(disk)?;
-    let profile = profile(io::BufReader::new(reader), &options)?;
-    check_bounds(File::open(&part.path).map_err(disk)?, &profile, &options)?;
+    // First the bounds: only then is a record known to be short enough to be held.
+    let shape = check_bounds(File::open(&part.path).map_err(disk)?, &options)?;
+    let options = ReadOptions { delimiter: Some(shape.delimiter), ..*options };
+    let profile = profile(io::BufReader::new(File::open(&part.path).map_err(disk)?), &options)?;
     part.keep(folder, id).map_err(disk)?;
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(StoredFile { id, bytes, sha256, profile })

@@ -8,6 +8,7 @@ use crate::{
         hub::users::Seat,
         realtime::{Admission, Place, Realtime, RealtimeError},
     },
+    http::wire::Wire,
     protocol::principal::{BadToken, Grant},
 };
 use axum::{body::Body, extract::Request, response::Response};
@@ -170,11 +171,11 @@ async fn serve(stream: TcpStream, place: Place, first: Bytes, came: Came, bare: 
 
 /// The socket under hyper's layers, and what was read of it already.
 fn take_over(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
-    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
+    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<Wire>>(upgraded) {
+        Ok(parts) => Some((parts.io.into_inner().into_inner(), parts.read_buf)),
         Err(upgraded) => {
-            let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-            Some((parts.io.into_inner(), parts.read_buf))
+            let parts = upgraded.downcast::<TokioIo<Wire>>().ok()?;
+            Some((parts.io.into_inner().into_inner(), parts.read_buf))
         }
     }
 }

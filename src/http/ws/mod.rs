@@ -3,6 +3,7 @@
 //! Writing is shared with the shards through `actors::hub::peer`. Easy to get wrong: nothing here writes to the
 //! socket except through the peer's outbox.
 mod dialogue;
+mod flood;
 mod handshake;
 mod rate;
 mod socket;

@@ -3,6 +3,7 @@
 //! A hand-written future, so that an idle connection costs little. tungstenite only parses: what it writes by itself
 //! (pongs, the answer to a close) goes to the outbox. Easy to get wrong: after our own close frame the client's
 //! answer must still be read, but nothing else obeyed.
+use super::flood::{Counter, Flood};
 use crate::{actors::hub::Peer, protocol::CloseCode};
 use bytes::Bytes;
 use std::{
@@ -10,6 +11,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -25,6 +27,9 @@ use tokio_tungstenite::tungstenite::{
 const READ_BUFFER: usize = 1024;
 /// Messages handled before other tasks get a turn.
 const MESSAGES_PER_TURN: usize = 64;
+
+/// When who sent a flood may come back.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 /// Who is told what has arrived, and answers through the peer.
 pub trait Listener: Unpin {
@@ -55,6 +60,8 @@ struct Pipe {
     half: OwnedReadHalf,
     /// The task to wake when there is more to read.
     waker: Waker,
+    counter: Counter,
+    longest: usize,
 }
 
 impl Read for Pipe {
@@ -67,7 +74,9 @@ impl Read for Pipe {
             Poll::Ready(read) => {
                 read?;
                 self.peer.heard();
-                Ok(buffer.filled().len())
+                let read = buffer.filled().len();
+                self.counter.came(read, self.longest).map_err(io::Error::other)?;
+                Ok(read)
             }
         }
     }
@@ -98,7 +107,8 @@ impl<L: Listener> Socket<L> {
             .write_buffer_size(0)
             .max_message_size(Some(longest))
             .max_frame_size(Some(longest));
-        let pipe = Pipe { peer: peer.clone(), half, waker: Waker::noop().clone() };
+        let counter = Counter::new(Instant::now());
+        let pipe = Pipe { peer: peer.clone(), half, waker: Waker::noop().clone(), counter, longest };
         let frames = if first.is_empty() {
             WebSocket::from_raw_socket(pipe, Role::Server, Some(config))
         } else {
@@ -118,6 +128,10 @@ impl<L: Listener> Socket<L> {
             WsError::Utf8(_) => CloseCode::NotUtf8,
             WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return true,
             WsError::Protocol(_) => CloseCode::Protocol,
+            WsError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Flood>()) => {
+                self.flooded();
+                return false;
+            }
             _ => return true,
         };
         self.peer.close(code, None);
@@ -125,11 +139,17 @@ impl<L: Listener> Socket<L> {
         false
     }
 
+    fn flooded(&mut self) {
+        self.peer.close(CloseCode::RateLimited, Some(RETRY_AFTER_MS));
+        self.ending = true;
+    }
+
     /// The listener may hear longer messages once it knows the client.
     fn stretch(&mut self) {
         let longest = self.listener.longest();
         if longest != self.longest {
             self.longest = longest;
+            self.frames.get_mut().longest = longest;
             self.frames.set_config(|config| {
                 config.max_message_size = Some(longest);
                 config.max_frame_size = Some(longest);
@@ -157,10 +177,19 @@ impl<L: Listener> Future for Socket<L> {
             }
             match this.frames.read() {
                 Ok(Message::Text(text)) => {
+                    this.frames.get_mut().counter.message();
                     this.listener.text(text.as_str());
                     this.stretch();
                 }
-                Ok(Message::Binary(bytes)) => this.listener.binary(&bytes),
+                Ok(Message::Binary(bytes)) => {
+                    this.frames.get_mut().counter.message();
+                    this.listener.binary(&bytes);
+                }
+                Ok(Message::Ping(payload) | Message::Pong(payload)) => {
+                    if this.frames.get_mut().counter.control(payload.len(), Instant::now).is_err() {
+                        this.flooded();
+                    }
+                }
                 Ok(_) => {}
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) if this.failed(&error) => return Poll::Ready(()),
