@@ -182,7 +182,12 @@ impl Connector {
 
     /// A connection for diesel.
     pub(crate) async fn diesel(&self) -> Result<Linked<AsyncPgConnection>, ConnectError> {
-        let (client, line) = self.client(None).await?.parts();
+        self.for_diesel(self.client(None).await?).await
+    }
+
+    /// The same, on a connection that is there.
+    pub(super) async fn for_diesel(&self, client: Linked<Client>) -> Result<Linked<AsyncPgConnection>, ConnectError> {
+        let (client, line) = client.parts();
         let made = async { Ok(AsyncPgConnection::try_from(client).await?) };
         Ok(Linked::of((in_time(made).await?, line)))
     }

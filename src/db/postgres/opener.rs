@@ -112,10 +112,10 @@ impl Opener {
     pub(crate) async fn connect(&self) -> Result<Own, Status> {
         let cannot = |reason: String| Status::Down { reason };
         let told = |error| cannot(self.cannot_connect(&error));
-        let mut first = self.connector.diesel().await.map_err(told)?;
-        let mut second = self.connector.diesel().await.map_err(told)?;
-        answered(async { pooler::refuse(&mut first, &mut second).await.map_err(cannot) }).await?;
-        Ok(first)
+        let first = self.connector.client(None).await.map_err(told)?;
+        let second = self.connector.client(None).await.map_err(told)?;
+        answered(async { pooler::refuse(&first, &second).await.map_err(cannot) }).await?;
+        self.connector.for_diesel(first).await.map_err(told)
     }
 
     /// Whether the server answers, and whether it takes writes; sets the store's time by it.

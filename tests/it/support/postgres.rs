@@ -68,7 +68,12 @@ impl Postgres {
         let mut seen = String::new();
         for _ in 0..PORTS_TRIED {
             match Self::try_start(lifeline()) {
-                Ok(server) => return server,
+                Ok(mut server) => {
+                    if std::env::var("TIEOUT_TEST_POSTGRES_SPEAKS").is_ok_and(|language| language == "german") {
+                        server.speak_german();
+                    }
+                    return server;
+                }
                 Err(log) => seen = log,
             }
         }
@@ -152,7 +157,7 @@ impl Postgres {
             String::from_utf8_lossy(&made.stderr)
         );
         self.kill();
-        self.restart(&["lc_messages=de_DE.UTF-8"]);
+        self.restart(&[]);
     }
 
     /// SIGSTOP for these of its processes.
@@ -241,6 +246,7 @@ fn own_server(dir: &Path, port: u16, settings: &[&str], lifeline: Stdio) -> Chil
     let _ = fs::remove_file(dir.join("data/postmaster.pid"));
     let mut shell = Command::new("/bin/sh");
     let locales = dir.join("locales");
+    let language: &[&str] = if locales.exists() { &["lc_messages=de_DE.UTF-8"] } else { &[] };
     if locales.exists() {
         shell.env("LOCPATH", locales);
     }
@@ -255,7 +261,7 @@ fn own_server(dir: &Path, port: u16, settings: &[&str], lifeline: Stdio) -> Chil
         .args(["-h", "127.0.0.1", "-p", &port.to_string()])
         // Durability is not what these tests are about, and syncing is most of their time on a slow disk.
         .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"])
-        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .args(language.iter().chain(settings).flat_map(|setting| ["-c", setting]))
         // A group of its own: Ctrl-C must end the tests, not the one who tidies up after them.
         .process_group(0)
         .stdin(lifeline)
