@@ -91,9 +91,9 @@ impl From<Error> for StoreError {
 /// What an error of diesel's means, by the SQLSTATE that the server gave with it, if it gave one.
 pub(crate) fn judged<T>(outcome: Result<T, StoreError>, code: Option<&SqlState>) -> Result<T, StoreError> {
     match (outcome, code) {
-        (Err(StoreError::Internal(text) | StoreError::Unavailable { reason: text, .. }), Some(code)) => {
-            Err(of_server(code, text))
-        }
+        (Err(StoreError::Internal(text)), Some(code)) => Err(of_server(code, text)),
+        // A connection that was lost after an error that the call had dealt with stays lost.
+        (Err(StoreError::Unavailable { reason, .. }), Some(code)) if is_outage(code) => Err(of_server(code, reason)),
         (outcome, _) => outcome,
     }
 }

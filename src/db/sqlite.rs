@@ -109,8 +109,9 @@ impl Opener {
 /// An error when a row cannot be written; none is left behind.
 async fn written(text: String) -> Result<(), String> {
     let mut own = establish(text).await.map_err(|error| with_sources(&error))?;
-    // Committed twice: only a commit meets the disk.
-    let tried = "BEGIN IMMEDIATE; INSERT INTO publications (user_id, key, request_hash, at_us) VALUES ('', '', '', 0); \
+    // Committed twice: only a commit meets the disk. A row that an earlier try could not remove again is no obstacle.
+    let tried = "BEGIN IMMEDIATE; \
+                 INSERT OR REPLACE INTO publications (user_id, key, request_hash, at_us) VALUES ('', '', '', 0); \
                  COMMIT; DELETE FROM publications WHERE user_id = '' AND key = ''";
     own.batch_execute(tried).await.map_err(|error| with_sources(&error))
 }

@@ -39,8 +39,10 @@ const LIMITS: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_t
                       SET client_min_messages = warning; \
                       SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
-/// Asked with the limits: the server's process, and whether it can be written to.
-const WHO: &str = "SELECT pg_backend_pid(), current_setting('transaction_read_only')";
+/// Asked with the limits: the server's process, whether it can be written to, and when the process began.
+const WHO: &str = "SELECT pg_backend_pid(), current_setting('transaction_read_only'), \
+                   (SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity \
+                   WHERE pid = pg_backend_pid())";
 
 /// The stream below TLS, if there is any.
 type Below = Wire<Socket>;
@@ -117,8 +119,6 @@ pub(crate) struct Connector {
     address: Address,
     tls: MakeTls,
     setup: String,
-    /// What the server lists them under.
-    name: String,
     /// Which host answered last.
     host: Arc<AtomicUsize>,
 }
@@ -134,16 +134,15 @@ impl Connector {
             Trust::SignedBy(file) => builder.with_root_certificates(roots(file)?),
             Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
         };
-        let name = name_of(process);
         address
             .config
-            .application_name(&name)
+            .application_name(name_of(process))
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(UNACKNOWLEDGED)
             .tcp_user_timeout(UNACKNOWLEDGED);
         let setup = format!("SET statement_timeout = {}; {LIMITS}", statement_timeout.as_millis().max(1));
         let tls = MakeRustlsConnect::new(config.with_no_client_auth());
-        Ok(Self { address, tls, setup, name, host: Arc::default() })
+        Ok(Self { address, tls, setup, host: Arc::default() })
     }
 
     /// The limits of an ordinary connection, as statements.
@@ -154,11 +153,6 @@ impl Connector {
     /// Where it connects to.
     pub(crate) fn address(&self) -> &Address {
         &self.address
-    }
-
-    /// What the server lists its connections under.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 
     /// A connection of the bare driver to the first host that answers and can be written to, beginning with the one that did
@@ -220,7 +214,8 @@ impl Connector {
         {
             return Err(ConnectError::ReadOnly);
         }
-        line.set_pid(row.and_then(|row| row.get(0)?.parse().ok()).unwrap_or_default());
+        let began = row.and_then(|row| row.get(2)?.parse().ok()).unwrap_or_default();
+        line.set_process(row.and_then(|row| row.get(0)?.parse().ok()).unwrap_or_default(), began);
         Ok(Linked { connection: client, line })
     }
 }

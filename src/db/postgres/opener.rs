@@ -100,7 +100,7 @@ impl Opener {
         self.clock.set(now.us, asked);
         self.own = Some(own);
         let lines = Lines::default();
-        self.silence = Some(Silence::new(lines.clone(), self.statement_timeout, self.connector.name()));
+        self.silence = Some(Silence::new(lines.clone(), self.statement_timeout));
         let connector = self.connector.clone();
         let diesel = DieselConnections { connector: connector.clone(), lines: lines.clone() };
         let all = Turns::open(diesel, self.connections).await.map_err(cannot)?;
@@ -149,7 +149,16 @@ impl Opener {
     /// Whether the connections still work; an error when they are to be opened anew. After a probe.
     pub(crate) async fn look(&mut self, starved: bool) -> Result<(), String> {
         let (Some(own), Some(silence)) = (&mut self.own, &mut self.silence) else { return Ok(()) };
-        silence.look(own, starved, std::mem::take(&mut self.doubted)).await
+        match silence.look(own, starved, std::mem::take(&mut self.doubted)).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err("connections to the database stopped answering, and all are opened anew".into()),
+            Err(reason) => {
+                // The next probe tells whether it is the server.
+                log::debug!("the connections to the database could not be looked at reason={reason:?}");
+                self.own = None;
+                Ok(())
+            }
+        }
     }
 
     fn cannot_connect(&self, error: &ConnectError) -> String {

@@ -24,6 +24,8 @@ const FROZEN_WITHIN: Duration = Duration::from_secs(10);
 struct Process {
     #[diesel(sql_type = diesel::sql_types::Integer)]
     pid: i32,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    began_us: i64,
     /// It waits for our next statement, and has for a second.
     #[diesel(sql_type = diesel::sql_types::Bool)]
     idle: bool,
@@ -36,35 +38,33 @@ struct Process {
 pub(crate) struct Silence {
     lines: Lines,
     limit: Duration,
-    name: String,
     frozen: VecDeque<Instant>,
 }
 
 impl Silence {
-    /// Among `lines`, which the server lists under `name` and whose statements it ends after `statement_timeout`.
-    pub(crate) fn new(lines: Lines, statement_timeout: Duration, name: &str) -> Self {
-        let limit = statement_timeout.saturating_add(AFTER_THE_LIMIT);
-        Self { lines, limit, name: name.to_owned(), frozen: VecDeque::new() }
+    /// Among `lines`, whose statements the server ends after `statement_timeout`.
+    pub(crate) fn new(lines: Lines, statement_timeout: Duration) -> Self {
+        Self { lines, limit: statement_timeout.saturating_add(AFTER_THE_LIMIT), frozen: VecDeque::new() }
     }
 
-    /// Gives up what does not work any longer. An error when all connections are to be opened anew; `starved` says that
+    /// Gives up what does not work any longer. True when all connections are to be opened anew; `starved` says that
     /// nobody has been given one for longer than anybody waits, `doubted` that the probe's own connection was lost.
     pub(crate) async fn look(
         &mut self,
         own: &mut AsyncPgConnection,
         starved: bool,
         doubted: bool,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let lines = self.lines.open();
         let silent = |line: &Arc<Line>| line.silent_for().is_some_and(|silence| silence >= ASKED_AFTER);
         if !starved && !doubted && !lines.iter().any(silent) {
-            return Ok(());
+            return Ok(false);
         }
-        let known = self.processes(own, &lines).await?;
+        let known = processes(own, &lines).await?;
         let (mut gone, mut frozen) = (Vec::new(), Vec::new());
         for line in &lines {
             let Some(pid) = line.pid() else { continue };
-            match known.get(&pid) {
+            match known.get(&(pid, line.began_us())) {
                 None => gone.push(pid),
                 Some(process) if silent(line) && process.idle => frozen.push(pid),
                 _ if line.silent_for().is_some_and(|silence| silence > self.limit) => frozen.push(pid),
@@ -85,32 +85,30 @@ impl Silence {
         }
         let held_up = known.values().any(|process| process.held_up);
         if self.frozen.len() < FROZEN && (!starved || held_up || !gone.is_empty()) {
-            return Ok(());
+            return Ok(false);
         }
         self.frozen.clear();
         // What they hold would hold up those that come after them.
-        let all: Vec<i32> = lines.iter().filter_map(|line| line.pid()).collect();
+        let all: Vec<i32> = known.keys().map(|(pid, _)| *pid).collect();
         end(own, &all).await?;
-        Err("connections to the database stopped answering, and all are opened anew".into())
+        Ok(true)
     }
+}
 
-    async fn processes(
-        &self,
-        own: &mut AsyncPgConnection,
-        lines: &[Arc<Line>],
-    ) -> Result<HashMap<i32, Process>, String> {
-        let pids = listed(lines.iter().filter_map(|line| line.pid()));
-        // A lock is waited for 5 s at most.
-        let asked = format!(
-            "SELECT pid, coalesce(state LIKE 'idle%' AND clock_timestamp() - state_change > interval '1 s', false) AS idle, \
-             coalesce(wait_event_type = 'Lock' AND clock_timestamp() - query_start < interval '6 s' \
-             AND EXISTS (SELECT 1 FROM unnest(pg_blocking_pids(pid)) AS other WHERE other <> ALL ({pids})), false) \
-             AS held_up FROM pg_stat_activity WHERE pid = ANY ({pids}) AND application_name = $1"
-        );
-        let named = diesel::sql_query(asked).bind::<diesel::sql_types::Text, _>(&self.name);
-        let rows: Vec<Process> = named.load(own).await.map_err(|error| error.to_string())?;
-        Ok(rows.into_iter().map(|row| (row.pid, row)).collect())
-    }
+/// What the server knows of the processes behind these connections, by number and beginning.
+async fn processes(own: &mut AsyncPgConnection, lines: &[Arc<Line>]) -> Result<HashMap<(i32, i64), Process>, String> {
+    let pids = listed(lines.iter().filter_map(|line| line.pid()));
+    // A lock is waited for 5 s at most.
+    let asked = format!(
+        "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint AS began_us, \
+         coalesce(state LIKE 'idle%' AND clock_timestamp() - state_change > interval '1 s', false) AS idle, \
+         coalesce(wait_event_type = 'Lock' AND clock_timestamp() - query_start < interval '6 s' \
+         AND EXISTS (SELECT 1 FROM unnest(pg_blocking_pids(pid)) AS other WHERE other <> ALL ({pids})), false) \
+         AS held_up FROM pg_stat_activity WHERE pid = ANY ({pids}) AND backend_start IS NOT NULL"
+    );
+    let rows: Vec<Process> = diesel::sql_query(asked).load(own).await.map_err(|error| error.to_string())?;
+    let ours = |row: &Process| lines.iter().any(|line| line.pid() == Some(row.pid) && line.began_us() == row.began_us);
+    Ok(rows.into_iter().filter(ours).map(|row| ((row.pid, row.began_us), row)).collect())
 }
 
 /// Has the server end these processes of ours, with what they hold.

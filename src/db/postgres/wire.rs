@@ -6,7 +6,7 @@
 //! the messages are inside the encrypted stream, so a [`Wire`] lies above it and the one below only passes bytes on.
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct Line {
     /// The server's process, as it says itself; 0 until it has.
     pid: AtomicI32,
+    /// When that process began, by the server's clock: another one may be given the number later, or on another server.
+    began_us: AtomicI64,
     /// The SQLSTATE of the last error, five bytes of ASCII.
     sqlstate: AtomicU64,
     /// Something was sent, and the server has not said since that it is ready for more.
@@ -40,8 +42,14 @@ impl Line {
         Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
-    pub(super) fn set_pid(&self, pid: i32) {
+    /// When that process began.
+    pub(super) fn began_us(&self) -> i64 {
+        self.began_us.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_process(&self, pid: i32, began_us: i64) {
         self.pid.store(pid, Ordering::Relaxed);
+        self.began_us.store(began_us, Ordering::Relaxed);
     }
 
     /// The SQLSTATE of the last error since this was last asked.
