@@ -177,8 +177,8 @@ impl App {
         }
     }
 
-    /// Stops everything in the reverse order of `start`, within the configured time. `true` when all ended by itself.
-    pub async fn stop(self) -> bool {
+    /// Stops everything in the reverse order of `start`, within the configured time.
+    pub async fn stop(self) -> Stopped {
         let deadline = tokio::time::Instant::now() + self.shutdown_timeout;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         // Running jobs keep their leases until they are put back, behind the requests that may ask for them.
@@ -194,7 +194,13 @@ impl App {
             log::warn!("connections were cut off at the deadline count={cut_off}");
         }
         self.state.tracker.close();
-        let tasks_ended = timeout_at(deadline, self.state.tracker.wait()).await.is_ok();
+        let mut tasks_ended = tokio::time::timeout(left() / 3, self.state.tracker.wait()).await.is_ok();
+        if !tasks_ended {
+            // What a database that stopped answering holds up ends with this; what comes below needs the database, too.
+            log::warn!("calls of the store are given up: tasks wait for it still count={}", self.state.tracker.len());
+            self.state.store.reopen();
+            tasks_ended = tokio::time::timeout(left() / 3, self.state.tracker.wait()).await.is_ok();
+        }
         if !tasks_ended {
             log::error!("tasks did not end in time count={}", self.state.tracker.len());
         }
@@ -207,12 +213,22 @@ impl App {
         if !report.clean() {
             log::error!("actors did not end in time actors={:?} threads={:?}", report.timed_out, report.leaked_threads);
         }
-        if timeout_at(deadline, self.state.store.stop()).await.is_err() {
+        let store_closed = timeout_at(deadline, self.state.store.stop_within(left() / 2)).await.is_ok();
+        if !store_closed {
             log::error!("the store did not close in time");
-            return false;
         }
-        tasks_ended && jobs_ended && sockets == 0 && cut_off == 0 && report.clean()
+        let clean = store_closed && tasks_ended && jobs_ended && sockets == 0 && cut_off == 0 && report.clean();
+        Stopped { clean, store_closed }
     }
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopped {
+    /// All ended by itself.
+    pub clean: bool,
+    /// The store was closed. When it was not, what its last calls did is not known.
+    pub store_closed: bool,
 }
 
 /// The database file inside the data directory.

@@ -22,9 +22,11 @@ const LEFT_OVER: Duration = Duration::from_secs(1);
 
 /// A vital actor used up its restarts.
 const FAILED: u8 = 3;
+/// The store did not close in time.
+const NOT_CLOSED: u8 = 4;
 
 /// Serves until a signal arrives. 0 after an orderly end, 1 when the server could not start, 2 for bad settings,
-/// 3 when a vital actor used up its restarts (after the same orderly end).
+/// 3 when a vital actor used up its restarts (after the same orderly end), 4 when the store did not close in time.
 pub fn run(arguments: &ServeArgs) -> ExitCode {
     let config = match Config::load(&arguments.settings) {
         Ok(config) => config,
@@ -69,9 +71,9 @@ async fn serve(config: Config) -> ExitCode {
         }
     };
     tokio::select! {
-        clean = app.stop() => {
-            log::info!("stopped clean={clean}");
-            code
+        stopped = app.stop() => {
+            log::info!("stopped clean={}", stopped.clean);
+            if stopped.store_closed { code } else { ExitCode::from(NOT_CLOSED) }
         }
         name = signals.next() => {
             log::warn!("stopped at once by a second signal signal={name}");

@@ -2,10 +2,11 @@
 //!
 //! It leaves delivery to the hub. The one thing easy to get wrong: an offset is taken by [`append`] inside the
 //! writer's transaction; taking it anywhere else makes holes that a client waits for for ever.
+use super::appending::Append;
 use super::clock::micros;
 use super::error::StoreError;
 use super::locks::{self, Alone};
-use super::pool::{self, Engine};
+use super::pool::{self, Conn, Engine};
 use super::schema::{events, projects};
 use super::sql_types::ms;
 use super::store::Store;
@@ -141,23 +142,27 @@ pub(crate) async fn append(
     project: ProjectId,
     body: String,
 ) -> Result<DurableEvent, StoreError> {
-    pool::on!(connection, |conn| {
-        let (ep, off): (String, i64) = diesel::update(projects::table.find(project))
-            .set(projects::head_offset.eq(projects::head_offset + 1))
-            .returning((projects::epoch, projects::head_offset))
-            .get_result(conn)
-            .await?;
-        diesel::insert_into(events::table)
-            .values((
-                events::project_id.eq(project),
-                events::off.eq(off),
-                events::at_us.eq(now),
-                events::body.eq(&body),
-            ))
-            .execute(conn)
-            .await?;
-        Ok(DurableEvent { project_id: project, ep, off: off.unsigned_abs(), ts_ms: ms(now), body })
-    })
+    let (ep, off): (String, i64) = match connection.conn() {
+        Conn::Postgres(conn) => Append { project, now, body: &body, deleted_too: true }.get_result(conn).await?,
+        Conn::Sqlite(conn) => {
+            let head: (String, i64) = diesel::update(projects::table.find(project))
+                .set(projects::head_offset.eq(projects::head_offset + 1))
+                .returning((projects::epoch, projects::head_offset))
+                .get_result(conn)
+                .await?;
+            diesel::insert_into(events::table)
+                .values((
+                    events::project_id.eq(project),
+                    events::off.eq(head.1),
+                    events::at_us.eq(now),
+                    events::body.eq(&body),
+                ))
+                .execute(conn)
+                .await?;
+            head
+        }
+    };
+    Ok(DurableEvent { project_id: project, ep, off: off.unsigned_abs(), ts_ms: ms(now), body })
 }
 
 /// The position of a project, inside the caller's transaction.

@@ -2,6 +2,7 @@
 //!
 //! Reading order: the handle and its life ([`store`]), then one file per noun with one function per intent, each
 //! in one transaction. It leaves authorisation, live delivery and status codes to its callers.
+mod appending;
 mod bulk;
 mod bulk_sqlite;
 mod clock;
@@ -21,6 +22,7 @@ mod sql_types_tests;
 mod sqlite;
 pub mod store;
 mod supervisor;
+mod trouble;
 
 pub mod claims;
 pub mod events;

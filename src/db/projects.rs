@@ -5,7 +5,7 @@
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update};
 use super::locks::{self, Alone};
-use super::pool::{self, Engine};
+use super::pool::{self, Conn, Engine};
 use super::schema::{job_queue, jobs, projects, sources};
 use super::sql_types::ms;
 use super::store::Store;
@@ -186,8 +186,15 @@ pub(crate) async fn find(connection: &mut impl Engine, id: ProjectId) -> Result<
 
 /// A visible project that nobody else changes until the caller's transaction ends.
 pub(crate) async fn find_to_change(connection: &mut impl Engine, id: ProjectId) -> Result<Project, StoreError> {
-    locks::project(connection, id).await?;
-    find(connection, id).await
+    match connection.conn() {
+        // The lock gives the row as it is once it is ours: one way to the server for both.
+        Conn::Postgres(conn) => {
+            let mine = projects::table.filter(projects::id.eq(id).and(projects::deleted_us.is_null()));
+            let row: Option<Row> = mine.select(Row::as_select()).for_update().first(conn).await.optional()?;
+            row.map(Project::from).ok_or(StoreError::NotFound)
+        }
+        Conn::Sqlite(conn) => find(conn, id).await,
+    }
 }
 
 async fn changed(

@@ -36,13 +36,12 @@ impl Opener {
     }
 
     /// Lock, connect, migrate, open the pools.
-    pub(crate) async fn open(&mut self, plan: &Plan, connected: impl Fn()) -> Result<Db, Status> {
+    pub(crate) async fn open(&mut self, plan: &Plan, migrating: impl Fn()) -> Result<Db, Status> {
         let path = self.path.clone();
         let cannot_open = |reason: String| down(format!("cannot open the database {}: {reason}", path.display()));
         self.own = None;
         let mut connection = self.connect().await?;
-        connected();
-        migrate::sqlite(&mut connection, plan.clone()).await?;
+        migrate::sqlite(&mut connection, plan.clone(), migrating).await?;
         self.served = Some(identity(&path).map_err(|error| cannot_open(error.to_string()))?);
         let read = turns(&path, self.readers).await.map_err(cannot_open)?;
         let write = turns(&path, WRITERS).await.map_err(cannot_open)?;
@@ -98,6 +97,23 @@ impl Opener {
         self.own = Some(answered?);
         Ok(())
     }
+
+    /// Whether a row can be written; none is left behind.
+    pub(crate) async fn try_to_write(&mut self) -> Result<(), String> {
+        let text = path_text(&self.path)?;
+        // A task, as above.
+        tokio::spawn(written(text)).await.unwrap_or_else(|lost| Err(format!("the try was lost: {lost}")))
+    }
+}
+
+/// An error when a row cannot be written; none is left behind.
+async fn written(text: String) -> Result<(), String> {
+    let mut own = establish(text).await.map_err(|error| with_sources(&error))?;
+    // Committed twice: only a commit meets the disk. A row that an earlier try could not remove again is no obstacle.
+    let tried = "BEGIN IMMEDIATE; \
+                 INSERT OR REPLACE INTO publications (user_id, key, request_hash, at_us) VALUES ('', '', '', 0); \
+                 COMMIT; DELETE FROM publications WHERE user_id = '' AND key = ''";
+    own.batch_execute(tried).await.map_err(|error| with_sources(&error))
 }
 
 fn down(reason: String) -> Status {

@@ -143,7 +143,7 @@ impl TestApp {
     /// Stops it; every task, actor and connection must end by itself.
     pub async fn stop(self) {
         drop(self.client);
-        assert!(self.app.stop().await, "something did not end by itself");
+        assert!(self.app.stop().await.clean, "something did not end by itself");
     }
 }
 

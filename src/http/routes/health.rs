@@ -50,6 +50,7 @@ struct RelayCheck {
 
 #[derive(Serialize, JsonSchema)]
 struct StoreCheck {
+    /// `ready`; `refuses_writes` while reads work and no write does; else what keeps it from serving.
     state: &'static str,
     /// Why, when it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,20 +109,21 @@ pub(in crate::http) async fn health(State(app): State<AppState>) -> Json<Alive> 
 pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResponse {
     let runtime = app.runtime.health();
     let store = app.store.status().borrow().clone();
+    let refuses_writes = app.store.refuses_writes();
     let realtime = app.realtime.health();
     let thread_ok = runtime.thread_alive && runtime.stalled.is_none();
     let status = if app.shutdown.is_cancelled() {
         "draining"
     } else if !thread_ok || !store.is_ready() {
         "unavailable"
-    } else if !runtime.ok() || !realtime.ok() {
+    } else if !runtime.ok() || !realtime.ok() || refuses_writes.is_some() {
         "degraded"
     } else {
         "ready"
     };
     let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let checks = Checks {
-        store: store_check(&store),
+        store: store_check(&store, refuses_writes),
         actors: actors(&runtime),
         realtime: realtime_check(&realtime),
         relay: relay_check(&realtime.link),
@@ -129,12 +131,16 @@ pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResp
     (code, Json(Readiness { status, checks }))
 }
 
-fn store_check(status: &Status) -> StoreCheck {
+fn store_check(status: &Status, refuses_writes: Option<String>) -> StoreCheck {
+    if let (Status::Ready, Some(reason)) = (status, refuses_writes) {
+        return StoreCheck { state: "refuses_writes", reason: Some(reason) };
+    }
     let state = match status {
         Status::Connecting => "connecting",
         Status::Migrating => "migrating",
         Status::Ready => "ready",
         Status::Down { .. } => "down",
+        Status::Mismatched { .. } => "schema_mismatch",
         Status::MigrationFailed { .. } => "migration_failed",
         Status::Stopped => "stopped",
     };
