@@ -204,7 +204,9 @@ impl<M: ManageConnection<Error: std::error::Error>> Turns<M> {
 
     fn starved(&self) -> bool {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.in_vain >= WAITED_IN_VAIN && served.last.elapsed() >= STARVED
+        // One that has a place free now is not stuck, whoever waited in vain before.
+        let none_free = self.queue.available_permits() == 0;
+        none_free && served.in_vain >= WAITED_IN_VAIN && served.last.elapsed() >= STARVED
     }
 
     fn count(&self, got_one: bool) {

@@ -23,6 +23,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Consecutive failed probes before the store is declared down: one may only have met a busy moment.
 const PROBES_TO_DOWN: u32 = 2;
+/// Between two probes, however soon one is wanted.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
 /// Least time between two lines of the log that say for what other reason the database is away.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
@@ -114,7 +116,7 @@ impl Supervisor {
                 () = closing.cancelled() => break None,
                 () = reopen.notified() => break Some("calls that were not answered are given up".into()),
                 () = self.suspect.notified() => {}
-                () = tokio::time::sleep(self.probe_interval) => {}
+                () = tokio::time::sleep(self.pause()) => {}
             }
             let probed = tokio::select! {
                 probed = self.probe(&db) => probed,
@@ -148,6 +150,15 @@ impl Supervisor {
             db.close();
         }
         reason
+    }
+
+    /// Until the next probe: a call that began a moment ago, and is not answered, is not to wait for more than one.
+    fn pause(&self) -> Duration {
+        let looks_in = match &self.opener {
+            Opener::Sqlite(_) => None,
+            Opener::Postgres(opener) => opener.looks_in(),
+        };
+        looks_in.map_or(self.probe_interval, |soon| self.probe_interval.min(soon.max(LEAST_PAUSE)))
     }
 
     /// What is looked at while the database answers: connections that stopped working, and writes that are refused.

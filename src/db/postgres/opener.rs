@@ -146,6 +146,11 @@ impl Opener {
         })
     }
 
+    /// How long until the next look, at most.
+    pub(crate) fn looks_in(&self) -> Option<Duration> {
+        self.silence.as_ref()?.asks_in()
+    }
+
     /// Whether the connections still work; an error when they are to be opened anew. After a probe.
     pub(crate) async fn look(&mut self, starved: bool) -> Result<(), String> {
         let (Some(own), Some(silence)) = (&mut self.own, &mut self.silence) else { return Ok(()) };

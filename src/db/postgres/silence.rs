@@ -47,6 +47,12 @@ impl Silence {
         Self { lines, limit: statement_timeout.saturating_add(AFTER_THE_LIMIT), frozen: VecDeque::new() }
     }
 
+    /// When a connection on which an answer is owed is to be asked about, if it is not there by then.
+    pub(crate) fn asks_in(&self) -> Option<Duration> {
+        let silences = self.lines.open().into_iter().filter_map(|line| line.silent_for());
+        silences.filter_map(|silence| ASKED_AFTER.checked_sub(silence)).min()
+    }
+
     /// Gives up what does not work any longer. True when all connections are to be opened anew; `starved` says that
     /// nobody has been given one for longer than anybody waits, `doubted` that the probe's own connection was lost.
     pub(crate) async fn look(
