@@ -82,12 +82,13 @@ impl Batch {
     }
 }
 
-/// What the caller must do after handing over frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the caller must do after handing over frames; of several, the greatest.
+#[must_use = "a queued connection that is not woken hangs"]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum After {
     /// Nothing: all is written.
     Written,
-    /// Bytes wait for the socket: wake the connection's task.
+    /// Bytes wait for the connection's task: wake it.
     Waiting,
     /// The connection does not keep up even with its replies: close it.
     Overrun,
@@ -104,6 +105,7 @@ pub trait Wire {
 #[derive(Debug)]
 struct Ordered {
     room: ProjectId,
+    durable: bool,
     bytes: Bytes,
 }
 
@@ -127,6 +129,8 @@ pub struct Outbox {
     backlog: Option<Box<Backlog>>,
     /// Rooms whose stream has a hole: nothing more until the client joins again.
     broken: SmallVec<[ProjectId; 1]>,
+    /// Whoever takes the frames found none and waits to be woken.
+    taker_waits: bool,
     /// A close frame is queued or written; nothing follows it.
     closed: bool,
 }
@@ -150,6 +154,23 @@ impl Outbox {
     /// Since when no byte went out although some wait, and since when it has been full.
     pub fn stuck_since(&self) -> Option<(Instant, Option<Instant>)> {
         self.backlog.as_ref().map(|b| (b.progress_at, b.full_since))
+    }
+
+    /// What waits was not offered to the connection yet: its time to take it begins now.
+    pub fn begin_anew(&mut self, now: Instant) {
+        if let Some(backlog) = &mut self.backlog {
+            (backlog.progress_at, backlog.full_since) = (now, None);
+        }
+    }
+
+    /// Whether frames wait for a taker that waits for frames.
+    pub fn is_unoffered(&self) -> bool {
+        self.taker_waits && self.backlog.is_some()
+    }
+
+    /// Whether the stream of `room` has a hole.
+    pub fn is_broken(&self, room: ProjectId) -> bool {
+        self.broken.contains(&room)
     }
 
     /// Frames of one room, in order. Writes at once when nothing waits.
@@ -216,6 +237,14 @@ impl Outbox {
         self.settle();
     }
 
+    /// Forget what waits for `room` but its events: the client joins again what it is in.
+    pub fn forget_ephemeral(&mut self, shared: &Shared, room: ProjectId) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.drop_frames(shared, |of, durable| of == room && !durable);
+        }
+        self.settle();
+    }
+
     /// The stream of `room` has a hole: tell the client once, send no more of it until it joins again.
     pub fn break_room(&mut self, wire: &impl Wire, shared: &Shared, room: ProjectId, reason: &str) -> After {
         if self.closed || self.broken.contains(&room) {
@@ -268,6 +297,7 @@ impl Outbox {
             backlog.consume(taken, shared);
         }
         self.settle();
+        self.taker_waits = frames.is_empty();
         frames
     }
 
@@ -338,7 +368,10 @@ impl Outbox {
         backlog.count(size, shared);
         match frame.kind {
             Kind::Keyed(key) => backlog.keyed.push((room, key, frame.bytes.clone())),
-            _ => backlog.ordered.push_back(Ordered { room, bytes: frame.bytes.clone() }),
+            kind => {
+                let durable = kind == Kind::Durable;
+                backlog.ordered.push_back(Ordered { room, durable, bytes: frame.bytes.clone() });
+            }
         }
     }
 
@@ -416,14 +449,19 @@ impl Backlog {
     }
 
     fn drop_rooms(&mut self, shared: &Shared, which: impl Fn(ProjectId) -> bool) {
+        self.drop_frames(shared, |room, _| which(room));
+    }
+
+    /// `which` is asked with the room, and whether the frame is durable.
+    fn drop_frames(&mut self, shared: &Shared, which: impl Fn(ProjectId, bool) -> bool) {
         let mut freed = 0;
         self.ordered.retain(|entry| {
-            let drop = which(entry.room);
+            let drop = which(entry.room, entry.durable);
             freed += if drop { entry.bytes.len() } else { 0 };
             !drop
         });
         self.keyed.retain(|(room, _, bytes)| {
-            let drop = which(*room);
+            let drop = which(*room, false);
             freed += if drop { bytes.len() } else { 0 };
             !drop
         });

@@ -118,8 +118,9 @@ impl Realtime {
         self.0.base.queues[peer.shard].clone()
     }
 
-    /// The connection has ended.
+    /// The connection has ended; nobody counts on it from now on.
     pub fn disconnect(&self, peer: &Peer) {
+        peer.kill();
         self.0.base.queues[peer.shard].push(ShardJob::Remove(peer.id));
     }
 
