@@ -68,7 +68,10 @@ impl Core {
     /// Who asks for what a connection of its own user holds that is gone: the store is told first that it is.
     fn abandons_first(&self, ask: &ClaimAsk, now: Now) -> Option<ClaimAsk> {
         let room = self.rooms.get(&ask.project).filter(|_| ask.change == Change::Take)?;
-        let held = room.claims.get(&ask.entity_id, now.instant).filter(|held| held.user == ask.user)?;
+        let held = room
+            .claims
+            .get(&ask.entity_id, now.instant)
+            .filter(|held| held.user == ask.user && held.tag != ask.holder)?;
         held.conn.filter(|conn| (self.given.heard)(&held.user, *conn).is_none())?;
         Some(ClaimAsk {
             project: ask.project,
