@@ -12,10 +12,7 @@ use tokio_tungstenite::{
         self, Message,
         client::IntoClientRequest,
         http::HeaderValue,
-        protocol::frame::{
-            Frame,
-            coding::{Control, OpCode},
-        },
+        protocol::frame::{CloseFrame, Frame},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -168,9 +165,7 @@ impl Socket {
 
     /// Sends a close frame, whatever the code; the library itself would refuse some.
     pub async fn send_close(&mut self, code: u16, reason: &str) {
-        let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
-        let opcode = OpCode::Control(Control::Close);
-        let frame = Frame::message(payload, opcode, true);
+        let frame = Frame::close(Some(CloseFrame { code: code.into(), reason: reason.into() }));
         self.stream.send(Message::Frame(frame)).await.unwrap_or_else(|e| panic!("a close is sent: {e}"));
     }
 
