@@ -4,9 +4,10 @@
 FROM rust:1.90-bookworm AS build
 WORKDIR /src
 
-# Dependencies first: this layer is built again only when Cargo.toml or Cargo.lock change.
+# Dependencies first: this layer is built again only when a Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
+COPY src/reconcile/Cargo.toml src/reconcile/
+RUN echo '//! Stands in for the engine while the dependencies are built.' > src/reconcile/lib.rs \
  && echo '//! Stands in for the library while the dependencies are built.' > src/lib.rs \
  && echo '//! Stands in for the binary while the dependencies are built.' > src/main.rs \
  && echo 'fn main() {}' >> src/main.rs \
@@ -16,7 +17,7 @@ COPY migrations migrations
 COPY console console
 COPY src src
 # The copied files are older than the stand-ins were; without `touch` cargo would think them built.
-RUN touch src/lib.rs src/main.rs \
+RUN touch src/lib.rs src/main.rs src/reconcile/lib.rs \
  && cargo build --release --locked --bin tieout \
  && strip --strip-debug target/release/tieout
 

@@ -16,6 +16,7 @@ pub mod config;
 pub mod db;
 pub mod http;
 pub mod protocol;
-pub mod reconcile;
 pub mod runtime;
 pub mod telemetry;
+
+pub use tieout_reconcile as reconcile;

@@ -1,7 +1,7 @@
 //! What can be typed after `tieout`.
 //!
 //! Easy to get wrong: `tieout` alone, and `tieout --listen …`, mean `tieout serve …`.
-use super::{epochs, healthcheck, migrate, reconcile, serve};
+use super::{epochs, evaluate, generate, healthcheck, migrate, reconcile, serve};
 use crate::config::Overrides;
 use clap::{Parser, Subcommand};
 
@@ -38,6 +38,10 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Reconcile two CSV files here and now, without a server
     Reconcile(reconcile::ReconcileArgs),
+    /// Compare the matches of a run with the true pairs
+    Evaluate(evaluate::EvaluateArgs),
+    /// Write a made-up ledger and bank statement, with the true pairs
+    Generate(generate::GenerateArgs),
     /// Show or move the schema of the database, without serving
     Migrate(migrate::MigrateArgs),
     /// Begin new histories of events, after a restore

@@ -2,6 +2,8 @@
 //!
 //! Leaves settings to `config`. Easy to get wrong: without a command, `tieout` serves.
 pub mod epochs;
+pub mod evaluate;
+pub mod generate;
 pub mod healthcheck;
 pub mod migrate;
 pub mod reconcile;

@@ -257,7 +257,7 @@ impl Local {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::control::{Phase, Unattended};
+    use crate::control::{Phase, Unattended};
     use proptest::prelude::*;
 
     /// The best total by trying everything.

@@ -1,4 +1,5 @@
 //! The integration suite: one binary, one module per promise.
+mod cli_evaluate;
 mod fault_ledger;
 mod fault_table;
 mod faults;
