@@ -1,5 +1,6 @@
 //! The outbox against a socket that takes what it is told to.
 use super::*;
+use crate::actors::hub::limits::Limits;
 use std::cell::{Cell, RefCell};
 
 /// A socket that takes `room` bytes and then blocks.

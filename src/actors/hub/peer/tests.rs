@@ -32,12 +32,15 @@ fn times(woken: &Woken) -> usize {
     woken.0.load(Ordering::Relaxed)
 }
 
+/// Hands something over.
+type Hand<'a> = &'a dyn Fn(&Peer);
+
 #[test]
 fn whoever_waits_for_frames_is_woken_by_whatever_is_handed_over() {
     let event = RoomFrame { bytes: "event".into(), kind: Kind::Durable };
     let (nothing, one) = (Batch::new(Vec::new()), Batch::new(vec![event]));
     let room = ProjectId::generate();
-    let handed: [(&str, &dyn Fn(&Peer)); 7] = [
+    let handed: [(&str, Hand<'_>); 7] = [
         ("a join with nothing missed", &|peer| peer.enter(room, "joined".into(), &nothing)),
         ("a join with an event missed", &|peer| peer.enter(room, "joined".into(), &one)),
         ("an event", &|peer| peer.deliver(room, &one)),

@@ -2,12 +2,16 @@
 //!
 //! What must never happen is asserted where it would show; what must be so in the end, in [`World::check`]. Easy to
 //! get wrong: a connection's number is never used again, as in the process.
+mod requests;
+mod store;
+
 use super::*;
 use crate::{
     actors::hub::jobs::Attached,
     db::claims::{Claim as Row, Taken, abandoned},
     protocol::client::Position,
 };
+use requests::Asked;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -26,17 +30,6 @@ struct Client {
 struct Shard {
     rooms: BTreeMap<ProjectId, (BTreeMap<u64, Client>, Option<Cursor>)>,
     reports: Option<u64>,
-}
-
-/// What a connection has asked.
-#[derive(Clone, Debug)]
-struct Asked {
-    re: u64,
-    conn: u64,
-    room: usize,
-    /// The claim, if it is about one.
-    entity: Option<String>,
-    leaves: bool,
 }
 
 pub(super) struct World {
@@ -207,48 +200,6 @@ impl World {
         }
     }
 
-    /// Each request once.
-    fn is_answered(&mut self, re: Option<u64>) {
-        if let Some(re) = re {
-            self.unanswered.remove(&re);
-            assert!(self.answered.insert(re), "request {re} was answered before");
-        }
-    }
-
-    fn request(&self, re: Option<u64>) -> Option<&Asked> {
-        self.asked.iter().find(|asked| Some(asked.re) == re)
-    }
-
-    fn replied(&mut self, conn: ConnId, re: Option<u64>, reply: &Reply) {
-        match reply {
-            Reply::Claim(news) if news.action == "claimed" => {
-                let row = &self.rows[&(self.room(news.project), news.entity_id.clone())];
-                assert_eq!(row.holder, format!("here:{}", conn.0), "told it is its own, and it is");
-                assert_eq!(Some(row.token), news.fence);
-            }
-            Reply::Refused { code: ErrorCode::NotJoined, .. } => self.not_joined.extend(re),
-            Reply::Refused { code: ErrorCode::AlreadyClaimed, holder: Some(holder), .. }
-                if **holder == *user_of(conn.0) =>
-            {
-                let Some(Asked { re, room, entity: Some(entity), .. }) = self.request(re) else { return };
-                let key = (*room, entity.clone());
-                let holder = &self.rows[&key].holder;
-                let number = holder.strip_prefix("here:").and_then(|number| number.parse().ok());
-                let gone = number.is_none_or(|number: u64| self.ended.get(&number).is_some_and(|at| at < re));
-                assert!(!gone || self.uncertain.contains(&key), "{holder} is gone, and its own user may take over");
-            }
-            _ => {}
-        }
-    }
-
-    /// What was asked after a join that was granted, and before its connection asked to leave, was asked by a member.
-    fn in_order(&self, joined: &Asked) {
-        let same = |asked: &&Asked| asked.conn == joined.conn && asked.room == joined.room && asked.re > joined.re;
-        let later = self.asked.iter().filter(same).take_while(|asked| !asked.leaves);
-        let refused: Vec<u64> = later.map(|asked| asked.re).filter(|re| self.not_joined.contains(re)).collect();
-        assert!(refused.is_empty(), "{refused:?} came after {}, and were done before it", joined.re);
-    }
-
     fn joined(&mut self, index: usize, job: JoinedJob) {
         let room = self.room(job.room);
         if let Some(asked) = self.request(job.re) {
@@ -311,94 +262,6 @@ impl World {
     fn publish(&mut self, room: usize, off: u64) {
         let project = self.projects[room];
         self.core.publish(Publish { project, ep: "e".into(), event: event(room, off) }, self.now);
-    }
-
-    fn answer(&mut self, failing: bool) {
-        let Some((project, from, purpose)) = self.reads.pop_front() else { return };
-        let room = self.room(project);
-        let (ep, off) = ("e".into(), self.heads[room]);
-        let history = match from {
-            _ if failing => History::Unavailable,
-            // Claims are read by themselves, of whatever project.
-            _ if self.deleted[room] && !matches!(purpose, Purpose::Claims) => History::NotFound,
-            None if matches!(purpose, Purpose::Open) => History::Opened { ep, off, claims: self.in_force(room) },
-            None if matches!(purpose, Purpose::Claims) => History::Claims(self.in_force(room)),
-            None => History::Head { ep, off },
-            Some(from) if from.off < self.trimmed[room] => History::Gone { ep, off },
-            Some(from) => {
-                History::Events { events: (from.off + 1..=off).map(|off| event(room, off)).collect(), head: off }
-            }
-        };
-        self.core.told(Told { generation: self.generation, project, purpose, history }, self.now);
-    }
-
-    fn in_force(&self, room: usize) -> Vec<Row> {
-        let rows = self.rows.iter().filter(|((of, _), row)| *of == room && row.expires_at_ms > self.now.unix_ms);
-        rows.map(|(_, row)| row.clone()).collect()
-    }
-
-    /// The store as it should be: one row for each thing.
-    fn decide(&mut self, which: usize, failing: bool) {
-        if self.asks.is_empty() {
-            return;
-        }
-        let (generation, ask) = self.asks.remove(which % self.asks.len());
-        let room = self.room(ask.project);
-        let key = (room, ask.entity_id.clone());
-        if failing || generation != self.generation {
-            self.uncertain.insert(key.clone());
-        }
-        let expires_at_ms = self.now.unix_ms + self.given.limits.claim_ttl.as_millis() as i64;
-        let row = self.rows.get(&key).filter(|row| row.expires_at_ms > self.now.unix_ms).cloned();
-        let outcome = match (row, ask.change) {
-            _ if failing => ClaimOutcome::Failed(ClaimRefused::Unavailable("failing")),
-            (row, Change::Abandon) => {
-                let had = row.is_some_and(|row| row.holder == ask.holder);
-                if let Some(row) = self.rows.get_mut(&key).filter(|_| had) {
-                    row.holder = abandoned(&ask.holder);
-                }
-                ClaimOutcome::Abandoned(had)
-            }
-            _ if self.deleted[room] => ClaimOutcome::Failed(ClaimRefused::NoProject),
-            (row, change @ (Change::Release | Change::ReleaseOwn)) => {
-                let own = |row: &Row| row.holder == ask.holder || row.holder == abandoned(&ask.holder);
-                let freed = row.is_some_and(|row| row.user_id == *ask.user && (change == Change::Release || own(&row)));
-                if let Some(row) = self.rows.get_mut(&key).filter(|_| freed) {
-                    row.expires_at_ms = self.now.unix_ms;
-                }
-                ClaimOutcome::Released(freed)
-            }
-            (Some(mut row), Change::Take) if row.holder == ask.holder => {
-                row.expires_at_ms = expires_at_ms;
-                self.rows.insert(key, row.clone());
-                ClaimOutcome::Taken(Taken::Renewed(row))
-            }
-            (Some(row), Change::Take) if row.user_id != *ask.user || row.holder.starts_with("here:") => {
-                ClaimOutcome::Taken(Taken::Held(row))
-            }
-            (_, Change::Take) => {
-                let token = self.rows.get(&key).map_or(1, |row| row.token + 1);
-                let (entity_id, user_id, holder) = (ask.entity_id.clone(), ask.user.to_string(), ask.holder.clone());
-                let row = Row { entity_id, user_id, holder, token, expires_at_ms };
-                self.rows.insert(key, row.clone());
-                ClaimOutcome::Taken(Taken::Granted(row))
-            }
-        };
-        self.core.claim_told(ClaimTold { generation, ask, outcome }, self.now);
-    }
-
-    fn renew(&mut self, project: ProjectId, claims: &[(String, String)]) {
-        let room = self.room(project);
-        let until = self.now.unix_ms + self.given.limits.claim_ttl.as_millis() as i64;
-        let mut renewed = Vec::new();
-        for (entity, holder) in claims {
-            let row = self.rows.get_mut(&(room, entity.clone())).filter(|row| row.holder == *holder);
-            if let Some(row) = row.filter(|row| row.expires_at_ms > self.now.unix_ms) {
-                row.expires_at_ms = until;
-                renewed.push(row.clone());
-            }
-        }
-        self.core.renew_told(&RenewTold { project, asked: claims.to_vec(), renewed }, self.now);
     }
 
     fn report(&mut self) {
