@@ -1,7 +1,8 @@
 //! Projects: the unit of membership, of ordering and of deletion.
 //!
-//! It leaves the rows of a deleted project to the janitor's sweep: deleting marks, and makes invisible at once. The
-//! one thing easy to get wrong: a project's event log outlives its deletion, so that its room learns of it.
+//! It leaves the rows of a deleted project to the janitor's sweep: deleting marks, and makes invisible at once, its
+//! events included. The one thing easy to get wrong: a deleted project's rows are still there, so every question asks for
+//! the mark.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update};
 use super::locks::{self, Alone};

@@ -35,7 +35,7 @@ macro_rules! remove_batch {
 }
 
 /// Removes one batch of whatever is deleted or left over, in one transaction; returns how many rows went. Call it
-/// until it returns 0. A deleted project's event log stays for `grace`, so that its room can still learn of it.
+/// until it returns 0. A deleted project's row and event log stay for `grace`.
 ///
 /// # Errors
 /// As any call.

@@ -129,6 +129,11 @@ const FROM_THE_SERVER: [&str; 13] = [
     "Error",
 ];
 
+/// The request number of a frame that is not obeyed, as far as it can be read.
+pub fn request_number(text: &str) -> Option<u64> {
+    envelope::split(text).id
+}
+
 /// Parse one text frame.
 ///
 /// # Errors

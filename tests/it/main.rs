@@ -99,6 +99,7 @@ mod ws_delivery;
 mod ws_limits;
 mod ws_presence;
 mod ws_protocol;
+mod ws_refused;
 mod ws_slow;
 mod ws_slow_beside;
 mod ws_support;

@@ -52,7 +52,7 @@ impl Users {
         // In two steps: the lock is gone before the peer can be.
         let peer = self.lock().get(user).and_then(|user| user.peers.get(&conn)).and_then(Weak::upgrade)?;
         let tick = peer.shared().tick();
-        (!peer.is_closed()).then(|| Duration::from_millis(u64::from(peer.silent_ms(tick))))
+        (!peer.is_closed() && !peer.is_dead()).then(|| Duration::from_millis(u64::from(peer.silent_ms(tick))))
     }
 
     /// The open connections of `user`.

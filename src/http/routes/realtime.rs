@@ -93,7 +93,8 @@ pub(super) struct Proofs {
 
 impl Proofs {
     pub fn of(request: &Request) -> Self {
-        let ticket = query_value(request.uri().query(), "ticket").map(str::to_owned);
+        let ticket = query_pairs(request.uri().query()).find(|(name, _)| *name == "ticket");
+        let ticket = ticket.map(|(_, ticket)| ticket.to_owned());
         Self { by_header: request.extensions().get::<Grant>().cloned(), ticket }
     }
 }
@@ -117,9 +118,10 @@ pub(super) async fn caller(app: &AppState, proofs: Proofs) -> ApiResult<Option<G
     }
 }
 
-/// The first value of a name in a query string, as it stands there; tickets need no escapes.
-pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+/// Names and values of a query string, as they stand there; tickets need no escapes.
+pub(super) fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 impl From<TooMany> for ApiError {

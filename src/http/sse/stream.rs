@@ -14,15 +14,14 @@ use crate::{
     },
     http::{
         streams::Cut,
-        ws::{Dialogue, Verify},
+        ws::{Dialogue, Verify, welcome},
     },
     protocol::{
-        ServerMessage,
         client::JoinProject,
         ids::ProjectId,
         positions::Positions,
         principal::Grant,
-        server::{self, AuthSuccess, Head},
+        server::{self, Head},
     },
 };
 use axum::body::Body;
@@ -72,14 +71,8 @@ pub(in crate::http) fn open(
     let longest = peer.shared().limits.inbound_bytes;
     let dialogue = Dialogue::new(peer.clone(), realtime.requests(&peer), verify);
     let (entry, key) = streams.enter(peer.id, &user, longest, dialogue, Encoder::new(positions.clone()));
-    let hello = AuthSuccess {
-        user_id: &user,
-        role: grant.principal.role.name(),
-        conn: peer.id.to_string(),
-        expires_at_ms: grant.expires_at_ms,
-        key: Some(&key),
-    };
-    peer.control(server::encode(Head::default(), &ServerMessage::AuthSuccess(hello)));
+    peer.control(server::encode(Head::default(), &welcome(&peer, &grant, Some(&key))));
+    realtime.enlist(&peer);
     for project_id in projects {
         entry.join(JoinProject { project_id, since: positions.0.get(&project_id).cloned() });
     }

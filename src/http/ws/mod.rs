@@ -6,8 +6,11 @@ mod dialogue;
 mod flood;
 mod handshake;
 mod rate;
+mod refusal;
 mod socket;
 
 pub use dialogue::Dialogue;
-pub use handshake::{Door, Refused, SUBPROTOCOL, Upgrading, Verify, upgrade};
+pub(in crate::http) use dialogue::welcome;
+pub use handshake::{Door, Refused, SUBPROTOCOL, Upgrading, Verify, check, upgrade};
+pub use refusal::{Closing, close_at_once};
 pub use socket::{Listener, Socket};

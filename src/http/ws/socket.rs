@@ -4,7 +4,10 @@
 //! (pongs, the answer to a close) goes to the outbox. Easy to get wrong: after our own close frame the client's
 //! answer must still be read, but nothing else obeyed.
 use super::flood::{Counter, Flood};
-use crate::{actors::hub::Peer, protocol::CloseCode};
+use crate::{
+    actors::hub::Peer,
+    protocol::{CloseCode, frame},
+};
 use bytes::Bytes;
 use std::{
     io::{self, Read, Write},
@@ -20,7 +23,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{
     Error as WsError, Message,
     error::ProtocolError,
-    protocol::{Role, WebSocket, WebSocketConfig},
+    protocol::{CloseFrame, Role, WebSocket, WebSocketConfig},
 };
 
 /// Bytes read at once. Small: every idle connection keeps it.
@@ -84,9 +87,8 @@ impl Read for Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        const CLOSE: u8 = 0x88;
-        if bytes.first() == Some(&CLOSE) {
-            self.peer.answer_close(Bytes::copy_from_slice(bytes));
+        if frame::is_close(bytes) {
+            self.peer.answer_close(closing_answer(bytes));
         } else {
             self.peer.control(Bytes::copy_from_slice(bytes));
         }
@@ -144,6 +146,11 @@ impl<L: Listener> Socket<L> {
         self.ending = true;
     }
 
+    /// Whether the client ends the connection of its own accord and in order: a page that is left, a program that closes.
+    fn is_farewell(&self, said: Option<&CloseFrame>) -> bool {
+        !self.peer.is_closed() && said.is_none_or(|said| matches!(u16::from(said.code), 1000 | 1001))
+    }
+
     /// The listener may hear longer messages once it knows the client.
     fn stretch(&mut self) {
         let longest = self.listener.longest();
@@ -155,6 +162,18 @@ impl<L: Listener> Socket<L> {
                 config.max_frame_size = Some(longest);
             });
         }
+    }
+}
+
+/// The answer to the client's close frame, from the parser's: the same code, and a reason in this protocol's form. The
+/// parser answers a code that may not be on the wire with 1002.
+fn closing_answer(parsers: &[u8]) -> Bytes {
+    match frame::closing(parsers) {
+        Some((code, _)) if code == CloseCode::Protocol.number() => {
+            frame::close(code, &CloseCode::Protocol.reason(None))
+        }
+        Some((code, _)) => frame::close(code, &CloseCode::Normal.reason(None)),
+        None => Bytes::copy_from_slice(parsers),
     }
 }
 
@@ -190,6 +209,7 @@ impl<L: Listener> Future for Socket<L> {
                         this.flooded();
                     }
                 }
+                Ok(Message::Close(said)) if this.is_farewell(said.as_ref()) => this.peer.farewell(),
                 Ok(_) => {}
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) if this.failed(&error) => return Poll::Ready(()),
