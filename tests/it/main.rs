@@ -2,6 +2,7 @@
 mod fault_ledger;
 mod fault_table;
 mod faults;
+mod http_bodies;
 mod http_doors;
 mod http_requests;
 mod http_support;

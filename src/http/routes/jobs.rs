@@ -4,7 +4,7 @@
 //! figures are only fresher; they are mixed in while a runner has the job.
 use super::{
     projects::{Page, Paging},
-    rules,
+    rules::{self, ColumnName},
     sources::profiled,
 };
 use crate::{
@@ -37,8 +37,8 @@ pub(in crate::http) struct NewJobBody {
     right: SourceId,
     #[schemars(with = "Option<crate::reconcile::RuleSet>")]
     rules: Option<Value>,
-    left_id: Option<String>,
-    right_id: Option<String>,
+    left_id: Option<ColumnName>,
+    right_id: Option<ColumnName>,
     #[serde(default)]
     start: bool,
 }
@@ -80,7 +80,7 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
-    let page = jobs::list(&app.store, project, paging.after(), paging.limit()).await?;
+    let page = jobs::list(&app.store, project, paging.after().as_deref(), paging.limit()).await?;
     let items = page.items.into_iter().map(|job| shown(&app, job)).collect();
     Ok(position::at(page.position.as_ref(), Page { items, next: page.next }))
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     protocol::{
         ids::{ProjectId, SourceId},
+        names::{Name, Text},
         principal::{Action, Principal, Resource, authorise},
     },
     reconcile::{ColumnProfile, Profile},
@@ -31,9 +32,14 @@ use serde_json::Value;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct UploadQuery {
-    name: Option<String>,
-    filename: Option<String>,
+    /// What the source is called; its file's name by default.
+    name: Option<Name>,
+    /// What the file of a raw body is called.
+    filename: Option<Text<MAX_FILENAME_CHARS>>,
 }
+
+/// Longest name of a file that is taken; what is kept of it is shorter.
+const MAX_FILENAME_CHARS: usize = 1_024;
 
 pub(in crate::http) async fn upload(
     State(app): State<AppState>,
@@ -46,12 +52,17 @@ pub(in crate::http) async fn upload(
     // Before the body: nobody should send gigabytes to a project that is not there.
     projects::get(&app.store, project).await?;
     let _place = app.transfer()?;
-    let received = upload::receive(&app, request, query.filename).await?;
+    let received = upload::receive(&app, request, query.filename.map(|name| name.to_string())).await?;
     let id = received.file.id;
     let new = NewSource {
         id,
         project_id: project,
-        name: query.name.or(received.name).filter(|name| !name.trim().is_empty()).unwrap_or(received.filename.clone()),
+        name: query
+            .name
+            .map(Name::into_inner)
+            .or(received.name)
+            .filter(|name| !name.trim().is_empty())
+            .unwrap_or(received.filename.clone()),
         filename: received.filename,
         format: "csv".into(),
         bytes: received.file.bytes,
@@ -83,7 +94,7 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
-    let page = sources::list(&app.store, project, paging.after(), paging.limit()).await?;
+    let page = sources::list(&app.store, project, paging.after().as_deref(), paging.limit()).await?;
     let items = page.items.into_iter().map(shown).collect();
     Ok(position::at(page.position.as_ref(), Page { items, next: page.next }))
 }

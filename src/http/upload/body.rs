@@ -8,6 +8,7 @@ use crate::{
         error::{ApiError, ApiResult},
         state::AppState,
     },
+    protocol::names::{self, MAX_NAME_CHARS},
     reconcile::{ReadLimits, ReadOptions},
 };
 use axum::{
@@ -178,7 +179,7 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 /// The last part of what may be a path of the client's machine.
 fn clean(filename: &str) -> String {
     let last = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-    let last: String = last.chars().filter(|c| !c.is_control()).collect();
+    let last = names::shown(last, MAX_NAME_CHARS);
     if last.trim().is_empty() { "upload.csv".into() } else { last }
 }
 
