@@ -64,8 +64,8 @@ pub(super) struct Place {
     reason: Option<String>,
 }
 
-/// The document of these operations.
-pub(super) fn document(version: &str, operations: &[Operation]) -> Value {
+/// The document of these operations; `token` says whether callers must prove who they are.
+pub(super) fn document(version: &str, operations: &[Operation], token: bool) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
     let mut writing = settings.clone().for_serialize().into_generator();
     let mut reading =
@@ -80,8 +80,7 @@ pub(super) fn document(version: &str, operations: &[Operation]) -> Value {
         "openapi": "3.1.0",
         "info": { "title": "Tieout", "version": version, "license": { "name": "MIT OR Apache-2.0" } },
         "servers": [{ "url": "/" }],
-        // On a loopback address nothing is asked for.
-        "security": [{}, { "bearer": [] }],
+        "security": if token { json!([{ "bearer": [] }]) } else { json!([{}, { "bearer": [] }]) },
         "paths": paths,
         "components": {
             "schemas": writing.take_definitions(true),
@@ -194,10 +193,30 @@ fn query_parameters(schema: SchemaOf, reading: &mut SchemaGenerator) -> Vec<Valu
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let one = |(name, schema): (&String, &Value)| {
         json!({
-            "name": name, "in": "query", "required": required.iter().any(|other| other == name.as_str()), "schema": schema,
+            "name": name,
+            "in": "query",
+            "required": required.iter().any(|other| other == name.as_str()),
+            "schema": not_null(schema.clone()),
         })
     };
     schema["properties"].as_object().into_iter().flatten().map(one).collect()
+}
+
+/// What may be absent is so by not being there; a query string has no null.
+fn not_null(mut schema: Value) -> Value {
+    if let Some(kinds) = schema["type"].as_array_mut() {
+        kinds.retain(|kind| kind != "null");
+        if let [kind] = kinds.as_slice() {
+            schema["type"] = kind.clone();
+        }
+    }
+    if let Some(choices) = schema["anyOf"].as_array_mut() {
+        choices.retain(|choice| choice["type"] != "null");
+        if let [choice] = choices.as_slice() {
+            return choice.clone();
+        }
+    }
+    schema
 }
 
 fn response(answer: &Answer, writing: &mut SchemaGenerator) -> Value {
@@ -227,7 +246,9 @@ fn raw(kind: &str) -> Value {
     match kind {
         "multipart/form-data" => {
             let file = json!({ "type": "string", "format": "binary", "minLength": 1 });
-            let name = <Name>::json_schema(&mut SchemaGenerator::default());
+            let mut name = <Name>::json_schema(&mut SchemaGenerator::default());
+            // In a form everything is text.
+            name.remove("type");
             let properties = json!({ "file": file, "name": name });
             let form = json!({ "type": "object", "properties": properties, "required": ["file"], "additionalProperties": false });
             json!({ "schema": form })

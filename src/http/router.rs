@@ -10,7 +10,7 @@ use super::{
         claims, disconnect, events, export, health,
         jobs::{self, JobView},
         metrics,
-        projects::{self, Page, Paging},
+        projects::{self, Ordinal, Page, Paging},
         publish, realtime, results, rules,
         sources::{self, SourceView},
         specs, test_hooks, ws,
@@ -203,7 +203,7 @@ fn of_projects(table: Table) -> Table {
             does("suggestRules", "rules inferred from both files")
                 .query::<rules::Suggestion>()
                 .json::<rules::Suggested>(200)
-                .refuses(422, "a source is another project's, or lacks the column"),
+                .refuses(422, "a source is not in this project, or lacks the column"),
         )
         .get(
             "/api/v1/projects/{id}/jobs",
@@ -217,7 +217,7 @@ fn of_projects(table: Table) -> Table {
                 .takes::<jobs::NewJobBody>()
                 .json::<JobView>(201)
                 .refuses(422, "the body does not fit")
-                .refuses(422, "the rules don't fit the files, or a source is another project's")
+                .refuses(422, "the rules don't fit the files, or a source is not in this project")
                 .refuses(429, "the limit `jobs_per_project` is reached"),
         )
         .post(
@@ -277,7 +277,7 @@ fn of_sources_and_jobs(table: Table) -> Table {
             "/api/v1/jobs/{id}/errors",
             results::errors,
             does("listRowErrors", "rows that could not be read")
-                .query::<Paging>()
+                .query::<Paging<Ordinal>>()
                 .json::<Page<RowProblem>>(200)
                 .positioned(),
         )

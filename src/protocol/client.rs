@@ -102,7 +102,7 @@ pub struct Collaboration<'a> {
     #[schemars(with = "Option<Name>")]
     pub entity_id: Option<String>,
     /// Anything; goes to the room as it is.
-    #[serde(default, borrow, deserialize_with = "json::given")]
+    #[serde(default, borrow, deserialize_with = "json::even_null")]
     pub data: Option<&'a RawValue>,
 }
 

@@ -43,7 +43,7 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deseriali
 ///
 /// # Errors
 /// The reader's.
-pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn even_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -159,7 +159,7 @@ mod tests {
         #[derive(Deserialize)]
         struct One {
             a: u8,
-            #[serde(default, deserialize_with = "given")]
+            #[serde(default, deserialize_with = "even_null")]
             data: Option<Box<RawValue>>,
         }
         let read = |json: &str| {

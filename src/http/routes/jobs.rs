@@ -8,7 +8,10 @@ use super::{
     sources::profiled,
 };
 use crate::{
-    db::jobs::{self, Counts, Job, JobState, NewJob},
+    db::{
+        jobs::{self, Counts, Job, JobState, NewJob},
+        projects,
+    },
     http::{
         error::{ApiError, ApiResult},
         extract::{Id, JsonBody, Query},
@@ -50,6 +53,7 @@ pub(in crate::http) async fn create(
     JsonBody(body): JsonBody<NewJobBody>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Write, Resource::Project(project))?;
+    projects::get(&app.store, project).await?;
     let left = profiled(&app, project, body.left).await?;
     let right = profiled(&app, project, body.right).await?;
     let rules = rules::complete(body.rules, (&left, body.left_id), (&right, body.right_id))?;

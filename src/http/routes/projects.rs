@@ -29,7 +29,7 @@ const DEFAULT_PAGE: u64 = 100;
 /// Length of a page.
 pub(super) type PageLength = Whole<1, { projects::MAX_PAGE as u64 }>;
 /// Place of a row in a list that is not made of things with ids; JSON's readers agree on whole numbers up to there.
-pub(super) type Ordinal = Whole<0, 9_007_199_254_740_991>;
+pub(in crate::http) type Ordinal = Whole<0, 9_007_199_254_740_991>;
 
 /// `limit` and `after` of a list.
 #[derive(Deserialize, JsonSchema)]

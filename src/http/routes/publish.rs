@@ -72,7 +72,7 @@ pub(in crate::http) struct DataUpdateBody {
     entity_id: Name,
     action: Name,
     /// Stored and sent as it was written.
-    #[serde(default, deserialize_with = "json::given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "json::even_null", skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
 }
 
@@ -84,7 +84,7 @@ pub(in crate::http) struct CollaborationBody {
     #[serde(default)]
     entity_id: Option<Name>,
     /// Sent as it was written.
-    #[serde(default, deserialize_with = "json::given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "json::even_null", skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
 }
 

@@ -4,6 +4,7 @@
 //! that a mistyped column is told to the one who typed it, and not to the log of a run.
 use super::sources::profiled;
 use crate::{
+    db::projects,
     http::{
         error::{ApiError, ApiResult},
         extract::{Id, Query},
@@ -50,6 +51,7 @@ pub(in crate::http) async fn suggest(
     Query(query): Query<Suggestion>,
 ) -> ApiResult<Json<Suggested>> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
+    projects::get(&app.store, project).await?;
     let left = profiled(&app, project, query.left).await?;
     let right = profiled(&app, project, query.right).await?;
     let rules = complete(None, (&left, query.left_id), (&right, query.right_id))?;

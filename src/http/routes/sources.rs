@@ -123,10 +123,14 @@ pub(in crate::http) async fn delete(
 
 /// A source of this project with its profile.
 pub(super) async fn profiled(app: &AppState, project: ProjectId, id: SourceId) -> ApiResult<Profile> {
-    let source = sources::get(&app.store, id).await?;
-    if source.project_id != project {
-        return Err(ApiError::invalid(format!("source {id} is not in this project")));
-    }
+    // Named in a body or a query: that it is nowhere is no 404, which would speak of the project in the path.
+    let source = match sources::get(&app.store, id).await {
+        Ok(source) if source.project_id == project => source,
+        Ok(_) | Err(StoreError::NotFound) => {
+            return Err(ApiError::invalid(format!("source {id} is not in this project")));
+        }
+        Err(error) => return Err(error.into()),
+    };
     serde_json::from_value(source.columns)
         .map_err(|error| ApiError::internal(format!("the stored profile of source {id}: {error}")))
 }
