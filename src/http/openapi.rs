@@ -204,13 +204,13 @@ fn query_parameters(schema: SchemaOf, reading: &mut SchemaGenerator) -> Vec<Valu
 
 /// What may be absent is so by not being there; a query string has no null.
 fn not_null(mut schema: Value) -> Value {
-    if let Some(kinds) = schema["type"].as_array_mut() {
+    if let Some(kinds) = schema.get_mut("type").and_then(Value::as_array_mut) {
         kinds.retain(|kind| kind != "null");
         if let [kind] = kinds.as_slice() {
             schema["type"] = kind.clone();
         }
     }
-    if let Some(choices) = schema["anyOf"].as_array_mut() {
+    if let Some(choices) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         choices.retain(|choice| choice["type"] != "null");
         if let [choice] = choices.as_slice() {
             return choice.clone();

@@ -230,6 +230,8 @@ async fn every_operation_names_its_errors_and_every_text_its_bounds() {
             }
             for parameter in operation["parameters"].as_array().unwrap() {
                 let name = parameter["name"].as_str().unwrap();
+                let nulls = parameter["schema"].as_object().unwrap().values().filter(|value| value.is_null()).count();
+                assert_eq!(nulls, 0, "{what} {name}: no keyword of a schema is null");
                 // Read leniently, or looked up as they are.
                 if !["traceparent", "Last-Event-ID", "last_event_id", "ticket", "entity_id"].contains(&name) {
                     bounded(&parameter["schema"], &format!("{what} {name}"));
