@@ -254,7 +254,7 @@ fn raw(kind: &str) -> Value {
             json!({ "schema": form })
         }
         "application/json" => json!({ "schema": { "type": "object" } }),
-        "text/csv" | "application/octet-stream" => json!({ "schema": { "type": "string", "minLength": 1 } }),
-        _ => json!({ "schema": { "type": "string" } }),
+        // Bytes have no type that a schema knows.
+        _ => json!({}),
     }
 }
