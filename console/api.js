@@ -152,9 +152,9 @@ async function all(path) {
 }
 
 export const health = () => json("GET", "/api/health");
-/** Never throws for 503: an unready server describes itself in the body. */
+/** Never throws for 503: an unready server describes itself in the body, in detail to whoever has a token. */
 export async function ready() {
-  const response = await fetch("/api/ready", { headers: { accept: "application/json" } });
+  const response = await fetch("/api/ready", { headers: { accept: "application/json", ...authHeaders() } });
   return response.json();
 }
 
@@ -187,7 +187,9 @@ export function uploadSource(project, file, onProgress) {
   const once = () => new Promise((resolve, reject) => {
     const used = token;
     xhr = new XMLHttpRequest();
-    xhr.open("POST", `${V1}/projects/${project}/sources?${new URLSearchParams({ name: file.name.replace(/\.[^.]+$/, ""), filename: file.name })}`);
+    const name = file.name.replace(/\.[^.]+$/, "").trim();
+    const query = new URLSearchParams({ ...(name && { name }), filename: file.name });
+    xhr.open("POST", `${V1}/projects/${project}/sources?${query}`);
     xhr.setRequestHeader("content-type", "text/csv");
     if (token) xhr.setRequestHeader("authorization", `Bearer ${token}`);
     xhr.upload.onprogress = (event) => onProgress(event.loaded, event.lengthComputable ? event.total : file.size);

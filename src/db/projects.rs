@@ -11,13 +11,12 @@ use super::schema::{job_queue, jobs, projects, sources};
 use super::sql_types::ms;
 use super::store::Store;
 use crate::protocol::ids::ProjectId;
+use crate::protocol::names::{self, MAX_NAME_CHARS};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Longest name of a project or source, in characters.
-pub const MAX_NAME_CHARS: usize = 200;
 /// Most rows of one page of any list.
 pub const MAX_PAGE: usize = 1_000;
 
@@ -219,15 +218,7 @@ async fn changed(
 /// A name without surrounding space, or why it cannot be one.
 pub(crate) fn checked_name(noun: &str, name: &str) -> Result<String, StoreError> {
     let name = name.trim();
-    if name.is_empty() {
-        return Err(StoreError::Invalid(format!("the {noun} name is empty")));
-    }
-    if name.chars().count() > MAX_NAME_CHARS {
-        return Err(StoreError::Invalid(format!("the {noun} name is longer than {MAX_NAME_CHARS} characters")));
-    }
-    if name.chars().any(char::is_control) {
-        return Err(StoreError::Invalid(format!("the {noun} name has a control character")));
-    }
+    names::check(name, MAX_NAME_CHARS).map_err(|error| StoreError::Invalid(format!("the {noun} name {error}")))?;
     Ok(name.to_owned())
 }
 

@@ -6,6 +6,7 @@ mod auth;
 mod commit;
 mod console;
 mod contract;
+mod cors;
 mod elsewhere;
 pub(crate) mod error;
 mod export;

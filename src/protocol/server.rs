@@ -171,9 +171,9 @@ pub struct DataUpdate<'a> {
     pub entity_id: String,
     /// `created`, `updated`, `deleted` or `completed`.
     pub action: &'a str,
-    /// The entity after the change.
+    /// The entity after the change; as its publisher wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<&'a serde_json::Value>,
+    pub data: Option<&'a RawValue>,
     /// Where to fetch the entity, in place of `data` that is too large for a frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

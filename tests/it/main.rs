@@ -4,6 +4,8 @@ mod attacks;
 mod fault_ledger;
 mod fault_table;
 mod faults;
+mod http_bodies;
+mod http_doors;
 mod http_requests;
 mod http_support;
 mod http_uploads;

@@ -163,6 +163,9 @@ async fn what_cant_be_asked_of_the_others_is_answered_in_time_and_may_be_tried_a
     assert_eq!(say(&here, "ana", &hello, json!("Ping")).await.status, 202, "where it lives nobody needs to be asked");
     let ready = there.get("/api/ready").await;
     assert_eq!((ready.status, &ready.json()["status"]), (200, &json!("degraded")), "{}", ready.text);
+    assert_eq!(ready.json()["checks"], json!(null), "nothing is told to who shows no token: {}", ready.text);
+    let ready = there.client.get(there.url("/api/ready")).bearer_auth(token("ana", "viewer", 600));
+    let ready = there.send(ready).await;
     assert_eq!(ready.json()["checks"]["relay"], json!({ "state": "down", "reason": "cut by the test" }));
     drop((events, opened));
     here.stop().await;

@@ -34,8 +34,7 @@ impl Users {
     pub fn seat(self: &Arc<Self>, principal: &Principal, most: usize) -> Option<Seat> {
         let mut users = self.lock();
         let user: Arc<str> = principal.user_id.as_str().into();
-        let limited = principal.user_id != Principal::local_owner().user_id;
-        if limited && users.get(&user).map_or(0, |user| user.seats) >= most {
+        if !principal.is_local_owner() && users.get(&user).map_or(0, |user| user.seats) >= most {
             return None;
         }
         users.entry(user.clone()).or_default().seats += 1;

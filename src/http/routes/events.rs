@@ -6,6 +6,7 @@ use super::realtime::{Proofs, caller, query_pairs, verifier};
 use crate::{
     http::{
         auth::no_token,
+        contract::Header,
         error::{ApiError, ApiResult},
         sse::{self, Opening},
         state::AppState,
@@ -38,8 +39,12 @@ pub(in crate::http) struct EventsQuery {
 }
 
 /// Headers that count.
-pub(in crate::http) const HEADERS: &[(&str, &str)] =
-    &[("Last-Event-ID", "`id` of the last event that was seen; what follows it comes, once and in order")];
+pub(in crate::http) const HEADERS: &[Header] = &[Header {
+    name: "Last-Event-ID",
+    text: "`id` of the last event that was seen; what follows it comes, once and in order",
+    most_chars: None,
+    pattern: None,
+}];
 
 pub(in crate::http) async fn open(State(app): State<AppState>, request: Request) -> ApiResult<Response> {
     if app.shutdown.is_cancelled() {

@@ -13,7 +13,10 @@ use crate::{
         tickets::{Issued, TooMany},
         ws::Verify,
     },
-    protocol::principal::{Action, Grant, Principal, Resource, authorise},
+    protocol::{
+        names::Text,
+        principal::{Action, Grant, Principal, Resource, authorise},
+    },
 };
 use axum::{
     Json,
@@ -49,9 +52,9 @@ pub(in crate::http) async fn ticket(
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Sent {
     /// `conn` of the stream's first event.
-    conn: String,
+    conn: Text<32>,
     /// `key` of the stream's first event.
-    key: String,
+    key: Text<256>,
     /// Any frame that a WebSocket takes.
     message: Box<RawValue>,
 }
@@ -62,7 +65,7 @@ pub(in crate::http) async fn send(
     JsonBody(sent): JsonBody<Sent>,
 ) -> ApiResult<StatusCode> {
     // What the message may do is the dialogue's to say, by the stream's own proof.
-    let stream = (sent.conn.as_str(), sent.key.as_str());
+    let stream = (&*sent.conn, &*sent.key);
     let said = elsewhere::say(&app.streams, &app.realtime, stream, &caller.user_id, sent.message.get()).await;
     let said = said.map_err(|Unknown| {
         ApiError::unavailable("not all replicas could be asked whose event stream this is, and one may have taken it")

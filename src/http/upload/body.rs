@@ -12,6 +12,7 @@ use crate::{
         state::AppState,
         transfers::{Pace, Place},
     },
+    protocol::names::{self, MAX_NAME_CHARS},
     reconcile::{ReadLimits, ReadOptions},
 };
 use axum::{
@@ -209,7 +210,7 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 /// The last part of what may be a path of the client's machine.
 fn clean(filename: &str) -> String {
     let last = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-    let last: String = last.chars().filter(|c| !c.is_control()).collect();
+    let last = names::shown(last, MAX_NAME_CHARS);
     if last.trim().is_empty() { "upload.csv".into() } else { last }
 }
 
