@@ -60,6 +60,9 @@ pub struct ResultItem {
     pub match_id: Option<String>,
     /// `one_to_one` and so on, or why a record has no match.
     pub kind: String,
+    /// Of a break: the id of the row that a duplicate repeats, else of the nearest candidate, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related_id: Option<String>,
     /// `auto`, `review`, `discrepancy` or `unmatched`.
     pub state: String,
     /// That the records belong together.
@@ -117,7 +120,7 @@ pub struct RowProblem {
     pub reason: String,
 }
 
-type ResultRow = (i64, ResultStatus, Option<String>, String, String, Option<f64>, Json, String);
+type ResultRow = (i64, ResultStatus, Option<String>, String, String, Option<f64>, Json, String, Option<String>);
 type LineRow = (i64, String, i64, Option<i64>);
 
 /// Results of a job in their order; none while it is not completed.
@@ -153,6 +156,7 @@ pub async fn page(
                 results::probability,
                 results::comparisons,
                 results::explanation,
+                results::related_id,
             ))
             .into_boxed();
         if status != ResultStatus::All {
@@ -244,24 +248,26 @@ async fn with_records(
     for line in &lines {
         by_result.entry(line.0).or_default().push(line);
     }
-    let items = rows.into_iter().map(|(ordinal, status, match_id, kind, state, probability, comparisons, text)| {
-        let own = by_result.remove(&ordinal).unwrap_or_default();
-        let of = |name: &str, side: &SideRecords| {
-            own.iter().filter(|line| line.1 == name).map(|line| side.shown(line.2, line.3)).collect()
-        };
-        ResultItem {
-            ordinal: ordinal.unsigned_abs(),
-            status,
-            match_id,
-            kind,
-            state,
-            probability,
-            left: of("left", &left),
-            right: of("right", &right),
-            comparisons: comparisons.0,
-            explanation: text,
-        }
-    });
+    let items =
+        rows.into_iter().map(|(ordinal, status, match_id, kind, state, probability, comparisons, text, related_id)| {
+            let own = by_result.remove(&ordinal).unwrap_or_default();
+            let of = |name: &str, side: &SideRecords| {
+                own.iter().filter(|line| line.1 == name).map(|line| side.shown(line.2, line.3)).collect()
+            };
+            ResultItem {
+                ordinal: ordinal.unsigned_abs(),
+                status,
+                match_id,
+                kind,
+                related_id,
+                state,
+                probability,
+                left: of("left", &left),
+                right: of("right", &right),
+                comparisons: comparisons.0,
+                explanation: text,
+            }
+        });
     Ok(items.collect())
 }
 

@@ -3,7 +3,10 @@
 //! Both read what others have published and do no I/O, so they can't hang on what they report. Easy to get wrong: an
 //! actor that restarts is not a reason to take the server out of traffic; a stuck or dead thread is.
 use crate::{
-    actors::realtime::{Mode, RealtimeHealth},
+    actors::{
+        janitor::UploadsState,
+        realtime::{Mode, RealtimeHealth},
+    },
     cluster::Link,
     db::store::Status,
     http::state::AppState,
@@ -36,6 +39,17 @@ struct Checks {
     actors: ActorsCheck,
     realtime: RealtimeCheck,
     relay: RelayCheck,
+    uploads: UploadsCheck,
+}
+
+/// The folder of uploads.
+#[derive(Serialize, JsonSchema)]
+struct UploadsCheck {
+    /// `unchecked` (nobody has looked since the start), `swept` or `held` (nothing is removed).
+    state: &'static str,
+    /// Why nothing is removed, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// What crosses to the other replicas.
@@ -109,12 +123,13 @@ pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResp
     let runtime = app.runtime.health();
     let store = app.store.status().borrow().clone();
     let realtime = app.realtime.health();
+    let uploads = uploads_check(&app.uploads.borrow());
     let thread_ok = runtime.thread_alive && runtime.stalled.is_none();
     let status = if app.shutdown.is_cancelled() {
         "draining"
     } else if !thread_ok || !store.is_ready() {
         "unavailable"
-    } else if !runtime.ok() || !realtime.ok() {
+    } else if !runtime.ok() || !realtime.ok() || uploads.reason.is_some() {
         "degraded"
     } else {
         "ready"
@@ -125,6 +140,7 @@ pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResp
         actors: actors(&runtime),
         realtime: realtime_check(&realtime),
         relay: relay_check(&realtime.link),
+        uploads,
     };
     (code, Json(Readiness { status, checks }))
 }
@@ -139,6 +155,14 @@ fn store_check(status: &Status) -> StoreCheck {
         Status::Stopped => "stopped",
     };
     StoreCheck { state, reason: status.reason().map(|reason| reason.to_string()) }
+}
+
+fn uploads_check(state: &UploadsState) -> UploadsCheck {
+    match state {
+        UploadsState::Unchecked => UploadsCheck { state: "unchecked", reason: None },
+        UploadsState::Swept => UploadsCheck { state: "swept", reason: None },
+        UploadsState::Held { reason } => UploadsCheck { state: "held", reason: Some(reason.clone()) },
+    }
 }
 
 fn relay_check(link: &Link) -> RelayCheck {
