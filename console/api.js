@@ -178,7 +178,9 @@ export const jobProgress = (id) => json("GET", `${V1}/jobs/${id}/progress`);
 export const jobResults = (id, query, signal) => json("GET", `${V1}/jobs/${id}/results`, { query, signal });
 export const jobErrors = (id, query, signal) => json("GET", `${V1}/jobs/${id}/errors`, { query, signal });
 
-export const exportUrl = (id, format, status) => `${V1}/jobs/${id}/export?${new URLSearchParams({ format, status })}`;
+/** CSV is opened in spreadsheets, which would run what looks like a formula. */
+export const exportUrl = (id, format, status) =>
+  `${V1}/jobs/${id}/export?${new URLSearchParams({ format, status, ...(format === "csv" && { safe: "spreadsheet" }) })}`;
 
 /** Sends one file as it is. XMLHttpRequest, because fetch reports no upload progress. */
 export function uploadSource(project, file, onProgress) {

@@ -137,6 +137,7 @@ impl App {
             runtime,
             realtime,
             jobs,
+            uploads: janitor.uploads(),
             meter,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -331,6 +332,7 @@ fn janitor_options(config: &Config) -> janitor::Options {
         events_per_project: config.events_per_project,
         event_age: config.event_age.0,
         key_age: config.idempotency_key_age.0,
+        trash_age: config.trash_age.0,
         ..janitor::Options::default()
     }
 }

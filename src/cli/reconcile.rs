@@ -2,12 +2,15 @@
 //!
 //! Opens the files, draws the progress bar and the table, writes the output files; every decision is the engine's.
 //! Easy to get wrong: the exit code is a contract (0 finished, 1 failed, 2 bad input), and so are the file names.
+use super::input::{self, Input, InputError};
+use super::output::{complain, say};
+use crate::reconcile::report::{Cells, Lines};
 use crate::reconcile::{
     ColumnType, Control, Outcome, Phase, Profile, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side,
     Table, infer_rules, profile, read, report, run as run_engine,
 };
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal};
+use std::io::{BufWriter, IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,13 +19,13 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ReconcileArgs {
-    /// First file, e.g. the ledger
+    /// First file, e.g. the ledger; `-` is standard input
     #[arg(value_name = "LEFT.csv")]
     pub left: PathBuf,
-    /// Second file, e.g. the bank statement
+    /// Second file, e.g. the bank statement; `-` is standard input
     #[arg(value_name = "RIGHT.csv")]
     pub right: PathBuf,
-    /// Rules as JSON or TOML; inferred from the columns when left out
+    /// Rules as JSON or TOML, `-` from standard input; inferred from the columns when left out
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// Column that names a row of the first file [default: its first unique column]
@@ -34,12 +37,22 @@ pub struct ReconcileArgs {
     /// Directory for the result files, made if needed; without it only the summary is printed
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write CSV for a spreadsheet: what it would take for a formula gets a ' before it; numbers stay numbers
+    #[arg(long, value_name = "FOR")]
+    pub safe: Option<Safe>,
     /// Stop at the first row that cannot be read, instead of reporting it and going on
     #[arg(long)]
     pub strict: bool,
     /// Print the rules that would be used, as JSON, and stop
     #[arg(long)]
     pub print_rules: bool,
+}
+
+/// For whom the result files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Safe {
+    /// A spreadsheet, which runs formulas.
+    Spreadsheet,
 }
 
 const EXAMPLES: &str = "\
@@ -65,8 +78,12 @@ enum Failure {
     Rules { file: String, error: RuleError },
     #[error("{0}")]
     Run(#[from] RunError),
+    #[error("{0}")]
+    Input(#[from] InputError),
     #[error("open {path}: {source}")]
     Open { path: String, source: std::io::Error },
+    #[error("standard input can be read once; `-` stands twice on the command line")]
+    Twice,
     #[error("write {path}: {reason}")]
     Write { path: String, reason: String },
 }
@@ -75,9 +92,12 @@ impl Failure {
     fn code(&self) -> ExitCode {
         match self {
             Self::Read(ReadError::Io { .. } | ReadError::Cancelled)
+            | Self::Input(InputError::Keep { .. })
             | Self::Run(RunError::Cancelled)
             | Self::Write { .. } => ExitCode::from(1),
-            Self::Read(_) | Self::Rules { .. } | Self::Run(_) | Self::Open { .. } => ExitCode::from(2),
+            Self::Read(_) | Self::Rules { .. } | Self::Run(_) | Self::Input(_) | Self::Open { .. } | Self::Twice => {
+                ExitCode::from(2)
+            }
         }
     }
 }
@@ -85,16 +105,21 @@ impl Failure {
 /// Runs the command: results to the directory, the summary to stdout, progress and errors to stderr.
 pub fn run(args: &ReconcileArgs) -> ExitCode {
     match reconcile(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(text) => say(&text, ExitCode::SUCCESS),
         Err(failure) => {
-            eprintln!("tieout reconcile: {failure}");
+            complain(&format!("tieout reconcile: {failure}"));
             failure.code()
         }
     }
 }
 
-fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
+/// Does the work; returns what is to be printed.
+fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     let started = std::time::Instant::now();
+    let inputs = [Some(&args.left), Some(&args.right), args.rules.as_ref()];
+    if inputs.into_iter().flatten().filter(|path| input::is_standard_input(path)).count() > 1 {
+        return Err(Failure::Twice);
+    }
     let mut rules = args.rules.as_deref().map(load_rules).transpose()?;
     let given = rules.as_ref();
     let id = |flag: &Option<String>, rule: Option<&String>| flag.clone().or_else(|| rule.cloned());
@@ -107,42 +132,43 @@ fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
         rules.take().unwrap_or_else(|| infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column()));
     if args.print_rules {
         bar.finish();
-        println!("{}", serde_json::to_string_pretty(&rules).expect("rules are plain data"));
-        return Ok(());
+        return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
     let outcome = run_engine(&left, &right, &rules, &bar);
     bar.finish();
     let outcome = outcome?;
     if let Some(directory) = &args.out {
-        write_all(directory, &outcome, &left, &right)?;
+        let cells = if args.safe.is_some() { Cells::Spreadsheet } else { Cells::Exact };
+        write_all(directory, cells, &outcome, &left, &right)?;
     }
-    println!("{}", summary(&outcome, &left, &right));
     let rows = left.len() + right.len();
-    println!("{rows} rows in {:.2} s", started.elapsed().as_secs_f64());
+    let mut text = format!("{}\n", summary(&outcome, &left, &right));
+    text += &format!("{rows} rows in {:.2} s\n", started.elapsed().as_secs_f64());
     for table in [&left, &right] {
         if let Some(first) = table.errors.first() {
             let place = if first.column.is_empty() { String::new() } else { format!(", column {:?}", first.column) };
-            println!(
-                "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}",
+            text += &format!(
+                "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}\n",
                 table.name, table.error_count, first.line, first.value, first.reason
             );
         }
     }
-    match &args.out {
-        Some(directory) => println!("results in {}", directory.display()),
-        None => println!("add --out DIR to write the matches and what is left over"),
-    }
-    Ok(())
+    text += &match &args.out {
+        Some(directory) => format!("results in {}\n", directory.display()),
+        None => "add --out DIR to write the matches and what is left over\n".into(),
+    };
+    Ok(text)
 }
 
 fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Open { path: file.clone(), source })?;
+    let (file, mut text) = (input::name(path), String::new());
+    let failed = |source| Failure::Open { path: file.clone(), source };
+    Input::open(path)?.rewound().and_then(|mut from| from.read_to_string(&mut text)).map_err(failed)?;
     RuleSet::parse(&text).map_err(|error| Failure::Rules { file, error })
 }
 
 fn options(path: &Path, id_column: Option<String>, strict: bool) -> ReadOptions {
-    ReadOptions { name: path.display().to_string(), id_column, strict, ..ReadOptions::default() }
+    ReadOptions { name: input::name(path), id_column, strict, ..ReadOptions::default() }
 }
 
 /// Reads a file. Rules that compare a column as amounts or dates also decide its type.
@@ -156,13 +182,14 @@ fn load(
     if let Some(rules) = rules {
         options.types = rules.column_types(side);
     }
-    let open = || File::open(path).map_err(|source| Failure::Open { path: options.name.clone(), source });
-    let profile: Profile = profile(open()?, &options)?;
+    let mut input = Input::open(path)?;
+    let failed = |source| Failure::Open { path: options.name.clone(), source };
+    let profile: Profile = profile(input.rewound().map_err(failed)?, &options)?;
     debug_assert!(profile.columns.iter().all(|c| c.kind != ColumnType::Money || c.decimal.is_some()));
-    Ok(read(open()?, Some(&profile), &options, control)?)
+    Ok(read(input.rewound().map_err(failed)?, Some(&profile), &options, control)?)
 }
 
-fn write_all(directory: &Path, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
+fn write_all(directory: &Path, cells: Cells, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
     let failed = |path: &Path, reason: String| Failure::Write { path: path.display().to_string(), reason };
     std::fs::create_dir_all(directory).map_err(|e| failed(directory, e.to_string()))?;
     let write = |name: &str, content: &dyn Fn(BufWriter<File>) -> csv::Result<()>| {
@@ -170,10 +197,14 @@ fn write_all(directory: &Path, outcome: &Outcome, left: &Table, right: &Table) -
         let file = File::create(&path).map_err(|e| failed(&path, e.to_string()))?;
         content(BufWriter::new(file)).map_err(|e| failed(&path, e.to_string()))
     };
-    write("matches.csv", &|out| report::write_matches_csv(out, outcome, left, right))?;
-    write("unmatched_left.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Left, left, right))?;
-    write("unmatched_right.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Right, left, right))?;
-    write("errors.csv", &|out| report::write_errors_csv(out, left, right))?;
+    write("matches.csv", &|out| report::write_matches(Lines::new(out, cells), outcome, left, right))?;
+    write("unmatched_left.csv", &|out| {
+        report::write_unmatched(Lines::new(out, cells), outcome, Side::Left, left, right)
+    })?;
+    write("unmatched_right.csv", &|out| {
+        report::write_unmatched(Lines::new(out, cells), outcome, Side::Right, left, right)
+    })?;
+    write("errors.csv", &|out| report::write_errors(Lines::new(out, cells), left, right))?;
     write("summary.json", &|mut out| {
         serde_json::to_writer_pretty(&mut out, &report::summary_json(outcome, left, right))
             .map_err(std::io::Error::from)?;

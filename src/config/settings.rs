@@ -99,6 +99,8 @@ settings! {
         event_age: Seconds = "7d", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
         /// How long the answer to a request with an `Idempotency-Key` is kept; past it the request is carried out again.
         idempotency_key_age: Seconds = "24h", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
+        /// How long a file without a source stays in `uploads/.trash` before it is removed for good.
+        trash_age: Seconds = "7d", "TIME", |t: &Seconds| time(t, 0, YEAR);
         /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
         auto_migrate: bool = "true", "BOOL", any;
         /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS, `rediss://…?sslrootcert=FILE`; several with commas between are nodes of one cluster; without one this process is alone. Rather in the environment or a file than in a flag.

@@ -109,7 +109,7 @@ pub enum LogLevel {
     Info,
     /// The rest.
     Debug,
-    /// The rest, and what libraries say.
+    /// As `Debug`: what libraries say at this level has tokens and customers' cells in it, and is never written.
     Trace,
 }
 

@@ -26,12 +26,14 @@ mod trouble;
 
 pub mod claims;
 pub mod events;
+pub mod installation;
 pub mod jobs;
 mod jobs_run;
 pub mod projects;
 pub mod publications;
 pub mod records;
 pub mod results;
+pub mod snapshot;
 pub mod sources;
 pub mod staging;
 pub mod sweep;
@@ -39,6 +41,7 @@ pub mod wakeups;
 
 pub use error::StoreError;
 pub use events::{Committed, DurableEvent, Page, Position};
+pub(crate) use lockfile::LockFile as DataLock;
 pub use migrate::Step;
 pub use migrations::Migrations;
 pub use postgres::{Address, BadAddress};

@@ -142,9 +142,15 @@ pub async fn rename(store: &Store, id: ProjectId, name: &str) -> Result<Committe
 pub async fn renew_epochs(store: &Store) -> Result<usize, StoreError> {
     // One for all: an epoch tells histories of one project apart.
     let epoch = fresh_epoch();
-    pool::write!(store, |conn| {
-        Ok::<_, StoreError>(diesel::update(projects::table).set(projects::epoch.eq(epoch)).execute(conn).await?)
-    })
+    pool::write!(store, |conn| { set_epochs(conn, &epoch).await })
+}
+
+/// Gives every project this epoch, inside the caller's transaction.
+pub(crate) async fn set_epochs(connection: &mut impl Engine, epoch: &str) -> Result<usize, StoreError> {
+    pool::on!(connection, |conn| Ok(diesel::update(projects::table)
+        .set(projects::epoch.eq(epoch))
+        .execute(conn)
+        .await?))
 }
 
 /// Makes a project and all that belongs to it invisible; its runners are fenced off, and the janitor removes the rows in batches.
@@ -228,7 +234,7 @@ pub(crate) fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> 
 }
 
 /// Six characters tell histories of one project apart; they need not be unique across projects.
-fn fresh_epoch() -> String {
+pub(crate) fn fresh_epoch() -> String {
     use rand::Rng;
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = rand::rng();

@@ -61,6 +61,9 @@ pub struct ResultItem {
     pub match_id: Option<String>,
     /// `one_to_one` and so on, or why a record has no match.
     pub kind: String,
+    /// Of a break: the id of the row that a duplicate repeats, else of the nearest candidate, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related_id: Option<String>,
     /// `auto`, `review`, `discrepancy` or `unmatched`.
     pub state: String,
     /// That the records belong together.
@@ -118,7 +121,7 @@ pub struct RowProblem {
     pub reason: String,
 }
 
-type ResultRow = (i64, ResultStatus, Option<String>, String, String, Option<f64>, Json, String);
+type ResultRow = (i64, ResultStatus, Option<String>, String, String, Option<f64>, Json, String, Option<String>);
 type LineRow = (i64, String, i64, Option<i64>);
 
 /// Results of a job in their order; none while it is not completed. A page ends after `limit` results or, unless one alone
@@ -310,6 +313,7 @@ impl Sides {
                     results::probability,
                     results::comparisons,
                     results::explanation,
+                    results::related_id,
                 ))
                 .load(conn)
                 .await?
@@ -317,7 +321,10 @@ impl Sides {
         Ok(rows.into_iter().map(|row| self.item(row)).collect())
     }
 
-    fn item(&self, (ordinal, status, match_id, kind, state, probability, comparisons, text): ResultRow) -> ResultItem {
+    fn item(
+        &self,
+        (ordinal, status, match_id, kind, state, probability, comparisons, text, related_id): ResultRow,
+    ) -> ResultItem {
         let from = self.lines.partition_point(|line| line.0 < ordinal);
         let own = self.lines[from..].iter().take_while(|line| line.0 == ordinal);
         let of = |side: &Side| {
@@ -328,6 +335,7 @@ impl Sides {
             status,
             match_id,
             kind,
+            related_id,
             state,
             probability,
             left: of(&self.left),

@@ -232,6 +232,68 @@ pub async fn unknown(store: &Store, ids: Vec<SourceId>) -> Result<Vec<SourceId>,
     })
 }
 
+/// The file of a source: what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The source, also the name of the file.
+    pub id: SourceId,
+    /// What the uploader's file was called.
+    pub filename: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Lower-case hex of the hash of its bytes.
+    pub sha256: String,
+}
+
+/// The files of visible sources behind this one, in the order of their ids; at most [`MAX_PAGE`].
+///
+/// # Errors
+/// As any call.
+pub async fn files(store: &Store, after: Option<SourceId>) -> Result<Vec<SourceFile>, StoreError> {
+    let after = after.unwrap_or(SourceId(uuid::Uuid::nil()));
+    pool::read!(store, |conn| {
+        let rows: Vec<(SourceId, String, i64, String)> = sources::table
+            .filter(sources::deleted_us.is_null().and(sources::id.gt(after)))
+            .order(sources::id)
+            .limit(MAX_PAGE as i64)
+            .select((sources::id, sources::filename, sources::bytes, sources::sha256))
+            .load(conn)
+            .await?;
+        let file = |(id, filename, bytes, sha256): (SourceId, String, i64, String)| SourceFile {
+            id,
+            filename,
+            bytes: bytes.unsigned_abs(),
+            sha256,
+        };
+        Ok::<_, StoreError>(rows.into_iter().map(file).collect())
+    })
+}
+
+/// Which of these ids are visible sources.
+///
+/// # Errors
+/// As any call.
+pub async fn visible(store: &Store, ids: Vec<SourceId>) -> Result<Vec<SourceId>, StoreError> {
+    pool::read!(store, |conn| {
+        let found = sources::table.filter(sources::id.eq_any(&ids).and(sources::deleted_us.is_null()));
+        Ok::<_, StoreError>(found.select(sources::id).load(conn).await?)
+    })
+}
+
+/// Sources that were deleted before this time of the store and whose rows are still there, behind this one, in the order of
+/// their ids; at most [`MAX_PAGE`].
+///
+/// # Errors
+/// As any call.
+pub async fn deleted(store: &Store, before: i64, after: Option<SourceId>) -> Result<Vec<SourceId>, StoreError> {
+    let after = after.unwrap_or(SourceId(uuid::Uuid::nil()));
+    pool::read!(store, |conn| {
+        let gone = sources::table.filter(sources::deleted_us.le(before).and(sources::id.gt(after)));
+        let page = gone.order(sources::id).limit(MAX_PAGE as i64).select(sources::id);
+        Ok::<_, StoreError>(page.load(conn).await?)
+    })
+}
+
 /// A visible source, inside the caller's transaction.
 pub(crate) async fn find(connection: &mut impl Engine, id: SourceId) -> Result<Source, StoreError> {
     pool::on!(connection, |conn| {

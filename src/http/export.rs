@@ -5,7 +5,10 @@
 use super::error::{ApiError, ApiResult};
 use crate::{
     db::results::{ResultItem, ResultRecord, ResultStatus},
-    reconcile::report::MATCHES_HEADER,
+    reconcile::{
+        Side,
+        report::{Cells, Lines, MatchedLine, UnmatchedLine},
+    },
 };
 use serde::Deserialize;
 
@@ -37,9 +40,18 @@ impl Format {
     }
 }
 
+/// For whom the cells of CSV are written.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Safe {
+    /// A spreadsheet, which would run cells that look like formulas: they get a `'` before them.
+    Spreadsheet,
+}
+
 /// Turns items into text. The first call also gives the header.
 pub(super) struct Encoder {
     format: Format,
+    cells: Cells,
     status: ResultStatus,
     /// The file's own columns behind the fixed ones, for lists of single records.
     columns: Vec<String>,
@@ -48,8 +60,9 @@ pub(super) struct Encoder {
 
 impl Encoder {
     /// `columns` are those of the file whose unmatched records are listed; empty for matches.
-    pub fn new(format: Format, status: ResultStatus, columns: Vec<String>) -> Self {
-        Self { format, status, columns, begun: false }
+    pub fn new(format: Format, safe: Option<Safe>, status: ResultStatus, columns: Vec<String>) -> Self {
+        let cells = if safe.is_some() { Cells::Spreadsheet } else { Cells::Exact };
+        Self { format, cells, status, columns, begun: false }
     }
 
     /// The text of these items.
@@ -62,18 +75,16 @@ impl Encoder {
     }
 
     fn csv(&self, items: &[ResultItem], first: bool) -> csv::Result<Vec<u8>> {
-        let mut out = csv::Writer::from_writer(Vec::new());
+        let mut out = Lines::new(Vec::new(), self.cells);
         let side = match self.status {
-            ResultStatus::UnmatchedLeft => Some("left_id"),
-            ResultStatus::UnmatchedRight => Some("right_id"),
+            ResultStatus::UnmatchedLeft => Some(Side::Left),
+            ResultStatus::UnmatchedRight => Some(Side::Right),
             _ => None,
         };
         match side {
-            Some(id) => {
+            Some(side) => {
                 if first {
-                    out.write_record(
-                        [id, "line", "reason", "related_id"].into_iter().chain(self.columns.iter().map(String::as_str)),
-                    )?;
+                    out.unmatched_header(side, self.columns.iter().map(String::as_str))?;
                 }
                 for item in items {
                     for record in item.left.iter().chain(&item.right) {
@@ -83,38 +94,44 @@ impl Encoder {
             }
             None => {
                 if first {
-                    out.write_record(MATCHES_HEADER)?;
+                    out.matches_header()?;
                 }
                 for item in items {
                     pairs(&mut out, item)?;
                 }
             }
         }
-        out.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+        out.finish()
     }
 
-    fn single(&self, out: &mut csv::Writer<Vec<u8>>, item: &ResultItem, record: &ResultRecord) -> csv::Result<()> {
-        out.write_field(&record.id)?;
-        out.write_field(record.ordinal.to_string())?;
-        out.write_field(&item.kind)?;
-        out.write_field("")?;
-        for column in &self.columns {
-            out.write_field(record.fields.get(column).and_then(|cell| cell.as_str()).unwrap_or_default())?;
-        }
-        out.write_record(None::<&[u8]>)
+    fn single(&self, out: &mut Lines<Vec<u8>>, item: &ResultItem, record: &ResultRecord) -> csv::Result<()> {
+        let line = UnmatchedLine {
+            id: &record.id,
+            line: record.ordinal,
+            reason: &item.kind,
+            related_id: item.related_id.as_deref().unwrap_or_default(),
+        };
+        let cell = |column| record.fields.get(column).and_then(|cell| cell.as_str()).unwrap_or_default();
+        out.unmatched(&line, self.columns.iter().map(cell))
     }
 }
 
 /// One line per pair; a record without a match is a line with one id.
-fn pairs(out: &mut csv::Writer<Vec<u8>>, item: &ResultItem) -> csv::Result<()> {
+fn pairs(out: &mut Lines<Vec<u8>>, item: &ResultItem) -> csv::Result<()> {
     let ids = |side: &[ResultRecord]| -> Vec<String> {
         if side.is_empty() { vec![String::new()] } else { side.iter().map(|record| record.id.clone()).collect() }
     };
-    let probability = item.probability.map(|probability| format!("{probability:.6}")).unwrap_or_default();
-    let match_id = item.match_id.as_deref().unwrap_or_default();
     for left in ids(&item.left) {
         for right in ids(&item.right) {
-            out.write_record([match_id, &left, &right, &item.kind, &probability, &item.state, &item.explanation])?;
+            out.matched(&MatchedLine {
+                match_id: item.match_id.as_deref().unwrap_or_default(),
+                left_id: &left,
+                right_id: &right,
+                kind: &item.kind,
+                probability: item.probability,
+                state: &item.state,
+                explanation: &item.explanation,
+            })?;
         }
     }
     Ok(())

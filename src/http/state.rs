@@ -4,12 +4,12 @@
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
 use super::{auth::Auth, elsewhere, options::Options, sse::Streams, tickets::Tickets, transfers::Places};
 use crate::{
-    actors::{jobs::Jobs, meter::Meter, realtime::Realtime},
+    actors::{janitor::UploadsState, jobs::Jobs, meter::Meter, realtime::Realtime},
     db::Store,
     runtime::Runtime,
 };
 use std::{ops::Deref, sync::Arc, time::Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Pages of results that are read and encoded at one time; the next ones wait, within `request_timeout`.
@@ -31,6 +31,8 @@ pub struct Parts {
     pub realtime: Realtime,
     /// Runs jobs: nudge, cancel, progress.
     pub jobs: Jobs,
+    /// Whether files of sources are looked after.
+    pub uploads: watch::Receiver<UploadsState>,
     /// Counts what the runtime says.
     pub meter: Arc<Meter>,
     /// The rules of the door.

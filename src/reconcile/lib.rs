@@ -15,6 +15,7 @@ mod features;
 pub mod generate;
 mod infer;
 mod levels;
+mod lines;
 mod model;
 mod outcome;
 mod plan;

@@ -1,16 +1,11 @@
-//! The files a reconciliation leaves: a stable contract, documented in `docs/API.md`.
+//! The files a reconciliation leaves: a stable contract, documented in `docs/OUTPUT.md`.
 //!
 //! Writes to any `io::Write`; opening files is the caller's. Column order and names here never change without a
 //! changelog line, because people's spreadsheets depend on them.
+pub use super::lines::{Cells, ERRORS_HEADER, Lines, MATCHES_HEADER, MatchedLine, UnmatchedLine};
 use super::outcome::{Break, Match, Outcome, Side};
 use super::table::Table;
 use std::io::Write;
-
-/// The header of `matches.csv`.
-pub const MATCHES_HEADER: [&str; 7] =
-    ["match_id", "left_id", "right_id", "kind", "probability", "state", "explanation"];
-/// The header of `errors.csv`.
-pub const ERRORS_HEADER: [&str; 5] = ["side", "line", "column", "value", "reason"];
 
 /// A name for a match made of the ids it joins: the same in every run that finds the same match.
 pub fn match_id(found: &Match, left: &Table, right: &Table) -> String {
@@ -23,35 +18,40 @@ pub fn match_id(found: &Match, left: &Table, right: &Table) -> String {
     format!("m{hash:016x}")
 }
 
-/// Writes `matches.csv`: one line per pair of rows; lines of one group share `match_id`.
+/// Writes `matches.csv` with cells as they are; see [`write_matches`].
 ///
 /// # Errors
 /// The writer failed.
 pub fn write_matches_csv(out: impl Write, outcome: &Outcome, left: &Table, right: &Table) -> csv::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(MATCHES_HEADER)?;
+    write_matches(Lines::new(out, Cells::Exact), outcome, left, right)
+}
+
+/// Writes `matches.csv`: one line per pair of rows; lines of one group share `match_id`.
+///
+/// # Errors
+/// The writer failed.
+pub fn write_matches<W: Write>(mut to: Lines<W>, outcome: &Outcome, left: &Table, right: &Table) -> csv::Result<()> {
+    to.matches_header()?;
     for found in &outcome.matches {
         let id = match_id(found, left, right);
-        let probability = format!("{:.6}", found.probability);
         for l in found.rows(Side::Left) {
             for r in found.rows(Side::Right) {
-                csv.write_record([
-                    id.as_str(),
-                    &left.id(l as usize),
-                    &right.id(r as usize),
-                    found.kind.as_str(),
-                    &probability,
-                    found.state.as_str(),
-                    &found.explanation,
-                ])?;
+                to.matched(&MatchedLine {
+                    match_id: &id,
+                    left_id: &left.id(l as usize),
+                    right_id: &right.id(r as usize),
+                    kind: found.kind.as_str(),
+                    probability: Some(found.probability),
+                    state: found.state.as_str(),
+                    explanation: &found.explanation,
+                })?;
             }
         }
     }
-    csv.flush()?;
-    Ok(())
+    to.finish().map(drop)
 }
 
-/// Writes `unmatched_left.csv` or `unmatched_right.csv`: `id,line,reason,related_id`, then the file's own columns.
+/// Writes the unmatched rows of a side with cells as they are; see [`write_unmatched`].
 ///
 /// # Errors
 /// The writer failed.
@@ -62,46 +62,63 @@ pub fn write_unmatched_csv(
     left: &Table,
     right: &Table,
 ) -> csv::Result<()> {
-    let (table, other) = if side == Side::Left { (left, right) } else { (right, left) };
-    let mut csv = csv::Writer::from_writer(out);
-    let own = table.columns.iter().map(|c| c.profile.name.as_str());
-    let id = if side == Side::Left { "left_id" } else { "right_id" };
-    csv.write_record([id, "line", "reason", "related_id"].into_iter().chain(own))?;
-    for lonely in outcome.breaks.iter().filter(|b| b.side == side) {
-        let row = lonely.row as usize;
-        csv.write_field(table.id(row).as_ref())?;
-        csv.write_field(table.line(row).to_string())?;
-        csv.write_field(lonely.kind.as_str())?;
-        csv.write_field(related_id(lonely, table, other))?;
-        for column in 0..table.columns.len() {
-            csv.write_field(table.cell(row, column))?;
-        }
-        csv.write_record(None::<&[u8]>)?;
-    }
-    csv.flush()?;
-    Ok(())
+    write_unmatched(Lines::new(out, Cells::Exact), outcome, side, left, right)
 }
 
-fn related_id(lonely: &Break, own: &Table, other: &Table) -> String {
-    let table = if lonely.kind == super::outcome::BreakKind::Duplicate { own } else { other };
-    lonely.related.map_or(String::new(), |row| table.id(row as usize).into_owned())
+/// Writes `unmatched_left.csv` or `unmatched_right.csv`: `id,line,reason,related_id`, then the file's own columns.
+///
+/// # Errors
+/// The writer failed.
+pub fn write_unmatched<W: Write>(
+    mut to: Lines<W>,
+    outcome: &Outcome,
+    side: Side,
+    left: &Table,
+    right: &Table,
+) -> csv::Result<()> {
+    let table = if side == Side::Left { left } else { right };
+    to.unmatched_header(side, table.columns.iter().map(|c| c.profile.name.as_str()))?;
+    for lonely in outcome.breaks.iter().filter(|b| b.side == side) {
+        let row = lonely.row as usize;
+        let line = UnmatchedLine {
+            id: &table.id(row),
+            line: table.line(row),
+            reason: lonely.kind.as_str(),
+            related_id: &related_id(lonely, left, right).unwrap_or_default(),
+        };
+        to.unmatched(&line, (0..table.columns.len()).map(|column| table.cell(row, column)))?;
+    }
+    to.finish().map(drop)
+}
+
+/// The row that a duplicate repeats, else the nearest candidate, if there was one.
+pub fn related_id(lonely: &Break, left: &Table, right: &Table) -> Option<String> {
+    let own_side = lonely.kind == super::outcome::BreakKind::Duplicate;
+    let table = if (lonely.side == Side::Left) == own_side { left } else { right };
+    lonely.related.map(|row| table.id(row as usize).into_owned())
+}
+
+/// Writes `errors.csv` with cells as they are; see [`write_errors`].
+///
+/// # Errors
+/// The writer failed.
+pub fn write_errors_csv(out: impl Write, left: &Table, right: &Table) -> csv::Result<()> {
+    write_errors(Lines::new(out, Cells::Exact), left, right)
 }
 
 /// Writes `errors.csv`: the rows that could not be read.
 ///
 /// # Errors
 /// The writer failed.
-pub fn write_errors_csv(out: impl Write, left: &Table, right: &Table) -> csv::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(ERRORS_HEADER)?;
+pub fn write_errors<W: Write>(mut to: Lines<W>, left: &Table, right: &Table) -> csv::Result<()> {
+    to.line(ERRORS_HEADER)?;
     for (side, table) in [(Side::Left, left), (Side::Right, right)] {
         for error in &table.errors {
             let line = error.line.to_string();
-            csv.write_record([side.as_str(), &line, &error.column, &error.value, &error.reason])?;
+            to.line([side.as_str(), &line, &error.column, &error.value, &error.reason])?;
         }
     }
-    csv.flush()?;
-    Ok(())
+    to.finish().map(drop)
 }
 
 /// The content of `summary.json`.

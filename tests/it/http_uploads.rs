@@ -48,6 +48,10 @@ async fn a_source_whose_file_is_lost_gets_it_back_when_the_same_bytes_are_upload
     assert_eq!((again.status, &again.json()["id"]), (200, &json!(source)), "{}", again.text);
     assert_eq!(app.uploads(), [source.as_str()]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), CSV);
+    // Also one that is there, and was changed on the disk.
+    std::fs::write(&file, CSV.replace("10.50", "10.51")).unwrap();
+    assert_eq!(app.upload(&project, CSV).await.status, 200);
+    assert_eq!((std::fs::read_to_string(&file).unwrap().as_str(), app.uploads().len()), (CSV, 1));
     app.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! The integration suite: one binary, one module per promise.
-mod cli_evaluate;
 mod attacks;
+mod cli_evaluate;
 mod fault_ledger;
 mod fault_table;
 mod faults;
@@ -12,6 +12,7 @@ mod http_uploads;
 mod hub_disconnect;
 mod hub_settings;
 mod jobs_doors;
+mod jobs_files;
 mod jobs_replicas;
 mod jobs_run;
 mod jobs_support;
@@ -25,6 +26,8 @@ mod mesh_relay;
 mod mesh_support;
 mod metrics;
 mod outer_actors;
+mod outer_backup;
+mod outer_commands;
 mod outer_doors;
 mod outer_health;
 mod outer_limits;

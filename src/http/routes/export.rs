@@ -10,7 +10,7 @@ use crate::{
     },
     http::{
         error::{ApiError, ApiResult},
-        export::{Encoder, Format},
+        export::{Encoder, Format, Safe},
         extract::{Id, Query},
         shares::Peer,
         state::AppState,
@@ -49,6 +49,8 @@ const QUEUE_PIECES: usize = 2;
 pub(in crate::http) struct Selection {
     format: Option<Format>,
     status: Option<ResultStatus>,
+    /// `spreadsheet`: what would be taken for a formula gets a `'` before it; CSV only.
+    safe: Option<Safe>,
 }
 
 pub(in crate::http) async fn export(
@@ -62,6 +64,11 @@ pub(in crate::http) async fn export(
     if job.counts.is_none() {
         return Err(ApiError::conflict(format!("job {id} is {}: it has no results yet", job.state.as_str())));
     }
+    if query.safe.is_some() && query.format == Some(Format::Jsonl) {
+        return Err(ApiError::invalid(
+            "`safe` is for spreadsheets, which read CSV; JSON Lines have their cells as they are",
+        ));
+    }
     let place = app.transfer(&caller, peer, Kind::Download)?;
     let (format, status) = (query.format.unwrap_or(Format::Csv), query.status.unwrap_or(ResultStatus::All));
     let columns = match status {
@@ -73,7 +80,7 @@ pub(in crate::http) async fn export(
         store: app.store.clone(),
         id,
         status,
-        encoder: Encoder::new(format, status, columns),
+        encoder: Encoder::new(format, query.safe, status, columns),
         patience: app.config.limits.transfer_idle_timeout,
         pace: app.pace(),
     };

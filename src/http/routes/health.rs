@@ -4,7 +4,10 @@
 //! actor that restarts is not a reason to take the server out of traffic, a stuck or dead thread is; and both are asked
 //! without a token, so names, addresses and causes are for callers who showed one.
 use crate::{
-    actors::realtime::{Mode, RealtimeHealth},
+    actors::{
+        janitor::UploadsState,
+        realtime::{Mode, RealtimeHealth},
+    },
     cluster::Link,
     db::store::Status,
     http::state::AppState,
@@ -47,6 +50,17 @@ struct Checks {
     actors: ActorsCheck,
     realtime: RealtimeCheck,
     relay: RelayCheck,
+    uploads: UploadsCheck,
+}
+
+/// The folder of uploads.
+#[derive(Serialize, JsonSchema)]
+struct UploadsCheck {
+    /// `unchecked` (nobody has looked since the start), `swept` or `held` (nothing is removed).
+    state: &'static str,
+    /// Why nothing is removed, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// What crosses to the other replicas.
@@ -122,13 +136,17 @@ pub(in crate::http) async fn ready(State(app): State<AppState>, proven: Option<E
     let store = app.store.status().borrow().clone();
     let refuses_writes = app.store.refuses_writes();
     let realtime = app.realtime.health();
-    let (status, reason) = verdict(app.shutdown.is_cancelled(), &runtime, &store, refuses_writes.is_some(), &realtime);
+    let uploads = uploads_check(&app.uploads.borrow());
+    let held = uploads.reason.is_some();
+    let draining = app.shutdown.is_cancelled();
+    let (status, reason) = verdict(draining, &runtime, &store, refuses_writes.is_some(), held, &realtime);
     let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let checks = proven.map(|_| Checks {
         store: store_check(&store, refuses_writes),
         actors: actors(&runtime),
         realtime: realtime_check(&realtime),
         relay: relay_check(&realtime.link),
+        uploads,
     });
     (code, Json(Readiness { status, reason, checks }))
 }
@@ -139,6 +157,7 @@ fn verdict(
     runtime: &Health,
     store: &Status,
     refuses_writes: bool,
+    uploads_held: bool,
     realtime: &RealtimeHealth,
 ) -> (&'static str, Option<String>) {
     let (status, reason) = if draining {
@@ -153,6 +172,8 @@ fn verdict(
         ("degraded", "an actor is restarting or has failed")
     } else if refuses_writes {
         ("degraded", "the store refuses writes")
+    } else if uploads_held {
+        ("degraded", "uploads are not swept")
     } else if !realtime.link.is_up() {
         ("degraded", "the other replicas cannot be heard")
     } else if !realtime.ok() {
@@ -180,6 +201,14 @@ fn store_check(status: &Status, refuses_writes: Option<String>) -> StoreCheck {
         return StoreCheck { state: "refuses_writes", reason: Some(reason) };
     }
     StoreCheck { state: store_word(status), reason: status.reason().map(|reason| reason.to_string()) }
+}
+
+fn uploads_check(state: &UploadsState) -> UploadsCheck {
+    match state {
+        UploadsState::Unchecked => UploadsCheck { state: "unchecked", reason: None },
+        UploadsState::Swept => UploadsCheck { state: "swept", reason: None },
+        UploadsState::Held { reason } => UploadsCheck { state: "held", reason: Some(reason.clone()) },
+    }
 }
 
 fn relay_check(link: &Link) -> RelayCheck {
