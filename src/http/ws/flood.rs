@@ -44,7 +44,7 @@ impl Counter {
     }
 
     /// A ping or a pong with so much in it.
-    pub fn control(&mut self, payload: usize, now: impl FnOnce() -> Instant) -> Result<(), Flood> {
+    pub fn control(&mut self, payload: usize, now: Instant) -> Result<(), Flood> {
         self.bytes = self.bytes.saturating_sub(payload + HEAD);
         self.control.take(now).map_err(|_wait| Flood)
     }
@@ -63,14 +63,14 @@ mod tests {
         assert_eq!(frames, Some((2 * 4_096 + SLACK) / HEAD));
 
         let mut pongs = Counter::new(start);
-        let noticed = (0..5_000).position(|_| pongs.control(0, || start).is_err());
+        let noticed = (0..5_000).position(|_| pongs.control(0, start).is_err());
         assert_eq!(noticed, Some(CONTROL_BURST as usize));
 
         // A year of one pong every 25 s, and then a message in many fragments with pings between.
         let mut honest = Counter::new(start);
         for n in 0..1_261_440_u64 {
             honest.came(HEAD + 8, 4_096).unwrap();
-            honest.control(8, || start + Duration::from_secs(25 * n)).unwrap();
+            honest.control(8, start + Duration::from_secs(25 * n)).unwrap();
         }
         for _ in 0..1_000 {
             honest.came(HEAD + 4, 4_096).unwrap();

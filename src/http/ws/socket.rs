@@ -205,7 +205,7 @@ impl<L: Listener> Future for Socket<L> {
                     this.listener.binary(&bytes);
                 }
                 Ok(Message::Ping(payload) | Message::Pong(payload)) => {
-                    if this.frames.get_mut().counter.control(payload.len(), Instant::now).is_err() {
+                    if this.frames.get_mut().counter.control(payload.len(), Instant::now()).is_err() {
                         this.flooded();
                     }
                 }
