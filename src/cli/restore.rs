@@ -141,7 +141,7 @@ async fn prepare(store: &Store, staging: &Path, contents: &Contents) -> Result<R
             let name = format!("{UPLOADS}/{}", file.id);
             match contents.files.get(&name) {
                 Some(content) if (content.bytes, &content.sha256) == (file.bytes, &file.sha256) => {
-                    drop(wanted.insert(name))
+                    wanted.insert(name);
                 }
                 Some(_) => return Err(format!("{name} is not the file that the database knows as {}", file.filename)),
                 None if contents.damaged.contains_key(&name) => {}

@@ -66,7 +66,11 @@ fn shown(swept: &FileSweep, confirmed: bool) -> String {
     let files = swept.strays.len() + swept.parts.len();
     let _written = match &swept.state {
         UploadsState::Held { reason } => writeln!(text, "{reason}"),
-        _ if confirmed => writeln!(text, "moved to uploads/.trash: {} of {} files", swept.moved, swept.total),
+        _ if confirmed => writeln!(
+            text,
+            "moved to uploads/.trash: {} of {} files; put back: {}",
+            swept.moved, swept.total, swept.put_back
+        ),
         _ if files == 0 => writeln!(text, "every one of {} files has a source, or is too young to go", swept.total),
         _ => writeln!(
             text,

@@ -37,6 +37,7 @@ mod outer_reconcile;
 mod outer_restart;
 mod outer_shutdown;
 mod outer_store_away;
+mod outer_uploads;
 mod outer_workers;
 mod postgres_bulk;
 mod postgres_languages;
