@@ -13,7 +13,10 @@ use crate::{
     cluster::{self, Relay},
     config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
     db::{self, Store},
-    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Server, Streams, Tickets},
+    http::{
+        AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, PAGES_AT_ONCE, Parts, Places, Server, Streams,
+        Tickets,
+    },
     reconcile::ReadLimits,
     runtime::{self, Runtime, RuntimeFailure},
     telemetry,
@@ -126,12 +129,15 @@ impl App {
                 realtime.replica().mark(),
             )),
             streams: Arc::new(Streams::new(realtime.replica().mark())),
-            transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
+            transfers: Places::new(config.max_transfers),
+            answers: Places::new(config.answer_budget.0),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             config: Arc::new(http_options(&config)),
             store,
             runtime,
             realtime,
             jobs,
+            uploads: janitor.uploads(),
             meter,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -165,15 +171,15 @@ impl App {
     /// Waits until an actor that the server can't do without has used up its restarts: the owner is to stop and end with an error.
     pub async fn failed(&self) -> RuntimeFailure {
         let mut failed = self.state.runtime.failed();
-        match failed.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+        match failed.wait_for(Option::is_some).await {
             Ok(Some(failure)) => failure,
             // The sender lives as long as the runtime, which `state` holds.
             _ => std::future::pending().await,
         }
     }
 
-    /// Stops everything in the reverse order of `start`, within the configured time. `true` when all ended by itself.
-    pub async fn stop(self) -> bool {
+    /// Stops everything in the reverse order of `start`, within the configured time.
+    pub async fn stop(self) -> Stopped {
         let deadline = tokio::time::Instant::now() + self.shutdown_timeout;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         // Running jobs keep their leases until they are put back, behind the requests that may ask for them.
@@ -189,7 +195,13 @@ impl App {
             log::warn!("connections were cut off at the deadline count={cut_off}");
         }
         self.state.tracker.close();
-        let tasks_ended = timeout_at(deadline, self.state.tracker.wait()).await.is_ok();
+        let mut tasks_ended = tokio::time::timeout(left() / 3, self.state.tracker.wait()).await.is_ok();
+        if !tasks_ended {
+            // What a database that stopped answering holds up ends with this; what comes below needs the database, too.
+            log::warn!("calls of the store are given up: tasks wait for it still count={}", self.state.tracker.len());
+            self.state.store.reopen();
+            tasks_ended = tokio::time::timeout(left() / 3, self.state.tracker.wait()).await.is_ok();
+        }
         if !tasks_ended {
             log::error!("tasks did not end in time count={}", self.state.tracker.len());
         }
@@ -202,12 +214,22 @@ impl App {
         if !report.clean() {
             log::error!("actors did not end in time actors={:?} threads={:?}", report.timed_out, report.leaked_threads);
         }
-        if timeout_at(deadline, self.state.store.stop()).await.is_err() {
+        let store_closed = timeout_at(deadline, self.state.store.stop_within(left() / 2)).await.is_ok();
+        if !store_closed {
             log::error!("the store did not close in time");
-            return false;
         }
-        tasks_ended && jobs_ended && sockets == 0 && cut_off == 0 && report.clean()
+        let clean = store_closed && tasks_ended && jobs_ended && sockets == 0 && cut_off == 0 && report.clean();
+        Stopped { clean, store_closed }
     }
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopped {
+    /// All ended by itself.
+    pub clean: bool,
+    /// The store was closed. When it was not, what its last calls did is not known.
+    pub store_closed: bool,
 }
 
 /// The database file inside the data directory.
@@ -310,6 +332,7 @@ fn janitor_options(config: &Config) -> janitor::Options {
         events_per_project: config.events_per_project,
         event_age: config.event_age.0,
         key_age: config.idempotency_key_age.0,
+        trash_age: config.trash_age.0,
         ..janitor::Options::default()
     }
 }
@@ -330,7 +353,15 @@ fn http_options(config: &Config) -> Options {
             max_open_jobs: config.max_open_jobs,
             max_sockets: config.max_sockets,
             max_http_connections: config.max_http_connections,
+            connections_per_address: match config.connections_per_address {
+                0 => config.max_http_connections.div_ceil(2),
+                share => share,
+            },
+            trusted_proxies: config.trusted_proxies.0.clone(),
             max_transfers: config.max_transfers,
+            transfer_least_bytes: config.transfer_least_bytes.0,
+            transfer_window: config.transfer_window.0,
+            answer_budget: config.answer_budget.0,
             request_timeout: config.request_timeout.0,
             transfer_idle_timeout: config.transfer_idle_timeout.0,
             header_timeout: config.header_timeout.0,

@@ -57,6 +57,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("telemetry", 0),
     ("db", 1),
     ("cluster", 1),
+    ("uploads", 1),
     ("actors", 2),
     ("http", 3),
     ("load", 3),

@@ -2,13 +2,16 @@
 //!
 //! Opens the files, draws the progress bar and the table, writes the output files; every decision is the engine's.
 //! Easy to get wrong: the exit code is a contract (0 finished, 1 failed, 2 bad input), and so are the file names.
+use super::input::{self, Input, InputError};
+use super::output::{complain, say};
 use super::reading::ReadingFlags;
+use crate::reconcile::report::Cells;
 use crate::reconcile::{
     Control, Outcome, Phase, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side, SideReading, Table,
     infer_from_tables, read, report, run as run_engine, run_inferred, settle,
 };
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,13 +20,13 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ReconcileArgs {
-    /// First file, e.g. the ledger
+    /// First file, e.g. the ledger; `-` is standard input
     #[arg(value_name = "LEFT.csv")]
     pub left: PathBuf,
-    /// Second file, e.g. the bank statement
+    /// Second file, e.g. the bank statement; `-` is standard input
     #[arg(value_name = "RIGHT.csv")]
     pub right: PathBuf,
-    /// Rules as JSON or TOML; inferred from the columns when left out
+    /// Rules as JSON or TOML, `-` from standard input; inferred from the columns when left out
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// Column that names a row of the first file [default: its first unique column]
@@ -35,6 +38,9 @@ pub struct ReconcileArgs {
     /// Directory for the result files, made if needed; without it only the summary is printed
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write CSV for a spreadsheet: what it would take for a formula gets a ' before it; numbers stay numbers
+    #[arg(long, value_name = "FOR")]
+    pub safe: Option<Safe>,
     /// Stop at the first row that cannot be read, instead of reporting it and going on
     #[arg(long)]
     pub strict: bool,
@@ -44,6 +50,13 @@ pub struct ReconcileArgs {
     /// How each file is read, where it is not recognised.
     #[command(flatten)]
     pub reading: ReadingFlags,
+}
+
+/// For whom the result files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Safe {
+    /// A spreadsheet, which runs formulas.
+    Spreadsheet,
 }
 
 const EXAMPLES: &str = "\
@@ -72,8 +85,12 @@ enum Failure {
     Rules { file: String, error: RuleError },
     #[error("{0}")]
     Run(#[from] RunError),
+    #[error("{0}")]
+    Input(#[from] InputError),
     #[error("open {path}: {source}")]
     Open { path: String, source: std::io::Error },
+    #[error("standard input can be read once; `-` stands twice on the command line")]
+    Twice,
     #[error("write {path}: {reason}")]
     Write { path: String, reason: String },
 }
@@ -82,9 +99,12 @@ impl Failure {
     fn code(&self) -> ExitCode {
         match self {
             Self::Read(ReadError::Io { .. } | ReadError::Cancelled)
+            | Self::Input(InputError::Keep { .. })
             | Self::Run(RunError::Cancelled)
             | Self::Write { .. } => ExitCode::from(1),
-            Self::Read(_) | Self::Rules { .. } | Self::Run(_) | Self::Open { .. } => ExitCode::from(2),
+            Self::Read(_) | Self::Rules { .. } | Self::Run(_) | Self::Input(_) | Self::Open { .. } | Self::Twice => {
+                ExitCode::from(2)
+            }
         }
     }
 }
@@ -92,16 +112,21 @@ impl Failure {
 /// Runs the command: results to the directory, the summary to stdout, progress and errors to stderr.
 pub fn run(args: &ReconcileArgs) -> ExitCode {
     match reconcile(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(text) => say(&text, ExitCode::SUCCESS),
         Err(failure) => {
-            eprintln!("tieout reconcile: {failure}");
+            complain(&format!("tieout reconcile: {failure}"));
             failure.code()
         }
     }
 }
 
-fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
+/// Does the work; returns what is to be printed.
+fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     let started = std::time::Instant::now();
+    let inputs = [Some(&args.left), Some(&args.right), args.rules.as_ref()];
+    if inputs.into_iter().flatten().filter(|path| input::is_standard_input(path)).count() > 1 {
+        return Err(Failure::Twice);
+    }
     let given = args.rules.as_deref().map(load_rules).transpose()?;
     let bar = Bar::new();
     let mut left = load(&args.left, &args.left_id, &args.reading.left, given.as_ref(), Side::Left, args.strict, &bar)?;
@@ -112,8 +137,7 @@ fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
     if args.print_rules {
         bar.finish();
         let rules = complete(given, args, &left, &right);
-        println!("{}", serde_json::to_string_pretty(&rules).expect("rules are plain data"));
-        return Ok(());
+        return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
     let outcome = match compared {
         Some(rules) => run_engine(&left, &right, rules, &bar),
@@ -122,34 +146,37 @@ fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
     bar.finish();
     let outcome = outcome?;
     if let Some(directory) = &args.out {
-        write_all(directory, &outcome, &left, &right)?;
+        let cells = if args.safe.is_some() { Cells::Spreadsheet } else { Cells::Exact };
+        write_all(directory, cells, &outcome, &left, &right)?;
     }
+    let mut text = String::new();
     for table in [&left, &right] {
-        table.reading().lines(&table.name).iter().for_each(|line| println!("{line}"));
+        table.reading().lines(&table.name).iter().for_each(|line| text += &format!("{line}\n"));
     }
-    outcome.comparing.lines().iter().for_each(|line| println!("{line}"));
-    println!("{}", summary(&outcome, &left, &right));
+    outcome.comparing.lines().iter().for_each(|line| text += &format!("{line}\n"));
     let rows = left.len() + right.len();
-    println!("{rows} rows in {:.2} s", started.elapsed().as_secs_f64());
+    text += &format!("{}\n", summary(&outcome, &left, &right));
+    text += &format!("{rows} rows in {:.2} s\n", started.elapsed().as_secs_f64());
     for table in [&left, &right] {
         if let Some(first) = table.errors.first() {
             let place = if first.column.is_empty() { String::new() } else { format!(", column {:?}", first.column) };
-            println!(
-                "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}",
+            text += &format!(
+                "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}\n",
                 table.name, table.error_count, first.line, first.value, first.reason
             );
         }
     }
-    match &args.out {
-        Some(directory) => println!("results in {}", directory.display()),
-        None => println!("add --out DIR to write the matches and what is left over"),
-    }
-    Ok(())
+    text += &match &args.out {
+        Some(directory) => format!("results in {}\n", directory.display()),
+        None => "add --out DIR to write the matches and what is left over\n".into(),
+    };
+    Ok(text)
 }
 
 fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Open { path: file.clone(), source })?;
+    let (file, mut text) = (input::name(path), String::new());
+    let failed = |source| Failure::Open { path: file.clone(), source };
+    Input::open(path)?.rewound().and_then(|mut from| from.read_to_string(&mut text)).map_err(failed)?;
     RuleSet::parse(&text).map_err(|error| Failure::Rules { file, error })
 }
 
@@ -176,20 +203,19 @@ fn load(
     strict: bool,
     control: &dyn Control,
 ) -> Result<Table, Failure> {
-    let name = path.display().to_string();
+    let name = input::name(path);
     let mut options =
         ReadOptions { name, id_column: id_column.clone(), strict, reading: reading.clone(), ..ReadOptions::default() };
     if let Some(rules) = rules {
         rules.reading(side, &mut options);
     }
-    let file = File::open(path).map_err(|source| Failure::Open { path: options.name.clone(), source })?;
-    Ok(read(file, None, &options, control)?)
+    Ok(read(Input::open(path)?.into_reader()?, None, &options, control)?)
 }
 
-fn write_all(directory: &Path, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
+fn write_all(directory: &Path, cells: Cells, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
     let failed = |path: &Path, reason: String| Failure::Write { path: path.display().to_string(), reason };
     std::fs::create_dir_all(directory).map_err(|e| failed(directory, e.to_string()))?;
-    report::write_all(|name| File::create(directory.join(name)), outcome, left, right)
+    report::write_all(|name| File::create(directory.join(name)), cells, outcome, left, right)
         .map_err(|(name, reason)| failed(&directory.join(name), reason))
 }
 

@@ -95,9 +95,25 @@ impl Server {
         let client = self.client().map_err(|error| error.to_string())?;
         // The name lookup, TLS and the hello are in this limit too.
         match timeout(within, client.get_multiplexed_async_connection_with_config(&config)).await {
-            Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no connection within {within:?}")),
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => Err(self.hint(error.to_string(), error.is_timeout())),
+            Err(_) => Err(self.hint(format!("no connection within {within:?}"), true)),
         }
+    }
+
+    /// Why there is no connection, with what is likely behind it where TLS is spoken.
+    fn hint(&self, reason: String, timed_out: bool) -> String {
+        let tls = matches!(self.info.addr(), ConnectionAddr::TcpTls { .. });
+        if tls && timed_out {
+            return format!("{reason}: the TLS handshake was not answered; a server without TLS needs redis://");
+        }
+        // webpki's word for it.
+        if tls && reason.contains("CaUsedAsEndEntity") {
+            return format!(
+                "{reason}: the server's certificate is that of a certificate authority (CA:TRUE), and cannot be a server's"
+            );
+        }
+        reason
     }
 
     fn client(&self) -> redis::RedisResult<Client> {

@@ -42,8 +42,10 @@ pub(crate) async fn write(store: &Store, job: JobId, fence: i64, rows: Rows) -> 
         .detached(async move {
             match own.checkout_bulk().await? {
                 BulkTurn::Postgres(mut turn) => {
-                    let lost = turn.lost();
-                    own.unless_lost(lost, postgres::copy(&mut turn, job, fence, rows)).await
+                    let (lost, line) = (turn.lost(), turn.line().clone());
+                    line.take_sqlstate();
+                    let copied = own.unless_lost(lost, postgres::copy(&mut turn, job, fence, rows)).await;
+                    own.judged(&line, copied)
                 }
                 BulkTurn::Sqlite(turn, connection) => {
                     let write = move || {

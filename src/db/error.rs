@@ -1,8 +1,10 @@
 //! What can go wrong when the store is asked, named by what the caller can do about it.
 //!
 //! It leaves status codes to the doors. The one thing easy to get wrong: diesel reports a full disk, a vanished file, a
-//! server that shuts down and a busy writer as the same kind of error as a bug of ours; [`StoreError::from`] tells them
-//! apart by text, so that an outage is a retryable 503 and not a 500.
+//! server that shuts down and a busy writer as the same kind of error as a bug of ours. SQLite's are told apart by their
+//! text, which is always the same; PostgreSQL's speak the server's language, so only the SQLSTATE counts, which
+//! [`judged`] takes from the connection. Then an outage is a retryable 503 and not a 500.
+use super::trouble::Lasting;
 use diesel::result::{DatabaseErrorKind, Error};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -68,47 +70,60 @@ const SQLITE_OUTAGES: [&str; 9] = [
     "locking protocol",
 ];
 
-/// The same of PostgreSQL, where diesel keeps the text alone; English, as servers are set up to log.
-const POSTGRES_OUTAGES: [&str; 16] = [
-    "terminating connection",
-    "the database system is",
-    "canceling statement due to",
-    "could not extend file",
-    "could not write",
-    "could not open file",
-    "could not read",
-    "could not access file",
-    "No space left on device",
-    "deadlock detected",
-    "remaining connection slots",
-    "too many clients",
-    "too many connections",
-    "out of memory",
-    "out of shared memory",
-    "connection closed",
-];
-
-/// A NUL in a text: the one value that PostgreSQL refuses and our own checks may let through.
-const NUL_REFUSED: &str = "invalid byte sequence for encoding";
-
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         use DatabaseErrorKind::{ClosedConnection, ReadOnlyTransaction, SerializationFailure, UnableToSendCommand};
         let text = with_sources(&error);
-        match &error {
+        match error {
             Error::NotFound => Self::NotFound,
             Error::DatabaseError(
                 ClosedConnection | ReadOnlyTransaction | SerializationFailure | UnableToSendCommand,
                 _,
             )
             | Error::BrokenTransactionManager => Self::unavailable(text),
-            _ if SQLITE_OUTAGES.iter().chain(&POSTGRES_OUTAGES).any(|outage| text.contains(outage)) => {
-                Self::unavailable(text)
-            }
-            _ if text.contains(NUL_REFUSED) => Self::Invalid("a text has a NUL character".into()),
+            Error::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
+            _ if SQLITE_OUTAGES.iter().any(|outage| text.contains(outage)) => Self::unavailable(text),
             _ => Self::Internal(text),
         }
     }
+}
+
+/// What an error of diesel's means, by the SQLSTATE that the server gave with it, if it gave one.
+pub(crate) fn judged<T>(outcome: Result<T, StoreError>, code: Option<&SqlState>) -> Result<T, StoreError> {
+    match (outcome, code) {
+        (Err(StoreError::Internal(text)), Some(code)) => Err(of_server(code, text)),
+        // A connection that was lost after an error that the call had dealt with stays lost.
+        (Err(StoreError::Unavailable { reason, .. }), Some(code)) if is_outage(code) => Err(of_server(code, reason)),
+        (outcome, _) => outcome,
+    }
+}
+
+/// What the server's error means.
+fn of_server(code: &SqlState, text: String) -> StoreError {
+    if *code == SqlState::CHARACTER_NOT_IN_REPERTOIRE {
+        // The one value that PostgreSQL refuses and our own checks may let through.
+        return StoreError::Invalid("a text has a NUL character".into());
+    }
+    let text = format!("{text} (SQLSTATE {})", code.code());
+    if is_outage(code) { StoreError::unavailable(text) } else { StoreError::Internal(text) }
+}
+
+/// Whether an error is the server's state, not the statement's: the same statement can work later.
+fn is_outage(code: &SqlState) -> bool {
+    /// Connection, transaction rollback (deadlocks among them), resources, operator, system, damaged files.
+    const CLASSES: [&str; 6] = ["08", "40", "53", "57", "58", "XX"];
+    let defect_of_the_server = *code == SqlState::INTERNAL_ERROR;
+    let others = [
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::OBJECT_IN_USE,
+        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        SqlState::PROTOCOL_VIOLATION,
+        // A pooler gave us another session: the statements that were prepared in ours are not there.
+        SqlState::INVALID_SQL_STATEMENT_NAME,
+        SqlState::DUPLICATE_PSTATEMENT,
+    ];
+    !defect_of_the_server
+        && (CLASSES.contains(&&code.code()[..2]) || others.contains(code) || Lasting::of_server(code).is_some())
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -121,16 +136,11 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        /// Classes of errors that are the server's state, not the statement's: connection, transaction rollback,
-        /// resources, operator, system.
-        const OUTAGES: [&str; 5] = ["08", "40", "53", "57", "58"];
         let text = with_sources(&error);
         match error.code() {
             None if is_lost(&error) => Self::unavailable(text),
             None => Self::Internal(text),
-            Some(&(SqlState::LOCK_NOT_AVAILABLE | SqlState::READ_ONLY_SQL_TRANSACTION)) => Self::unavailable(text),
-            Some(code) if OUTAGES.contains(&&code.code()[..2]) => Self::unavailable(text),
-            Some(_) => Self::Internal(text),
+            Some(code) => of_server(code, text),
         }
     }
 }
@@ -168,5 +178,24 @@ mod tests {
         assert!(matches!(StoreError::from(full), StoreError::Unavailable { .. }));
         let bad = Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new("no such column: x".to_string()));
         assert!(matches!(StoreError::from(bad), StoreError::Internal(_)));
+    }
+
+    #[test]
+    fn what_a_server_says_is_judged_by_its_code_in_whatever_language() {
+        let says = |text: &str| {
+            let unknown = Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text.to_string()));
+            Err::<(), _>(StoreError::from(unknown))
+        };
+        for code in ["53100", "53300", "40P01", "55P03", "57014", "57P01", "57P03", "25006", "42501", "XX001", "26000"]
+        {
+            let judged = judged(says("storniere Anfrage"), Some(&SqlState::from_code(code)));
+            assert!(matches!(judged, Err(StoreError::Unavailable { .. })), "{code}: {judged:?}");
+        }
+        for code in ["42P01", "42601", "22003", "23505", "XX000"] {
+            let judged = judged(says("deadlock detected"), Some(&SqlState::from_code(code)));
+            assert!(matches!(judged, Err(StoreError::Internal(_))), "{code}: {judged:?}");
+        }
+        let nul = judged(says("ungültige Byte-Sequenz"), Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE));
+        assert!(matches!(nul, Err(StoreError::Invalid(_))), "{nul:?}");
     }
 }

@@ -60,10 +60,9 @@ pub(crate) async fn project(connection: &mut impl Engine, id: ProjectId) -> Resu
 /// The same for the project of a source.
 pub(crate) async fn project_of_source(connection: &mut impl Engine, id: SourceId) -> Result<(), StoreError> {
     if let Conn::Postgres(conn) = connection.conn() {
-        let found = sources::table.find(id).select(sources::project_id).first(conn).await.optional()?;
-        if let Some(found) = found {
-            project(conn, found).await?;
-        }
+        let its = sources::table.find(id).select(sources::project_id);
+        let row = projects::table.filter(projects::id.eq_any(its)).select(projects::id).for_update();
+        row.first::<ProjectId>(conn).await.optional()?;
     }
     Ok(())
 }
@@ -72,10 +71,9 @@ pub(crate) async fn project_of_source(connection: &mut impl Engine, id: SourceId
 pub(crate) async fn project_of_job(connection: &mut impl Engine, id: JobId) -> Result<(), StoreError> {
     if let Conn::Postgres(conn) = connection.conn() {
         place_in_queue(conn, id).await?;
-        let found = jobs::table.find(id).select(jobs::project_id).first(conn).await.optional()?;
-        if let Some(found) = found {
-            project(conn, found).await?;
-        }
+        let its = jobs::table.find(id).select(jobs::project_id);
+        let row = projects::table.filter(projects::id.eq_any(its)).select(projects::id).for_update();
+        row.first::<ProjectId>(conn).await.optional()?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! not written to.
 use super::error::with_sources;
 use super::pool::{self, Engine, Postgres, Sqlite};
-use super::postgres::{answered, lock_schema, unlock_schema, until};
+use super::postgres::{Linked, answered, lock_schema, unlock_schema, until};
 use super::store::Status;
 use diesel::backend::Backend;
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion};
@@ -82,12 +82,13 @@ struct Version {
 }
 
 /// Does what the plan wants on a SQLite database; returns how it stands afterwards.
-pub(crate) async fn sqlite(connection: &mut Sqlite, plan: Plan) -> Result<Vec<Step>, Status> {
+pub(crate) async fn sqlite(connection: &mut Sqlite, plan: Plan, migrating: impl Fn()) -> Result<Vec<Step>, Status> {
     let known = known(sources::<diesel::sqlite::Sqlite>(&SQLITE, &plan)?);
     let before = applied(connection).await?;
     if !judge(&plan, &known, &before)? {
         return Ok(steps(&known, before));
     }
+    migrating();
     let done = connection.spawn_blocking(move |sync: &mut SqliteConnection| Ok(carry_out(sync, &SQLITE, &plan)));
     done.await.unwrap_or_else(|error| Err(unreadable(&error)))?;
     Ok(steps(&known, applied(connection).await?))
@@ -96,27 +97,31 @@ pub(crate) async fn sqlite(connection: &mut Sqlite, plan: Plan) -> Result<Vec<St
 /// As [`sqlite`] on a PostgreSQL server, where one process at a time may; gives the connection back. What is being carried
 /// out is not given up when the store is `closing`.
 pub(crate) async fn postgres(
-    mut connection: Postgres,
+    mut connection: Linked<Postgres>,
     plan: Plan,
+    migrating: impl Fn(),
     closing: &CancellationToken,
-) -> Result<(Postgres, Vec<Step>), Status> {
+) -> Result<(Linked<Postgres>, Vec<Step>), Status> {
     let known = known(sources::<diesel::pg::Pg>(&POSTGRES, &plan)?);
-    let before = until(closing, answered(applied(&mut connection))).await?;
+    let before = until(closing, answered(applied(&mut *connection))).await?;
     if !judge(&plan, &known, &before)? {
         return Ok((connection, steps(&known, before)));
     }
+    migrating();
     until(closing, lock_schema(&mut connection)).await?;
+    let (connection, line) = connection.parts();
     let carried = tokio::task::spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         let outcome = carry_out(&mut harness, &POSTGRES, &plan);
         (harness.into_inner(), outcome)
     });
-    let (mut connection, outcome) = carried.await.map_err(|lost| unreadable(&lost))?;
+    let (connection, outcome) = carried.await.map_err(|lost| unreadable(&lost))?;
     // On a failure the connection is dropped, and the lock with it.
     outcome?;
+    let mut connection = Linked::of((connection, line));
     let after = answered(async {
         unlock_schema(&mut connection).await?;
-        applied(&mut connection).await
+        applied(&mut *connection).await
     });
     let after = until(closing, after).await?;
     Ok((connection, steps(&known, after)))
@@ -157,11 +162,11 @@ fn judge(plan: &Plan, known: &[Known], applied: &BTreeSet<String>) -> Result<boo
     }
     let mut missing = known.iter().filter(|migration| !applied.contains(&migration.version));
     match (plan.wanted, missing.next()) {
-        (Wanted::Complete, Some(first)) => Err(Status::MigrationFailed {
-            migration: first.name.clone(),
+        (Wanted::Complete, Some(first)) => Err(Status::Mismatched {
             reason: format!(
-                "the database is older than this binary: {} migrations are missing; run `tieout migrate up`",
-                missing.count() + 1
+                "the database is older than this binary: {} migrations are missing, {} is the first; run `tieout migrate up`",
+                missing.count() + 1,
+                first.name
             ),
         }),
         (Wanted::Up, first) => Ok(first.is_some()),
@@ -177,7 +182,7 @@ fn carry_out<B: Backend>(
 ) -> Result<(), Status> {
     let sources = sources::<B>(embedded, plan)?;
     // Somebody else may have been at it until the lock was ours.
-    let applied = database.applied_migrations().map_err(|error| unreadable(&*error))?;
+    let applied = database.applied_migrations().map_err(|error| unchangeable(&sources, &*error))?;
     let applied: BTreeSet<String> = applied.iter().map(ToString::to_string).collect();
     let has = |migration: &dyn Migration<B>| applied.contains(&migration.name().version().to_string());
     let failed = |migration: &dyn Migration<B>, error: Box<dyn Error + Send + Sync>| Status::MigrationFailed {
@@ -220,8 +225,7 @@ fn newer(known: &[Known], applied: &BTreeSet<String>) -> Option<Status> {
     let expected: BTreeSet<String> = known.iter().map(|migration| migration.version.clone()).collect();
     let unknown = applied.difference(&expected).last()?;
     let newest = expected.last().cloned().unwrap_or_default();
-    Some(Status::MigrationFailed {
-        migration: unknown.clone(),
+    Some(Status::Mismatched {
         reason: format!(
             "the database is newer than this binary: it has migration {unknown}, and this binary knows none \
              after {newest}; start a newer tieout, or restore a backup from before the upgrade"
@@ -239,6 +243,16 @@ fn steps(known: &[Known], mut applied: BTreeSet<String>) -> Vec<Step> {
 /// Which migrations there are cannot be told: the database is away, or not ours to read.
 fn unreadable(error: &(dyn Error + 'static)) -> Status {
     Status::Down { reason: format!("the state of the schema cannot be read: {}", with_sources(error)) }
+}
+
+/// The list of migrations, which is made where there is none, cannot be had: whoever asks may not change the schema.
+fn unchangeable<B: Backend>(sources: &[Box<dyn Migration<B>>], error: &(dyn Error + 'static)) -> Status {
+    let first = sources.first().map(|migration| migration.name().to_string()).unwrap_or_default();
+    let reason = format!(
+        "migrations are missing, from {first} on, and cannot be applied: {}; let a role that may run `tieout migrate up`",
+        with_sources(error)
+    );
+    Status::Down { reason }
 }
 
 /// diesel's wrapper repeats the migration's name; the cause is what helps.

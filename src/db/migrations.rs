@@ -47,11 +47,11 @@ impl Migrations {
         match self.0.opener("migrate").map_err(|error| error.to_string())? {
             Opener::Sqlite(mut opener) => {
                 let mut connection = opener.connect().await.map_err(told)?;
-                migrate::sqlite(&mut connection, plan).await.map_err(told)
+                migrate::sqlite(&mut connection, plan, || ()).await.map_err(told)
             }
             Opener::Postgres(opener) => {
                 let connection = opener.connect().await.map_err(told)?;
-                Ok(migrate::postgres(connection, plan, &CancellationToken::new()).await.map_err(told)?.1)
+                Ok(migrate::postgres(connection, plan, || (), &CancellationToken::new()).await.map_err(told)?.1)
             }
         }
     }

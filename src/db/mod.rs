@@ -2,6 +2,7 @@
 //!
 //! Reading order: the handle and its life ([`store`]), then one file per noun with one function per intent, each
 //! in one transaction. It leaves authorisation, live delivery and status codes to its callers.
+mod appending;
 mod bulk;
 mod bulk_sqlite;
 mod clock;
@@ -11,6 +12,7 @@ mod locks;
 mod meters;
 mod migrate;
 mod migrations;
+mod paging;
 mod pool;
 mod postgres;
 mod schema;
@@ -20,15 +22,18 @@ mod sql_types_tests;
 mod sqlite;
 pub mod store;
 mod supervisor;
+mod trouble;
 
 pub mod claims;
 pub mod events;
+pub mod installation;
 pub mod jobs;
 mod jobs_run;
 pub mod projects;
 pub mod publications;
 pub mod records;
 pub mod results;
+pub mod snapshot;
 pub mod sources;
 pub mod staging;
 pub mod sweep;
@@ -36,6 +41,7 @@ pub mod wakeups;
 
 pub use error::StoreError;
 pub use events::{Committed, DurableEvent, Page, Position};
+pub(crate) use lockfile::LockFile as DataLock;
 pub use migrate::Step;
 pub use migrations::Migrations;
 pub use postgres::{Address, BadAddress};

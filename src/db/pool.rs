@@ -4,10 +4,11 @@
 //! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a SQLite query whose
 //! future is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
 use super::bulk_sqlite::BulkConnection;
-use super::error::{StoreError, with_sources};
+use super::error::{StoreError, judged, with_sources};
 use super::meters;
-use super::postgres::CopyConnections;
+use super::postgres::{CopyConnections, DieselConnections, Line};
 use super::store::Store;
+use super::trouble::Lasting;
 use bb8::ManageConnection;
 use diesel::SqliteConnection;
 use diesel_async::AsyncPgConnection;
@@ -25,11 +26,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) type Sqlite = SyncConnectionWrapper<SqliteConnection>;
 /// The concrete connection of the PostgreSQL arm.
 pub(crate) type Postgres = AsyncPgConnection;
-/// What makes the connections of a pool that diesel uses.
+/// What makes the connections of a SQLite pool that diesel uses.
 pub(crate) type Manager<C> = AsyncDieselConnectionManager<C>;
 
 /// How long a caller waits for its turn before it is told that the store is busy.
 pub(crate) const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
+/// So many callers in a row that waited in vain, and nobody served for [`STARVED`], say that the connections do not come back.
+const WAITED_IN_VAIN: u32 = 3;
+const STARVED: Duration = Duration::from_secs(3);
 
 /// What a body is going to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ pub(crate) enum Db {
     /// A PostgreSQL server.
     Postgres {
         /// For everything that diesel does.
-        all: Turns<Manager<Postgres>>,
+        all: Turns<DieselConnections>,
         /// For rows in bulk.
         copy: Turns<CopyConnections>,
     },
@@ -65,7 +69,14 @@ pub(crate) struct Turns<M: ManageConnection> {
     pool: bb8::Pool<M>,
     queue: Arc<Semaphore>,
     refused: LastRefusal,
+    served: Mutex<Served>,
     lost: CancellationToken,
+}
+
+/// How the last callers fared.
+struct Served {
+    last: Instant,
+    in_vain: u32,
 }
 
 /// A connection whose turn it is; the turn ends when it is dropped.
@@ -80,7 +91,7 @@ pub(crate) enum Checked {
     /// Embedded SQLite.
     Sqlite(Turn<Manager<Sqlite>>),
     /// A PostgreSQL server.
-    Postgres(Box<Turn<Manager<Postgres>>>),
+    Postgres(Box<Turn<DieselConnections>>),
 }
 
 /// A turn for rows in bulk, with the connection of the bare driver.
@@ -134,6 +145,15 @@ impl Db {
         }
     }
 
+    /// Whether nobody has been given a connection for longer than anybody waits, though some have waited.
+    pub(crate) fn starved(&self) -> bool {
+        match self {
+            // Its one writer may be long at work, and its connections cannot be lost.
+            Self::Sqlite { .. } => false,
+            Self::Postgres { all, .. } => all.starved(),
+        }
+    }
+
     /// Says how many connections there are.
     pub(crate) fn meter(&self) {
         let states = match self {
@@ -177,8 +197,25 @@ impl<M: ManageConnection<Error: std::error::Error>> Turns<M> {
             pool,
             queue: Arc::new(Semaphore::new(connections as usize)),
             refused,
+            served: Mutex::new(Served { last: Instant::now(), in_vain: 0 }),
             lost: CancellationToken::new(),
         })
+    }
+
+    fn starved(&self) -> bool {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has a place free now is not stuck, whoever waited in vain before.
+        let none_free = self.queue.available_permits() == 0;
+        none_free && served.in_vain >= WAITED_IN_VAIN && served.last.elapsed() >= STARVED
+    }
+
+    fn count(&self, got_one: bool) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if got_one {
+            *served = Served { last: Instant::now(), in_vain: 0 };
+        } else {
+            served.in_vain = served.in_vain.saturating_add(1);
+        }
     }
 
     fn close(&self) {
@@ -198,10 +235,11 @@ impl<M: ManageConnection<Error: std::error::Error>> Turns<M> {
                 Ok(Err(bb8::RunError::User(error))) => Err(with_sources(&error)),
                 Ok(Err(bb8::RunError::TimedOut)) | Err(_) => Err(self.refused.told("no connection could be made")),
             },
-            Ok(Err(_closed)) => Err("the store is closing".into()),
+            Ok(Err(_closed)) => Err("the database was just lost".into()),
             Err(_elapsed) => Err("no connection became free".into()),
         };
         waiting.end(taken.is_ok());
+        self.count(taken.is_ok());
         taken.map_err(|reason| StoreError::unavailable(format!("{reason} (waited {:.1?})", began.elapsed())))
     }
 }
@@ -210,6 +248,16 @@ impl<M: ManageConnection> Turn<M> {
     /// Cancelled when the connection's database is lost.
     pub(crate) fn lost(&self) -> CancellationToken {
         self.lost.clone()
+    }
+}
+
+impl Turn<DieselConnections> {
+    /// What diesel uses, and what is known of it.
+    pub(crate) fn diesel(&mut self) -> (&mut Postgres, Arc<Line>) {
+        let line = self.connection.line().clone();
+        // What an earlier call met is not this one's.
+        line.take_sqlstate();
+        (&mut self.connection, line)
     }
 }
 
@@ -258,7 +306,10 @@ impl Store {
         let store = self.clone();
         let task = self.spawn(async move {
             let outcome = body.await;
-            if let Err(StoreError::Unavailable { .. }) = &outcome {
+            if let Err(StoreError::Unavailable { reason, .. }) = &outcome {
+                if let Some(cause) = Lasting::of_sqlite(reason).filter(|_| store.exclusive()) {
+                    store.trouble().met(cause, reason);
+                }
                 store.suspect();
             }
             outcome
@@ -267,6 +318,28 @@ impl Store {
             Ok(outcome) => outcome,
             Err(lost) => Err(StoreError::Internal(format!("a database task was lost: {lost}"))),
         }
+    }
+}
+
+impl Store {
+    /// What the call on this connection came to.
+    pub(crate) fn judged<T>(&self, line: &Line, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        let code = line.take_sqlstate();
+        let outcome = judged(outcome, code.as_ref());
+        if let (Err(StoreError::Unavailable { reason, .. }), Some(cause)) =
+            (&outcome, code.as_ref().and_then(Lasting::of_server))
+        {
+            self.trouble().met(cause, reason);
+        }
+        outcome
+    }
+
+    /// As given; a write that succeeded says that the database takes writes.
+    pub(crate) fn wrote<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if outcome.is_ok() {
+            self.trouble().wrote();
+        }
+        outcome
     }
 }
 
@@ -289,10 +362,11 @@ macro_rules! read {
                     }
                     $crate::db::pool::Checked::Postgres(mut turn) => {
                         let ($now, lost) = (own.now_us(), turn.lost());
+                        let (connection, line) = turn.diesel();
                         // One snapshot for all statements: a position belongs to the rows that are read with it.
-                        let mut reading = turn.build_transaction().read_only().repeatable_read();
+                        let mut reading = connection.build_transaction().read_only().repeatable_read();
                         let read = reading.run(async move |$conn: &mut $crate::db::pool::Postgres| $body);
-                        own.unless_lost(lost, read).await
+                        own.judged(&line, own.unless_lost(lost, read).await)
                     }
                 }
             })
@@ -315,13 +389,16 @@ macro_rules! write {
                 match own.checkout($crate::db::pool::Lane::Write).await? {
                     $crate::db::pool::Checked::Sqlite(mut turn) => {
                         let $now = own.now_us();
-                        (*turn).immediate_transaction(async move |$conn: &mut $crate::db::pool::Sqlite| $body).await
+                        let change =
+                            (*turn).immediate_transaction(async move |$conn: &mut $crate::db::pool::Sqlite| $body);
+                        own.wrote(change.await)
                     }
                     $crate::db::pool::Checked::Postgres(mut turn) => {
                         use diesel_async::AsyncConnection as _;
                         let ($now, lost) = (own.now_us(), turn.lost());
-                        let change = (**turn).transaction(async move |$conn: &mut $crate::db::pool::Postgres| $body);
-                        own.unless_lost(lost, change).await
+                        let (connection, line) = turn.diesel();
+                        let change = connection.transaction(async move |$conn: &mut $crate::db::pool::Postgres| $body);
+                        own.wrote(own.judged(&line, own.unless_lost(lost, change).await))
                     }
                 }
             })

@@ -24,6 +24,8 @@ type FileIdentity = (u64, u64);
 pub(crate) struct Opener {
     path: PathBuf,
     readers: u32,
+    /// Take the lock beside the file; without it the file must be there.
+    alone: bool,
     lock: Option<LockFile>,
     served: Option<FileIdentity>,
     /// The probe's, so that a busy pool is not taken for a file that is away.
@@ -31,18 +33,17 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    pub(crate) fn new(path: PathBuf, readers: u32) -> Self {
-        Self { path, readers, lock: None, served: None, own: None }
+    pub(crate) fn new(path: PathBuf, readers: u32, alone: bool) -> Self {
+        Self { path, readers, alone, lock: None, served: None, own: None }
     }
 
     /// Lock, connect, migrate, open the pools.
-    pub(crate) async fn open(&mut self, plan: &Plan, connected: impl Fn()) -> Result<Db, Status> {
+    pub(crate) async fn open(&mut self, plan: &Plan, migrating: impl Fn()) -> Result<Db, Status> {
         let path = self.path.clone();
         let cannot_open = |reason: String| down(format!("cannot open the database {}: {reason}", path.display()));
         self.own = None;
         let mut connection = self.connect().await?;
-        connected();
-        migrate::sqlite(&mut connection, plan.clone()).await?;
+        migrate::sqlite(&mut connection, plan.clone(), migrating).await?;
         self.served = Some(identity(&path).map_err(|error| cannot_open(error.to_string()))?);
         let read = turns(&path, self.readers).await.map_err(cannot_open)?;
         let write = turns(&path, WRITERS).await.map_err(cannot_open)?;
@@ -64,12 +65,15 @@ impl Opener {
                 path.display()
             )));
         }
+        if !self.alone && !path.exists() {
+            return Err(down(format!("there is no database {}", path.display())));
+        }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             tokio::fs::create_dir_all(parent)
                 .await
                 .map_err(|error| cannot_open(format!("its directory cannot be made: {error}")))?;
         }
-        if self.lock.is_none() {
+        if self.alone && self.lock.is_none() {
             self.lock = Some(LockFile::take(path).map_err(down)?);
         }
         let text = path_text(path).map_err(down)?;
@@ -98,6 +102,23 @@ impl Opener {
         self.own = Some(answered?);
         Ok(())
     }
+
+    /// Whether a row can be written; none is left behind.
+    pub(crate) async fn try_to_write(&mut self) -> Result<(), String> {
+        let text = path_text(&self.path)?;
+        // A task, as above.
+        tokio::spawn(written(text)).await.unwrap_or_else(|lost| Err(format!("the try was lost: {lost}")))
+    }
+}
+
+/// An error when a row cannot be written; none is left behind.
+async fn written(text: String) -> Result<(), String> {
+    let mut own = establish(text).await.map_err(|error| with_sources(&error))?;
+    // Committed twice: only a commit meets the disk. A row that an earlier try could not remove again is no obstacle.
+    let tried = "BEGIN IMMEDIATE; \
+                 INSERT OR REPLACE INTO publications (user_id, key, request_hash, at_us) VALUES ('', '', '', 0); \
+                 COMMIT; DELETE FROM publications WHERE user_id = '' AND key = ''";
+    own.batch_execute(tried).await.map_err(|error| with_sources(&error))
 }
 
 fn down(reason: String) -> Status {

@@ -8,6 +8,7 @@ use super::error::StoreError;
 use super::migrate::{Extra, Plan, Wanted};
 use super::pool::{BulkTurn, Checked, Db, Lane};
 use super::postgres::{self, Address, BadAddress, Connector};
+use super::trouble::Trouble;
 use super::{meters, sqlite, supervisor};
 use std::fmt;
 use std::future::Future;
@@ -56,6 +57,9 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// Bring an older schema up to date when opening; else an older one is a [`Status::MigrationFailed`]. Default yes.
     pub migrate: bool,
+    /// Keep every other process from a SQLite file while this one has it. A command that only reads beside a server does not.
+    /// Default yes.
+    pub alone: bool,
     /// Jobs queued or running at once in the whole installation; past it [`StoreError::LimitExceeded`]. Default 100.
     pub open_jobs: u64,
     /// Sources of one project. Default 1,000.
@@ -76,6 +80,7 @@ impl Options {
             probe_interval: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(20),
             migrate: true,
+            alone: true,
             open_jobs: 100,
             sources_per_project: 1_000,
             jobs_per_project: 10_000,
@@ -107,10 +112,16 @@ impl Options {
         }
         Ok(match &self.place {
             Place::Sqlite(path) if path.file_name().is_none() => return Err(StartError::BadPath(path.clone())),
-            Place::Sqlite(path) => supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections)),
+            Place::Sqlite(path) => {
+                supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections, self.alone))
+            }
             Place::Postgres(address) => {
                 let connector = Connector::new((**address).clone(), self.statement_timeout, process)?;
-                supervisor::Opener::Postgres(Box::new(postgres::Opener::new(connector, self.connections)))
+                supervisor::Opener::Postgres(Box::new(postgres::Opener::new(
+                    connector,
+                    self.connections,
+                    self.statement_timeout,
+                )))
             }
         })
     }
@@ -147,7 +158,12 @@ pub enum Status {
         /// The cause, readable alone.
         reason: String,
     },
-    /// A migration failed and was rolled back, or the database is newer than the binary; retried with backoff.
+    /// The database is newer than the binary, or older and nobody may change it; looked at again with backoff.
+    Mismatched {
+        /// What is to be done, readable alone.
+        reason: String,
+    },
+    /// A migration failed and was rolled back; retried with backoff.
     MigrationFailed {
         /// Its name.
         migration: String,
@@ -166,7 +182,7 @@ impl Status {
 
     /// Whether an attempt to open the database has failed.
     pub fn failed(&self) -> bool {
-        matches!(self, Self::Down { .. } | Self::MigrationFailed { .. })
+        matches!(self, Self::Down { .. } | Self::Mismatched { .. } | Self::MigrationFailed { .. })
     }
 
     /// Why calls are not served, in one sentence; `None` when they are.
@@ -175,7 +191,7 @@ impl Status {
             Self::Ready => None,
             Self::Connecting => Some("the database is being connected".into()),
             Self::Migrating => Some("the schema is being brought up to date".into()),
-            Self::Down { reason } => Some(reason.clone()),
+            Self::Down { reason } | Self::Mismatched { reason } => Some(reason.clone()),
             Self::MigrationFailed { migration, reason } => Some(format!("migration {migration} failed: {reason}")),
             Self::Stopped => Some("the store is stopped".into()),
         }
@@ -196,6 +212,8 @@ struct Inner {
     live: watch::Receiver<Option<Arc<Db>>>,
     status: watch::Receiver<Status>,
     suspect: Arc<Notify>,
+    reopen: Arc<Notify>,
+    trouble: Arc<Trouble>,
     tasks: TaskTracker,
     closing: CancellationToken,
     supervisor: Mutex<Option<JoinHandle<()>>>,
@@ -213,6 +231,7 @@ impl Store {
         let (status_sender, status) = watch::channel(Status::Connecting);
         let (live_sender, live) = watch::channel(None);
         let (suspect, clock) = (Arc::new(Notify::new()), opener.clock());
+        let (reopen, trouble) = (Arc::new(Notify::new()), Arc::new(Trouble::default()));
         let closing = CancellationToken::new();
         let supervisor = supervisor::Supervisor {
             opener,
@@ -222,7 +241,10 @@ impl Store {
             status: status_sender,
             live: live_sender,
             suspect: suspect.clone(),
+            reopen: reopen.clone(),
+            trouble: trouble.clone(),
             closing: closing.clone(),
+            told: None,
         };
         let task = runtime.spawn(supervisor.run());
         Ok(Self {
@@ -234,6 +256,8 @@ impl Store {
                 live,
                 status,
                 suspect,
+                reopen,
+                trouble,
                 tasks: TaskTracker::new(),
                 closing,
                 supervisor: Mutex::new(Some(task)),
@@ -246,6 +270,11 @@ impl Store {
         self.inner.status.clone()
     }
 
+    /// Why no write works although calls are served, while that is so: a full disk, a missing right, damage. Costs no I/O.
+    pub fn refuses_writes(&self) -> Option<String> {
+        self.inner.trouble.reason()
+    }
+
     /// Waits until calls are served; `false` when `within` passed first.
     pub async fn ready_within(&self, within: Duration) -> bool {
         let mut status = self.status();
@@ -255,10 +284,15 @@ impl Store {
     /// Refuses new calls, lets running transactions and migrations end, closes the database and releases the lock beside it.
     /// What a server has not answered after some seconds is given up; whether it was committed is then not known.
     pub async fn stop(&self) {
+        self.stop_within(STOP_GRACE).await;
+    }
+
+    /// The same, with less time than usual for calls that are not answered.
+    pub async fn stop_within(&self, grace: Duration) {
         let db = self.inner.live.borrow().clone();
         self.inner.tasks.close();
         self.inner.closing.cancel();
-        if tokio::time::timeout(STOP_GRACE, self.inner.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(grace.min(STOP_GRACE), self.inner.tasks.wait()).await.is_err() {
             log::warn!("calls are given up: they were not answered after a stop calls={}", self.inner.tasks.len());
             if let Some(db) = db {
                 db.close();
@@ -271,6 +305,11 @@ impl Store {
         {
             log::error!("the store's supervisor was lost error={lost}");
         }
+    }
+
+    /// Gives up every call that waits for an answer, and opens the database anew.
+    pub fn reopen(&self) {
+        self.inner.reopen.notify_one();
     }
 
     /// The bounds it was started with.
@@ -344,6 +383,10 @@ impl Store {
 
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.inner.tasks.spawn_on(task, &self.inner.runtime)
+    }
+
+    pub(crate) fn trouble(&self) -> &Trouble {
+        &self.inner.trouble
     }
 
     /// A call met an outage: probe now rather than at the next tick.

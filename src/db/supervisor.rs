@@ -7,11 +7,13 @@ use super::clock::Clock;
 use super::meters;
 use super::migrate::Plan;
 use super::pool::Db;
+use super::postgres::Writes;
 use super::store::Status;
+use super::trouble::{Lasting, Trouble};
 use super::{postgres, sqlite};
 use rand::Rng;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Consecutive failed probes before the store is declared down: one may only have met a busy moment.
 const PROBES_TO_DOWN: u32 = 2;
+/// Between two probes, however soon one is wanted.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+/// Least time between two lines of the log that say for what other reason the database is away.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
 /// How the database is opened and asked.
 pub(crate) enum Opener {
@@ -47,7 +53,11 @@ pub(crate) struct Supervisor {
     pub status: watch::Sender<Status>,
     pub live: watch::Sender<Option<Arc<Db>>>,
     pub suspect: Arc<Notify>,
+    pub reopen: Arc<Notify>,
+    pub trouble: Arc<Trouble>,
     pub closing: CancellationToken,
+    /// When it was last logged that the reason is another one.
+    pub told: Option<Instant>,
 }
 
 impl Supervisor {
@@ -78,9 +88,9 @@ impl Supervisor {
     async fn bring_up(&mut self) -> Result<Db, Status> {
         let Self { opener, plan, status, closing, .. } = self;
         let migrating = || {
-            // A retry of a failed migration keeps saying what failed until it succeeds.
+            // A retry keeps saying what failed until it succeeds.
             status.send_if_modified(|status| {
-                let says_why = matches!(status, Status::MigrationFailed { .. });
+                let says_why = status.failed();
                 if !says_why {
                     *status = Status::Migrating;
                 }
@@ -96,22 +106,30 @@ impl Supervisor {
 
     /// Ready, and probed; returns why it no longer is, or `None` when the store is being stopped.
     async fn serve(&mut self, db: Arc<Db>) -> Option<String> {
+        self.trouble.forget();
         self.live.send_replace(Some(db.clone()));
         self.set(Status::Ready);
         let mut failed = 0;
-        let closing = self.closing.clone();
+        let (closing, reopen) = (self.closing.clone(), self.reopen.clone());
         let reason = loop {
             tokio::select! {
                 () = closing.cancelled() => break None,
+                () = reopen.notified() => break Some("calls that were not answered are given up".into()),
                 () = self.suspect.notified() => {}
-                () = tokio::time::sleep(self.probe_interval) => {}
+                () = tokio::time::sleep(self.pause()) => {}
             }
             let probed = tokio::select! {
                 probed = self.probe(&db) => probed,
                 () = closing.cancelled() => break None,
             };
             match probed {
-                Ok(()) => failed = 0,
+                Ok(Writes::Elsewhere(reason)) => break Some(reason),
+                Ok(writes) => {
+                    failed = 0;
+                    if let Err(reason) = self.look(&db, writes).await {
+                        break Some(reason);
+                    }
+                }
                 Err(reason) => {
                     failed += 1;
                     if failed >= PROBES_TO_DOWN {
@@ -134,10 +152,46 @@ impl Supervisor {
         reason
     }
 
-    async fn probe(&mut self, db: &Db) -> Result<(), String> {
+    /// Until the next probe: a call that began a moment ago, and is not answered, is not to wait for more than one.
+    fn pause(&self) -> Duration {
+        let looks_in = match &self.opener {
+            Opener::Sqlite(_) => None,
+            Opener::Postgres(opener) => opener.looks_in(),
+        };
+        looks_in.map_or(self.probe_interval, |soon| self.probe_interval.min(soon.max(LEAST_PAUSE)))
+    }
+
+    /// What is looked at while the database answers: connections that stopped working, and writes that are refused.
+    /// An error when all connections are to be opened anew.
+    async fn look(&mut self, db: &Db, writes: Writes) -> Result<(), String> {
+        if let Writes::Refused(reason) = writes {
+            self.trouble.met(Lasting::NoRight, &reason);
+        }
+        let Self { opener, trouble, .. } = self;
+        let looked = async {
+            if let Opener::Postgres(opener) = opener {
+                opener.look(db.starved()).await?;
+            }
+            if trouble.may_be_over() {
+                let tried = match opener {
+                    Opener::Sqlite(opener) => opener.try_to_write().await,
+                    Opener::Postgres(opener) => opener.try_to_write().await,
+                };
+                match tried {
+                    Ok(()) => trouble.wrote(),
+                    Err(reason) => log::debug!("the store takes no writes still reason={reason:?}"),
+                }
+            }
+            Ok(())
+        };
+        // Not in time: the next probe tells more.
+        tokio::time::timeout(PROBE_TIMEOUT, looked).await.unwrap_or(Ok(()))
+    }
+
+    async fn probe(&mut self, db: &Db) -> Result<Writes, String> {
         let asked = async {
             match &mut self.opener {
-                Opener::Sqlite(opener) => opener.probe().await,
+                Opener::Sqlite(opener) => opener.probe().await.map(|()| Writes::Taken),
                 Opener::Postgres(opener) => opener.probe().await,
             }
         };
@@ -148,7 +202,16 @@ impl Supervisor {
         }
     }
 
-    fn set(&self, status: Status) {
+    /// Whether another reason may be logged.
+    fn told_again(&mut self) -> bool {
+        let again = self.told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN);
+        if again {
+            self.told = Some(Instant::now());
+        }
+        again
+    }
+
+    fn set(&mut self, status: Status) {
         let mut before = None;
         self.status.send_if_modified(|current| {
             let changed = *current != status;
@@ -161,7 +224,14 @@ impl Supervisor {
         match (&before, &status) {
             (None, _) => {}
             (Some(_), Status::Ready) => log::info!("the store is ready at={}", self.place),
-            (Some(_), Status::Down { reason }) => log::error!("the store is down reason={reason:?}"),
+            (Some(before), Status::Down { reason }) if before.failed() => {
+                // It is away for another reason now; two that take turns are no news each time.
+                let level = if self.told_again() { log::Level::Warn } else { log::Level::Debug };
+                log::log!(level, "the store is still down reason={reason:?}");
+            }
+            (Some(_), Status::Down { reason } | Status::Mismatched { reason }) => {
+                log::error!("the store is down reason={reason:?}");
+            }
             (Some(_), Status::MigrationFailed { migration, reason }) => {
                 log::error!("a migration failed name={migration} reason={reason:?}");
             }

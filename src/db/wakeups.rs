@@ -4,15 +4,17 @@
 //! The one thing easy to get wrong: what is said while nobody listens is lost, so whenever listening begins anew, the
 //! listener is told that it may have missed something.
 use super::error::with_sources;
-use super::postgres::Connector;
+use super::postgres::{Connector, Hearer};
 use super::store::{Place, Store};
 use crate::protocol::ids::ProjectId;
-use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 
 /// The channel's name on the server.
@@ -25,6 +27,8 @@ const AT_ONCE: usize = 256;
 const RETRY: Duration = Duration::from_millis(500);
 /// A listener that hears nothing is asked this often whether it is still there.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// How long it may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,24 +112,16 @@ impl Talk {
         if !self.store.ready_within(Duration::MAX).await {
             return Ok(());
         }
-        let broken = |error: tokio_postgres::Error| with_sources(&error);
-        let (client, mut connection) = self.connector.listening().await.map_err(|error| with_sources(&error))?;
         let (heard, mut notices) = mpsc::channel::<String>(WAITING);
         let missed = tokio_util::sync::CancellationToken::new();
         let overflow = missed.clone();
-        let driver = tokio::spawn(async move {
-            let mut messages = stream::poll_fn(move |cx| connection.poll_message(cx));
-            while let Some(message) = messages.next().await {
-                if let AsyncMessage::Notification(notice) = message?
-                    && heard.try_send(notice.payload().to_owned()).is_err()
-                {
-                    overflow.cancel();
-                }
+        let hearer: Hearer = Arc::new(move |notice| {
+            if heard.try_send(notice.to_owned()).is_err() {
+                overflow.cancel();
             }
-            Ok::<_, tokio_postgres::Error>(())
         });
-        let _driven = AbortOnDrop(driver.abort_handle());
-        client.batch_execute(&format!("LISTEN \"{CHANNEL}\"")).await.map_err(broken)?;
+        let client = self.connector.client(Some(hearer)).await.map_err(|error| with_sources(&error))?;
+        answered(timeout(ANSWER, client.batch_execute(&format!("LISTEN \"{CHANNEL}\""))).await)?;
         if self.tell.send(Heard::Missed).await.is_err() {
             return Ok(());
         }
@@ -143,7 +139,7 @@ impl Talk {
                     self.say(&client, project, said).await?;
                 }
                 () = missed.cancelled() => return Err("more was said than could be heard".into()),
-                _ = alive.tick() => client.batch_execute("").await.map_err(broken)?,
+                _ = alive.tick() => answered(timeout(ANSWER, client.batch_execute("")).await)?,
             }
         }
     }
@@ -173,16 +169,15 @@ impl Talk {
         }
         let words: Vec<String> = projects.into_iter().map(|project| format!("{} {project}", self.speaker)).collect();
         let statement = "SELECT pg_notify($1, word) FROM unnest($2) AS word";
-        let said = client.query_typed(statement, &[(&CHANNEL, Type::TEXT), (&words, Type::TEXT_ARRAY)]).await;
-        said.map(drop).map_err(|error| with_sources(&error))
+        let words: [(&(dyn ToSql + Sync), Type); 2] = [(&CHANNEL, Type::TEXT), (&words, Type::TEXT_ARRAY)];
+        answered(timeout(ANSWER, client.query_typed(statement, &words)).await).map(drop)
     }
 }
 
-/// The task of a connection that is no longer wanted.
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+/// What a connection that works does in no time. One whose other end is gone says nothing for ever.
+fn answered<T>(done: Result<Result<T, tokio_postgres::Error>, Elapsed>) -> Result<T, String> {
+    match done {
+        Ok(done) => done.map_err(|error| with_sources(&error)),
+        Err(_elapsed) => Err(format!("no answer in {ANSWER:?}")),
     }
 }

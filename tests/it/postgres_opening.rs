@@ -19,7 +19,7 @@ fn down(status: &Status) -> bool {
 }
 
 fn refused(status: &Status) -> bool {
-    matches!(status, Status::MigrationFailed { .. })
+    matches!(status, Status::Mismatched { .. })
 }
 
 async fn stop_within(store: &Store, limit: Duration) {

@@ -24,7 +24,8 @@ fn outputs(case: &Path) -> BTreeMap<String, Vec<u8>> {
         None => run_inferred(&left, &right, &Unattended).unwrap(),
     };
     let folder = tempfile::tempdir().unwrap();
-    report::write_all(|name| File::create(folder.path().join(name)), &outcome, &left, &right).unwrap();
+    report::write_all(|name| File::create(folder.path().join(name)), report::Cells::Exact, &outcome, &left, &right)
+        .unwrap();
     let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
     files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())).collect()
 }

@@ -23,6 +23,15 @@ fn authority(dir: &Path, name: &str) {
 }
 
 #[tokio::test]
+async fn a_server_without_tls_is_named_as_the_cause_where_tls_is_asked_for() {
+    let server = Redis::start();
+    let replica = Replica::start(&options("a", &[&format!("rediss://127.0.0.1:{}", server.port)]));
+    let mut link = replica.relay.link();
+    let told = |link: &Link| format!("{link:?}").contains("TLS");
+    within(LONG, "the reason", link.wait_for(told)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_is_used_over_tls_when_its_certificate_is_good_and_not_otherwise() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();

@@ -68,7 +68,7 @@ async fn a_database_newer_than_the_binary_is_refused_and_says_so() {
     wait_status(&store, "ready", Status::is_ready).await;
     store.stop().await;
     let store = Store::start(Options::sqlite(database(&dir))).unwrap();
-    let refused = wait_status(&store, "refused", |status| matches!(status, Status::MigrationFailed { .. })).await;
+    let refused = wait_status(&store, "refused", |status| matches!(status, Status::Mismatched { .. })).await;
     assert!(reason(&refused).contains("newer than this binary"), "{refused:?}");
     store.stop().await;
 }

@@ -5,7 +5,7 @@
 //! is what keeps that from being thousands of queries. It leaves what an answer means to the hub. Easy to get wrong: an
 //! answer must be what a read of one's own would have been, so who needs more than the read held waits for another.
 use super::encode::encode;
-use super::history::failed;
+use super::history::{ANSWER_WITHIN, failed, too_late};
 use crate::{
     actors::hub::{
         core::MAX_RECOVERED,
@@ -14,7 +14,7 @@ use crate::{
         room::Event,
     },
     db::{
-        Store,
+        Store, StoreError,
         events::{self, Recovery},
     },
     protocol::ids::ProjectId,
@@ -23,6 +23,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Mutex, PoisonError},
 };
+use tokio::time::timeout;
 
 /// One who wants to know what follows an offset.
 #[derive(Debug)]
@@ -115,7 +116,8 @@ pub(super) async fn read(
     most_bytes: usize,
 ) -> (Vec<(Wanted, History)>, Vec<Wanted>) {
     let from = wanted.iter().map(|wanted| wanted.from).min().unwrap_or_default();
-    match events::since(store, *project, ep, from, MAX_RECOVERED).await {
+    let reading = timeout(ANSWER_WITHIN, events::since(store, *project, ep, from, MAX_RECOVERED));
+    match reading.await.unwrap_or_else(|_elapsed| Err(too_late())) {
         Ok(Recovery::Recovered { events, head }) => {
             let events: Vec<Event> = events.iter().map(|event| encode(event, most_bytes)).collect();
             let last = events.last().map_or(from, |event| event.off);
@@ -139,9 +141,16 @@ pub(super) async fn read(
             let gone = || History::Gone { ep: ep.as_str().into(), off };
             (lost.into_iter().map(|wanted| (wanted, gone())).collect(), unserved)
         }
-        Err(error) => {
-            let history = failed(*project, &error);
-            (wanted.into_iter().map(|wanted| (wanted, history.clone())).collect(), Vec::new())
-        }
+        Err(error) => refused(*project, wanted, &error),
     }
+}
+
+/// The answers when there is nothing to be read.
+pub(super) fn refused(
+    project: ProjectId,
+    wanted: Vec<Wanted>,
+    error: &StoreError,
+) -> (Vec<(Wanted, History)>, Vec<Wanted>) {
+    let history = failed(project, error);
+    (wanted.into_iter().map(|wanted| (wanted, history.clone())).collect(), Vec::new())
 }

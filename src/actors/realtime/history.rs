@@ -1,8 +1,8 @@
 //! The store for the hub: reads of the event log, changes of claims, on the application's tokio runtime; the answer
 //! is a message.
 //!
-//! Events are encoded here, not in the actor. Easy to get wrong: a read that fails must still answer, or the joins that
-//! wait for it would wait for ever.
+//! Events are encoded here, not in the actor. Easy to get wrong: a read that fails, or does not end, must still be answered, or
+//! the joins that wait for it would wait for ever.
 use super::catching_up::{self, CatchingUp, Reading, Wanted};
 use crate::{
     actors::hub::{
@@ -10,17 +10,19 @@ use crate::{
         actor::Base,
         claims::ClaimRefused,
         jobs::Cursor,
-        messages::{ClaimAsk, ClaimOutcome, ClaimTold, History, Purpose, RenewTold, Told},
+        messages::{Change, ClaimAsk, ClaimOutcome, ClaimTold, History, Purpose, RenewTold, Told},
     },
     db::{Store, StoreError, claims, events},
     protocol::ids::ProjectId,
 };
-use std::{fmt, sync::Arc};
-use tokio::{runtime::Handle, sync::Semaphore};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 
 /// Reads under way at once; more wait their turn.
 const MAX_READS: usize = 32;
+/// How long who asks may wait for an answer; then it is that the store is away, and a join is refused.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Reads the event log.
 #[derive(Clone)]
@@ -83,7 +85,7 @@ impl Reader {
         }
         let (base, reader) = (base.clone(), self.clone());
         self.spawn(async move {
-            let _turn = reader.turns.acquire().await;
+            let turn = timeout(ANSWER_WITHIN, reader.turns.acquire()).await;
             let most = base.shared.limits.outbound_bytes;
             let mut reading = Reading::new(&reader.catching_up, &log);
             loop {
@@ -91,7 +93,10 @@ impl Reader {
                 if wanted.is_empty() {
                     return;
                 }
-                let (answers, unserved) = catching_up::read(&reader.store, &log, wanted, most).await;
+                let (answers, unserved) = match &turn {
+                    Ok(_turn) => catching_up::read(&reader.store, &log, wanted, most).await,
+                    Err(_elapsed) => catching_up::refused(project, wanted, &too_late()),
+                };
                 reader.catching_up.put_back(&log, unserved);
                 for (wanted, history) in answers {
                     let Wanted { generation, purpose, .. } = wanted;
@@ -105,8 +110,13 @@ impl Reader {
     pub fn claim(&self, base: &Arc<Base>, generation: u64, ask: ClaimAsk) {
         let (base, turns, store) = (base.clone(), self.turns.clone(), self.store.clone());
         self.spawn(async move {
-            let _turn = turns.acquire().await;
-            let outcome = decide(&store, &base, &ask).await;
+            let deciding = async {
+                let _turn = turns.acquire().await;
+                decide(&store, &base, &ask).await
+            };
+            let outcome = timeout(ANSWER_WITHIN, deciding).await;
+            let outcome =
+                outcome.unwrap_or(ClaimOutcome::Failed(ClaimRefused::Unavailable("the store does not answer")));
             tell(&base, ask.project, ClaimTold { generation, ask, outcome }).await;
         });
     }
@@ -139,8 +149,12 @@ impl Reader {
     ) {
         let (base, turns) = (base.clone(), self.turns.clone());
         self.spawn(async move {
-            let _turn = turns.acquire().await;
-            let history = read.await;
+            let reading = async {
+                let _turn = turns.acquire().await;
+                read.await
+            };
+            let history = timeout(ANSWER_WITHIN, reading).await;
+            let history = history.unwrap_or_else(|_elapsed| failed(project, &too_late()));
             tell(&base, project, Told { generation, project, purpose, history }).await;
         });
     }
@@ -161,8 +175,8 @@ where
 
 async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
     let limits = &base.shared.limits;
-    let decided = match ask.release {
-        None => {
+    let decided = match ask.change {
+        Change::Take => {
             let wanted = claims::Wanted {
                 entity_id: ask.entity_id.clone(),
                 user_id: ask.user.to_string(),
@@ -171,8 +185,12 @@ async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
             let most = limits.claims_per_project as u64;
             claims::take(store, ask.project, wanted, limits.claim_ttl, most).await.map(ClaimOutcome::Taken)
         }
-        Some(only_its_own) => {
-            let holder = only_its_own.then(|| ask.holder.clone());
+        Change::Abandon => {
+            let abandoned = claims::abandon(store, ask.project, &ask.entity_id, &ask.holder).await;
+            abandoned.map(ClaimOutcome::Abandoned)
+        }
+        Change::Release | Change::ReleaseOwn => {
+            let holder = (ask.change == Change::ReleaseOwn).then(|| ask.holder.clone());
             let released = claims::release(store, ask.project, &ask.entity_id, &ask.user, holder).await;
             released.map(ClaimOutcome::Released)
         }
@@ -187,6 +205,10 @@ async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
             }
         })
     })
+}
+
+pub(super) fn too_late() -> StoreError {
+    StoreError::unavailable(format!("the store did not answer in {ANSWER_WITHIN:?}"))
 }
 
 pub(super) fn failed(project: ProjectId, error: &StoreError) -> History {

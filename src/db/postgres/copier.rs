@@ -10,7 +10,7 @@ use super::super::pool::Postgres;
 use super::super::records::NewRecord;
 use super::super::results::RowProblem;
 use super::super::staging::NewResult;
-use super::connector::{ConnectError, Connector, name_of};
+use super::connector::name_of;
 use crate::protocol::ids::{JobId, SourceId};
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -19,33 +19,6 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
-
-/// Makes the pool's connections.
-pub(crate) struct CopyConnections(Connector);
-
-impl CopyConnections {
-    pub(crate) fn new(connector: Connector) -> Self {
-        Self(connector)
-    }
-}
-
-impl bb8::ManageConnection for CopyConnections {
-    type Connection = Client;
-    type Error = ConnectError;
-
-    async fn connect(&self) -> Result<Client, Self::Error> {
-        self.0.client().await
-    }
-
-    async fn is_valid(&self, _: &mut Client) -> Result<(), Self::Error> {
-        // Whether it is closed is asked below; a round trip for each batch would tell no more.
-        Ok(())
-    }
-
-    fn has_broken(&self, client: &mut Client) -> bool {
-        client.is_closed()
-    }
-}
 
 /// Ends what a process that seems dead was in the middle of: a batch that it was frozen in holds the source's row, and the
 /// server waits for the rest of it without a limit; other changes are held open for half a minute. Its idle connections
@@ -161,7 +134,7 @@ async fn results(
     batch: &[NewResult],
 ) -> Result<(), StoreError> {
     let into = "COPY results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, \
-                explanation) FROM STDIN BINARY";
+                explanation, related_id) FROM STDIN BINARY";
     let types = [
         Type::UUID,
         Type::INT8,
@@ -173,12 +146,14 @@ async fn results(
         Type::FLOAT8,
         Type::TEXT,
         Type::TEXT,
+        Type::TEXT,
     ];
     let mut table = Table::open(transaction, into, &types).await?;
     for found in batch {
         let (ordinal, status) = (found.ordinal as i64, found.status.as_str());
         let explanation = text(&found.explanation);
-        let row: [&(dyn ToSql + Sync); 10] = [
+        let related_id = found.related_id.as_deref().map(text);
+        let row: [&(dyn ToSql + Sync); 11] = [
             &job,
             &attempt,
             &ordinal,
@@ -189,6 +164,7 @@ async fn results(
             &found.probability,
             &found.comparisons,
             &&*explanation,
+            &related_id.as_deref(),
         ];
         table.row(&row).await?;
     }

@@ -95,7 +95,7 @@ fn reconcile(args: impl Iterator<Item = String>) -> Result<(), String> {
     if let Some(folder) = &options.out {
         let folder = std::path::Path::new(folder);
         std::fs::create_dir_all(folder).map_err(|e| text(&e))?;
-        report::write_all(|name| File::create(folder.join(name)), &outcome, &left, &right)
+        report::write_all(|name| File::create(folder.join(name)), report::Cells::Exact, &outcome, &left, &right)
             .map_err(|(file, reason)| format!("write {file}: {reason}"))?;
     }
     outcome.comparing.lines().iter().for_each(|line| println!("{line}"));

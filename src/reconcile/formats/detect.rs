@@ -55,6 +55,12 @@ pub(crate) fn rows(mut reader: impl Read, options: &ReadOptions, sink: &mut dyn 
     Err(ReadError::Format { name: options.name.clone(), place: String::new(), reason: format!("this is {what}") })
 }
 
+/// Whether a file that begins so is delimited text, the format of last resort.
+pub(crate) fn is_delimited_text(head: &[u8]) -> bool {
+    let (last, others) = FORMATS.split_last().expect("there are formats");
+    !others.iter().any(|format| format.sniff(head)) && last.sniff(head)
+}
+
 /// Whether a file is known to hold no delimited text.
 pub(super) fn is_binary(head: &[u8]) -> bool {
     OTHERS.iter().any(|(magic, _)| head.starts_with(magic))

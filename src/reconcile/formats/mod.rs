@@ -14,7 +14,7 @@ mod records;
 mod sheet;
 mod xlsx;
 
-pub(crate) use detect::rows;
+pub(crate) use detect::{HEAD_BYTES, is_delimited_text, rows};
 pub(crate) use sheet::{Heading, Sink};
 
 #[cfg(test)]

@@ -9,3 +9,4 @@ mod presence;
 mod redis;
 mod replica;
 mod rolling;
+mod silence;

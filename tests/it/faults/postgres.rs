@@ -21,8 +21,8 @@ use crate::support::{
 };
 
 /// Longest that a request may wait for a database that is 400 ms away and back: a publication on a connection that prepares
-/// its statements takes 14 rounds of that (beginning, six statements in two rounds each, commit), 8 on another.
-const BOUND_WHEN_SLOW: Duration = Duration::from_secs(10);
+/// its statements takes 4 rounds of that, 2 on another.
+const BOUND_WHEN_SLOW: Duration = Duration::from_secs(3);
 /// Longest that a request may wait while the database does not answer: for a connection, then for the database.
 const BOUND: Duration = Duration::from_secs(7);
 /// How soon requests must work again once the database can be reached.

@@ -3,6 +3,7 @@
 pub mod balancer;
 pub mod http;
 pub mod job;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

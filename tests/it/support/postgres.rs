@@ -68,7 +68,12 @@ impl Postgres {
         let mut seen = String::new();
         for _ in 0..PORTS_TRIED {
             match Self::try_start(lifeline()) {
-                Ok(server) => return server,
+                Ok(mut server) => {
+                    if std::env::var("TIEOUT_TEST_POSTGRES_SPEAKS").is_ok_and(|language| language == "german") {
+                        server.speak_german();
+                    }
+                    return server;
+                }
                 Err(log) => seen = log,
             }
         }
@@ -102,7 +107,11 @@ impl Postgres {
 
     /// The last line of the server's own pid file says when it accepts connections.
     fn accepts(&self) -> bool {
-        fs::read_to_string(self.dir.join("data/postmaster.pid")).is_ok_and(|text| text.trim_end().ends_with("ready"))
+        fs::read_to_string(self.dir.join("data/postmaster.pid")).is_ok_and(|text| {
+            let text = text.trim_end();
+            // A follower serves readers alone.
+            text.ends_with("ready") || text.ends_with("standby")
+        })
     }
 
     /// SIGKILL for the server and its children, as when the machine is cut off its power.
@@ -116,6 +125,57 @@ impl Postgres {
         let owner = own_server(&self.dir, self.port, settings, Stdio::piped());
         self.owners.push(owner);
         self.wait().unwrap_or_else(|log| panic!("PostgreSQL did not start again: {log}"));
+    }
+
+    /// A copy of `primary` that follows it, and may be promoted.
+    pub fn following(primary: &Self) -> Self {
+        let dir = private_dir();
+        let data = dir.join("data");
+        let mut copy = Command::new(binaries().join("pg_basebackup"));
+        let from =
+            ["-h", "127.0.0.1", "-p", &primary.port.to_string(), "-U", USER, "-R", "-c", "fast", "--no-sync", "-D"];
+        run(as_owner(&mut copy).args(from).arg(&data));
+        let port = free_port();
+        let owner = own_server(&dir, port, &[], Stdio::piped());
+        let server = Self { port, dir, owners: vec![owner], databases: AtomicU32::new(0) };
+        server.wait().unwrap_or_else(|log| panic!("the follower did not start: {log}"));
+        server
+    }
+
+    /// Has the server speak German, from its next start on. The locale is made for it alone; the catalogue of messages is its package's.
+    pub fn speak_german(&mut self) {
+        let locales = self.dir.join("locales");
+        fs::create_dir_all(&locales).expect("a directory of ours");
+        let made =
+            Command::new("localedef").args(["-i", "de_DE", "-f", "UTF-8"]).arg(locales.join("de_DE.UTF-8")).output();
+        let made = made.expect("localedef is part of libc-bin");
+        // It warns with a status of 1, too.
+        let there = locales.join("de_DE.UTF-8/LC_MESSAGES").exists();
+        assert!(
+            there,
+            "no German locale, which the package `locales` describes: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        self.kill();
+        self.restart(&[]);
+    }
+
+    /// SIGSTOP for these of its processes.
+    pub fn freeze_some(&self, pids: &[i32]) {
+        self.signal_some(libc::SIGSTOP, pids);
+    }
+
+    /// SIGCONT for these.
+    pub fn thaw_some(&self, pids: &[i32]) {
+        self.signal_some(libc::SIGCONT, pids);
+    }
+
+    fn signal_some(&self, signal: i32, pids: &[i32]) {
+        let own = server_pids(&self.dir);
+        for pid in pids.iter().filter(|pid| own.contains(pid)) {
+            // SAFETY: a plain system call; the pids are of the server that we own.
+            unsafe { libc::kill(*pid, signal) };
+        }
     }
 
     /// SIGSTOP: it holds its connections and answers nothing.
@@ -185,6 +245,11 @@ fn own_server(dir: &Path, port: u16, settings: &[&str], lifeline: Stdio) -> Chil
     // What an earlier, killed one left would look like a running server.
     let _ = fs::remove_file(dir.join("data/postmaster.pid"));
     let mut shell = Command::new("/bin/sh");
+    let locales = dir.join("locales");
+    let language: &[&str] = if locales.exists() { &["lc_messages=de_DE.UTF-8"] } else { &[] };
+    if locales.exists() {
+        shell.env("LOCPATH", locales);
+    }
     as_owner(&mut shell)
         .args(["-c", OWNER, "owner"])
         .arg(dir)
@@ -196,7 +261,7 @@ fn own_server(dir: &Path, port: u16, settings: &[&str], lifeline: Stdio) -> Chil
         .args(["-h", "127.0.0.1", "-p", &port.to_string()])
         // Durability is not what these tests are about, and syncing is most of their time on a slow disk.
         .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"])
-        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .args(language.iter().chain(settings).flat_map(|setting| ["-c", setting]))
         // A group of its own: Ctrl-C must end the tests, not the one who tidies up after them.
         .process_group(0)
         .stdin(lifeline)
@@ -214,6 +279,12 @@ fn server_pids(dir: &Path) -> Vec<i32> {
         (fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(pid)
     });
     pids.collect()
+}
+
+/// The server's processes of replicas and stores whose clients they wait for, out of any transaction.
+pub async fn idle_processes(client: &tokio_postgres::Client) -> Vec<i32> {
+    let asked = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tieout %' AND state = 'idle'";
+    client.query(asked, &[]).await.expect("a superuser sees all").iter().map(|row| row.get(0)).collect()
 }
 
 fn eventually_gone(dir: &Path) {
@@ -263,7 +334,7 @@ fn template() -> PathBuf {
 }
 
 /// The newest PostgreSQL installed where distributions put it.
-fn binaries() -> PathBuf {
+pub fn binaries() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
     let newest =
         installed.map(|path| path.join("bin")).filter(|bin| bin.join("initdb").exists()).max_by_key(|bin| version(bin));

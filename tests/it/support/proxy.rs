@@ -38,6 +38,7 @@ enum Order {
     Set(Mode),
     Switch(SocketAddr),
     Reset,
+    Halve,
 }
 
 /// A running proxy; it ends with the value.
@@ -84,6 +85,12 @@ impl Proxy {
         self.order(Order::Reset).await;
     }
 
+    /// Ends the upstream side of every open connection and leaves the client's side as it is: open, and silent for ever, as when a
+    /// machine in between has forgotten it. New ones are served.
+    pub async fn halve(&self) {
+        self.order(Order::Halve).await;
+    }
+
     /// Connections taken since the start.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
@@ -119,6 +126,7 @@ async fn serve(
     let mut listener = Some(listener);
     let (mode, _) = watch::channel(Mode::Pass);
     let (cut, _) = watch::channel(());
+    let (halved, _) = watch::channel(());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -131,6 +139,9 @@ async fn serve(
                         listener = Some(TcpListener::bind(address).await.expect("our own port can be bound again"));
                     }
                     Order::Switch(to) => upstream = to,
+                    Order::Halve => {
+                        halved.send_replace(());
+                    }
                     Order::Set(_) | Order::Reset => {}
                 }
                 if let Order::Set(to) = order {
@@ -145,7 +156,7 @@ async fn serve(
             }
             taken = accept(listener.as_ref()) => {
                 accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(connection(taken, upstream, mode.subscribe(), cut.subscribe()));
+                connections.spawn(connection(taken, upstream, mode.subscribe(), cut.subscribe(), halved.subscribe()));
             }
             Some(ended) = connections.join_next() => ended.expect("a connection does not panic"),
         }
@@ -164,6 +175,7 @@ async fn connection(
     upstream: SocketAddr,
     mut mode: watch::Receiver<Mode>,
     mut cut: watch::Receiver<()>,
+    mut halved: watch::Receiver<()>,
 ) {
     let server = tokio::select! {
         server = async { moves(&mut mode).await; TcpStream::connect(upstream).await } => server,
@@ -177,6 +189,13 @@ async fn connection(
     let broken = tokio::select! {
         passed = both => passed.is_err(),
         _ = cut.changed() => true,
+        _ = halved.changed() => {
+            reset(&server);
+            drop(server);
+            // Until the client gives up, which its side of the proxy does not notice either.
+            let _ = cut.changed().await;
+            return reset(&client);
+        }
     };
     if broken {
         reset(&client);
