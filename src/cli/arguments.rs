@@ -40,7 +40,7 @@ pub enum Command {
     /// Serve the page, the API and live updates (the default)
     Serve(serve::ServeArgs),
     /// Reconcile two CSV files here and now, without a server
-    Reconcile(reconcile::ReconcileArgs),
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Compare the matches of a run with the true pairs
     Evaluate(evaluate::EvaluateArgs),
     /// Write a made-up ledger and bank statement, with the true pairs
