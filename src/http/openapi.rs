@@ -247,8 +247,9 @@ fn raw(kind: &str) -> Value {
         "multipart/form-data" => {
             let file = json!({ "type": "string", "format": "binary", "minLength": 1 });
             let mut name = <Name>::json_schema(&mut SchemaGenerator::default());
-            // In a form everything is text.
+            // In a form everything is text, and which characters come through is the encoder's affair as well.
             name.remove("type");
+            name.remove("pattern");
             let properties = json!({ "file": file, "name": name });
             let form = json!({ "type": "object", "properties": properties, "required": ["file"], "additionalProperties": false });
             json!({ "schema": form })

@@ -140,6 +140,10 @@ async fn no_name_has_characters_that_are_not_seen() {
         app.post("/api/realtime/publish", json!({ "DataUpdate": update })).await.problem(422, "invalid");
         let upload = app.client.post(app.url(&format!("{one}/sources"))).query(&[("name", name)]).body("id\n1\n");
         app.send(upload).await.problem(400, "bad_request");
+        let part = reqwest::multipart::Part::text("id\n1\n").file_name("f.csv");
+        let form = reqwest::multipart::Form::new().text("name", name).part("file", part);
+        let upload = app.client.post(app.url(&format!("{one}/sources"))).multipart(form);
+        app.send(upload).await.problem(422, "invalid");
     }
     let upload =
         app.client.post(app.url(&format!("{one}/sources"))).query(&[("filename", "in\u{202e}voice\u{200b}.csv")]);

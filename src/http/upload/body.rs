@@ -114,7 +114,9 @@ async fn text(app: &AppState, field: &mut Field<'_>) -> ApiResult<String> {
             return Err(ApiError::bad_request(format!("the field `name` is longer than {MAX_TEXT_FIELD} bytes")));
         }
     }
-    String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the field `name` is not UTF-8"))
+    let name = String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the field `name` is not UTF-8"))?;
+    names::check(&name, MAX_NAME_CHARS).map_err(|error| ApiError::invalid(format!("the field `name` {error}")))?;
+    Ok(name)
 }
 
 /// A file being written, with the bytes it may still get.
