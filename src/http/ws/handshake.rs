@@ -26,7 +26,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
@@ -186,13 +189,22 @@ async fn serve(stream: TcpStream, place: Place, first: Bytes, came: Came, bare: 
     door.realtime.disconnect(&peer);
 }
 
-/// The socket under hyper's layers, and what was read of it already.
+/// The socket under hyper's layers, and what was read of it already. Whoever embeds [`upgrade`] may serve plain sockets.
 pub(super) fn take_over(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
-    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<Wire>>(upgraded) {
-        Ok(parts) => Some((parts.io.into_inner().into_inner(), parts.read_buf)),
+    let of_wire = unwrap::<Wire>(upgraded).map(|(wire, read)| (wire.into_inner(), read));
+    of_wire.or_else(unwrap::<TcpStream>).ok()
+}
+
+/// As the connection was served: by either protocol, or by HTTP/1.1 alone.
+fn unwrap<S>(upgraded: hyper::upgrade::Upgraded) -> Result<(S, Bytes), hyper::upgrade::Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<S>>(upgraded) {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => {
-            let parts = upgraded.downcast::<TokioIo<Wire>>().ok()?;
-            Some((parts.io.into_inner().into_inner(), parts.read_buf))
+            let parts = upgraded.downcast::<TokioIo<S>>()?;
+            Ok((parts.io.into_inner(), parts.read_buf))
         }
     }
 }
