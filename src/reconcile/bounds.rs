@@ -224,10 +224,12 @@ mod tests {
 
     impl Read for Endless<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let read = if self.head.is_empty() { buffer.len() } else { self.head.read(buffer)? };
-            if self.head.is_empty() {
+            let read = if self.head.is_empty() {
                 buffer.fill(b'a');
-            }
+                buffer.len()
+            } else {
+                self.head.read(buffer)?
+            };
             self.taken.set(self.taken.get() + read);
             Ok(read)
         }

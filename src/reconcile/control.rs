@@ -116,7 +116,9 @@ impl<'a> Meter<'a> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(Cancelled);
         }
-        match self.control.progress(Progress { phase: self.phase, done, total: self.total, matches }) {
+        // Text may be longer once it is decoded; a total of 0 stays unknown.
+        let total = if self.total == 0 { 0 } else { self.total.max(done) };
+        match self.control.progress(Progress { phase: self.phase, done, total, matches }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => {
                 self.cancelled.store(true, Ordering::Relaxed);

@@ -23,6 +23,8 @@ pub struct ReadOptions {
     pub reading: SideReading,
     /// Bounds; past one the read fails with its name.
     pub limits: ReadLimits,
+    /// Bytes of the file, where they are known: what progress is measured by.
+    pub size: Option<u64>,
 }
 
 /// Bounds of one file.
@@ -51,6 +53,7 @@ impl Default for ReadOptions {
             strict: false,
             types: BTreeMap::new(),
             reading: SideReading::default(),
+            size: None,
             limits: ReadLimits::default(),
         }
     }

@@ -28,7 +28,8 @@ pub fn read(
     options: &ReadOptions,
     control: &dyn Control,
 ) -> Result<Table, ReadError> {
-    let meter = Meter::start(control, Phase::Ingesting, 0, 0).map_err(|_| ReadError::Cancelled)?;
+    let meter =
+        Meter::start(control, Phase::Ingesting, options.size.unwrap_or(0), 0).map_err(|_| ReadError::Cancelled)?;
     let mut rows = Collector::new(options, &meter);
     formats::rows(reader, options, &mut rows)?;
     let Collector { heading, cells, lines, mut errors, mut error_count, blank, .. } = rows;

@@ -147,8 +147,10 @@ impl ColumnProfile {
     pub(crate) fn names_rows(&self) -> bool {
         let short = match self.kind {
             ColumnType::Code => true,
-            // `INV/2026/17` is one word of three parts.
-            ColumnType::Text => self.tokens <= 1.5,
+            // `INV/2026/17` is one word of three parts, and a URL one of many.
+            ColumnType::Text => {
+                self.tokens <= 1.5 || self.samples.iter().all(|value| !value.contains(char::is_whitespace))
+            }
             _ => false,
         };
         self.unique && short && self.role.is_none()

@@ -21,7 +21,7 @@ use super::{
     panics,
     state::Handled,
     system::{Inner, Runtime},
-    system_thread::{self, Control, ControlThread},
+    system_thread::{self, ControlThread},
     watchdog::{self, OnStall, Settings},
 };
 
@@ -154,7 +154,7 @@ impl Builder {
             }
         }));
         let home = Home::here(0, &system);
-        let control = Control { system, timers: Timers::new(handle.clone()), handle };
+        let control = system_thread::Control { system, timers: Timers::new(handle.clone()), handle };
         let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, home, Arc::new(Once::new()), None));
         let inner = Inner { core: core.clone(), control: Mutex::new(None) };
         (Runtime { inner: Arc::new(inner) }, core, self.watchdog)

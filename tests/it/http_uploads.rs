@@ -59,8 +59,9 @@ async fn a_source_whose_file_is_lost_gets_it_back_when_the_same_bytes_are_upload
 async fn a_file_that_is_no_csv_is_refused_with_its_place_and_leaves_nothing() {
     let app = TestApp::start(&[]).await;
     let project = app.project().await;
-    let twice = app.upload(&project, "a,a\n1,2\n").await.problem(422, "invalid_file");
-    assert_eq!((&twice["errors"][0]["file"], &twice["errors"][0]["line"]), (&json!("f.csv"), &json!(1)), "{twice}");
+    let picture = app.upload(&project, b"\x89PNG\r\n\x1a\n".to_vec()).await.problem(422, "invalid_file");
+    assert_eq!(picture["errors"][0]["file"], json!("f.csv"), "{picture}");
+    assert!(picture["detail"].as_str().is_some_and(|detail| detail.contains("PNG")), "{picture}");
     app.upload(&project, "").await.problem(422, "invalid_file");
     app.upload(&project, b"\x00\x01\x02binary\n".to_vec()).await.problem(422, "invalid_file");
     assert_eq!(app.uploads(), [] as [&str; 0]);

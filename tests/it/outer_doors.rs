@@ -47,9 +47,9 @@ async fn elsewhere_than_loopback_a_token_is_required_on_all_but_the_health_check
     let api = server.api();
     api.get("/api/health").await.expect(200);
     assert_eq!(api.get("/api/ready").await.expect(200), json!({ "status": "ready" }), "no detail without a token");
-    let guess = api.clone().with_token("secret-token-for-this-tesu").get("/api/ready").await.expect(200);
+    let guess = api.clone().with_token("secret-token-for-this-test-and-no-othes").get("/api/ready").await.expect(200);
     assert_eq!(guess, json!({ "status": "ready" }), "nor with a wrong one");
-    let told = api.clone().with_token("secret-token-for-this-test").get("/api/ready").await.expect(200);
+    let told = api.clone().with_token("secret-token-for-this-test-and-no-other").get("/api/ready").await.expect(200);
     assert_eq!(told["checks"]["store"]["state"], "ready", "{told}");
     for path in ["/api/v1/projects", "/metrics"] {
         let answer = api.get(path).await;

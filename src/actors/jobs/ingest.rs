@@ -114,7 +114,12 @@ fn changed(source: &Source, digest: &Digest) -> Stop {
 }
 
 fn options(run: &Run, source: &Source) -> ReadOptions {
-    ReadOptions { name: source.filename.clone(), limits: run.shared.limits.read, ..ReadOptions::default() }
+    ReadOptions {
+        name: source.filename.clone(),
+        limits: run.shared.limits.read,
+        size: Some(source.bytes),
+        ..ReadOptions::default()
+    }
 }
 
 /// Opens the uploaded file. That it cannot be may pass, or be so on this machine alone; a file that is missing is so for good

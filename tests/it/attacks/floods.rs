@@ -32,7 +32,8 @@ async fn websockets_that_flood_fragments_or_control_frames_are_closed() {
     let floods = [(TEXT, FRAGMENT), (&[][..], PONG), (&[], PING), (TEXT, &fragments_and_pongs)];
     for (first, flood) in floods {
         let code = websocket_flood(victim.server.addr, first, flood).await;
-        assert_eq!(code, 4429, "{flood:?}");
+        // The reset that ends a flood may overtake the close frame.
+        assert!(code.is_none_or(|code| code == 4429), "{flood:?}: {code:?}");
     }
     let (_server, cost) = victim.cost().await;
     cost.at_most(32, LITTLE);
@@ -44,8 +45,8 @@ async fn websockets_that_flood_fragments_or_control_frames_are_closed() {
     );
 }
 
-/// The code with which a connection is closed that sends `flood` for ever.
-async fn websocket_flood(addr: SocketAddr, first: &[u8], flood: &[u8]) -> u16 {
+/// The code with which a connection is closed that sends `flood` for ever, where the client gets to see it.
+async fn websocket_flood(addr: SocketAddr, first: &[u8], flood: &[u8]) -> Option<u16> {
     let mut stream = TcpStream::connect(addr).await.expect("the server accepts");
     let upgrade = format!(
         "GET /ws HTTP/1.1\r\nhost: localhost:{}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -75,11 +76,11 @@ async fn websocket_flood(addr: SocketAddr, first: &[u8], flood: &[u8]) -> u16 {
     while let [kind, length, rest @ ..] = frames {
         assert!(*length < 126, "a short frame");
         if *kind == 0x88 {
-            return u16::from_be_bytes([rest[0], rest[1]]);
+            return Some(u16::from_be_bytes([rest[0], rest[1]]));
         }
         frames = &rest[usize::from(*length)..];
     }
-    panic!("no close frame in {} bytes", seen.len());
+    None
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,8 +106,9 @@ async fn sockets_that_never_read_are_closed_and_their_address_has_a_share_only()
         // What the server sent before it let go, and then the end.
         let mut first = [0; 64];
         within(idle * 4 + LONG, "a socket that never reads to be closed", async {
+            let mut looks = tokio::time::interval(Duration::from_millis(20));
             while !is_gone(&stream) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                looks.tick().await;
             }
         })
         .await;

@@ -135,6 +135,7 @@ async fn drip(addr: std::net::SocketAddr, project: &str) -> Value {
     );
     stream.write_all(head.as_bytes()).await.expect("the head is sent");
     let mut answer = Vec::new();
+    let mut drops = tokio::time::interval(Duration::from_millis(100));
     loop {
         let mut piece = [0; 2_048];
         tokio::select! {
@@ -149,7 +150,7 @@ async fn drip(addr: std::net::SocketAddr, project: &str) -> Value {
                 }
                 assert!(read > 0, "no whole answer: {all}");
             }
-            () = tokio::time::sleep(Duration::from_millis(100)) => {
+            _ = drops.tick() => {
                 stream.write_all(b"1").await.expect("a drop is sent");
             }
         }

@@ -120,6 +120,7 @@ impl Honest {
         let client = client.expect("a client without TLS always builds");
         let asking = tokio::spawn(async move {
             let mut seen = Seen::default();
+            let mut pace = tokio::time::interval(Duration::from_millis(20));
             while !told.is_cancelled() {
                 let start = Instant::now();
                 match client.get(&url).send().await {
@@ -128,7 +129,7 @@ impl Honest {
                     Err(_) => seen.cut += 1,
                 }
                 seen.slowest = seen.slowest.max(start.elapsed());
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                pace.tick().await;
             }
             seen
         });

@@ -28,7 +28,8 @@ impl Core {
         let theirs = |(project, room): (&ProjectId, &Room)| {
             let seen = presence.get(project).is_some_and(|presence| presence.has(user));
             let waits = room.waiting.iter().any(|join| join.asker.user == *user);
-            (seen || waits || room.claims.has(user)).then_some(*project)
+            let behind = room.behind_joins.values().flatten().any(|request| request.asker().user == *user);
+            (seen || waits || behind || room.claims.has(user)).then_some(*project)
         };
         self.rooms.iter().filter_map(theirs).collect()
     }
@@ -51,9 +52,21 @@ impl Core {
         self.presence(project, |presence| presence.expel(user));
         self.time_presence(project, now);
         self.time_share(project, now);
+        self.refuse_behind(project, user);
         for join in &refused {
             self.refuse_join(join, ErrorCode::Forbidden, "you may no longer enter that project's room", now);
         }
         conns.len()
+    }
+
+    /// What the user's connections asked behind a join is refused as well: a join among it would let the user in again.
+    fn refuse_behind(&mut self, project: ProjectId, user: &Arc<str>) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        let theirs = |requests: &&mut VecDeque<Request>| requests.front().is_some_and(|r| r.asker().user == *user);
+        let refused: Vec<Request> = room.behind_joins.values_mut().filter(theirs).flat_map(std::mem::take).collect();
+        for request in refused {
+            self.behind_bytes -= request.bytes();
+            self.refuse(request.asker(), ErrorCode::Forbidden, "you may no longer enter that project's room");
+        }
     }
 }
