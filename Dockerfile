@@ -5,7 +5,7 @@ FROM rust:1.90-bookworm AS build
 WORKDIR /src
 
 # Dependencies first: this layer is built again only when a Cargo.toml or Cargo.lock changes.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src/reconcile/Cargo.toml src/reconcile/
 RUN echo '//! Stands in for the engine while the dependencies are built.' > src/reconcile/lib.rs \
  && echo '//! Stands in for the library while the dependencies are built.' > src/lib.rs \
@@ -16,6 +16,8 @@ RUN echo '//! Stands in for the engine while the dependencies are built.' > src/
 COPY migrations migrations
 COPY console console
 COPY src src
+# What `tieout --version` names: --build-arg TIEOUT_COMMIT=$(git rev-parse --short=12 HEAD)
+ARG TIEOUT_COMMIT
 # The copied files are older than the stand-ins were; without `touch` cargo would think them built.
 RUN touch src/lib.rs src/main.rs src/reconcile/lib.rs \
  && cargo build --release --locked --bin tieout \
@@ -24,7 +26,7 @@ RUN touch src/lib.rs src/main.rs src/reconcile/lib.rs \
 FROM debian:12.12-slim
 RUN groupadd --system --gid 10001 tieout \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data tieout \
- && install -d -o tieout -g tieout -m 0750 /data
+ && install -d -o tieout -g tieout -m 0700 /data
 # For `sslmode=verify-full` with a database whose certificate a public authority signed.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/tieout /usr/local/bin/tieout

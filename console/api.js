@@ -152,9 +152,9 @@ async function all(path) {
 }
 
 export const health = () => json("GET", "/api/health");
-/** Never throws for 503: an unready server describes itself in the body. */
+/** Never throws for 503: an unready server describes itself in the body, in detail to whoever has a token. */
 export async function ready() {
-  const response = await fetch("/api/ready", { headers: { accept: "application/json" } });
+  const response = await fetch("/api/ready", { headers: { accept: "application/json", ...authHeaders() } });
   return response.json();
 }
 
@@ -178,7 +178,9 @@ export const jobProgress = (id) => json("GET", `${V1}/jobs/${id}/progress`);
 export const jobResults = (id, query, signal) => json("GET", `${V1}/jobs/${id}/results`, { query, signal });
 export const jobErrors = (id, query, signal) => json("GET", `${V1}/jobs/${id}/errors`, { query, signal });
 
-export const exportUrl = (id, format, status) => `${V1}/jobs/${id}/export?${new URLSearchParams({ format, status })}`;
+/** CSV is opened in spreadsheets, which would run what looks like a formula. */
+export const exportUrl = (id, format, status) =>
+  `${V1}/jobs/${id}/export?${new URLSearchParams({ format, status, ...(format === "csv" && { safe: "spreadsheet" }) })}`;
 
 /** Sends one file as it is. XMLHttpRequest, because fetch reports no upload progress. */
 export function uploadSource(project, file, onProgress) {
@@ -187,7 +189,9 @@ export function uploadSource(project, file, onProgress) {
   const once = () => new Promise((resolve, reject) => {
     const used = token;
     xhr = new XMLHttpRequest();
-    xhr.open("POST", `${V1}/projects/${project}/sources?${new URLSearchParams({ name: file.name.replace(/\.[^.]+$/, ""), filename: file.name })}`);
+    const name = file.name.replace(/\.[^.]+$/, "").trim();
+    const query = new URLSearchParams({ ...(name && { name }), filename: file.name });
+    xhr.open("POST", `${V1}/projects/${project}/sources?${query}`);
     xhr.setRequestHeader("content-type", "text/csv");
     if (token) xhr.setRequestHeader("authorization", `Bearer ${token}`);
     xhr.upload.onprogress = (event) => onProgress(event.loaded, event.lengthComputable ? event.total : file.size);

@@ -31,7 +31,7 @@ api.onTokenNeeded((used) => dialog("Token needed", (close) => {
   h("span", { class: "dialog-icon" }, icon("key")),
   h("h2", null, "This server asks for a token"),
   h("p", { class: "muted", id: "token-help" }, used
-    ? "The token was not accepted. Check it and try again."
+    ? "The token was not accepted, has expired or is about to. Check it, or give a newer one."
     : "It was printed once when the server first started, or is in the file given with --token-file. It is kept until this tab is closed."),
   h("label", { class: "field" }, h("span", null, "Token"), input),
   h("div", { class: "dialog-actions" },

@@ -81,8 +81,12 @@ export class Live extends EventTarget {
     this.connect();
   }
 
-  /** The token changed: a connection made without it, or with the old one, is of no use. */
+  /** The token changed: a connection made without it, or with another user's, is of no use. */
   restart() {
+    if (this.#authed && this.#token()) {
+      this.#reauth();
+      return;
+    }
     if (this.#socket) this.#drop(null);
     this.reconnect();
   }
@@ -193,6 +197,8 @@ export class Live extends EventTarget {
     else if (frame.PresenceDiff && frame.PresenceDiff.project_id === this.#project) {
       this.#presence(frame.PresenceDiff.count ?? Math.max(1, this.#count + (frame.PresenceDiff.joins?.length ?? 0) - (frame.PresenceDiff.leaves?.length ?? 0)));
     } else if (frame.ResyncRequired) this.#rejoin();
+    // Whoever gives a new token has it sent: `restart`.
+    else if (frame.AuthExpiring) this.#needToken(this.#token());
     else if (frame.Draining) this.#set("draining", frame.Draining.window_ms);
     else if (frame.ProjectLeft && frame.ProjectLeft.project_id === this.#project) {
       this.#joined = false;
@@ -201,6 +207,17 @@ export class Live extends EventTarget {
       for (const kind of ["DataUpdate", "JobProgressUpdate", "Notification", "Collaboration"]) {
         if (frame[kind]) this.dispatchEvent(new CustomEvent("message", { detail: { kind, body: frame[kind], by: frame.by ?? null } }));
       }
+    }
+  }
+
+  // A newer token of the same user keeps the connection and what it has joined; another user's needs a new one.
+  async #reauth() {
+    const socket = this.#socket;
+    try {
+      await this.#request("Auth", { token: this.#token() });
+    } catch {
+      if (this.#socket === socket) this.#drop(null);
+      this.reconnect();
     }
   }
 
@@ -252,7 +269,7 @@ export class Live extends EventTarget {
       if (await this.#needToken(this.#token())) this.reconnect();
       return;
     }
-    if (code >= 4400 && code < 4500 && code !== 4429) {
+    if (code >= 4400 && code < 4500 && retryMs(reason) === null) {
       this.#set("refused", reason);
       return;
     }

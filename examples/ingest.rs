@@ -99,6 +99,7 @@ fn result(row: u64) -> NewResult {
         status: ResultStatus::Matched,
         match_id: Some(format!("m{row:016x}")),
         kind: "one_to_one",
+        related_id: None,
         state: "auto",
         probability: Some(0.987),
         comparisons: "[{\"label\":\"amount\",\"left\":\"1.50\",\"right\":\"1.50\",\"level\":\"equal\",\"weight\":9.1}]"

@@ -4,7 +4,7 @@
 //!
 //! Infers the rules, runs them and prints the first matches with their explanation.
 use std::fs::File;
-use tieout::reconcile::{ReadOptions, Side, Unattended, infer_rules, profile, read, run};
+use tieout::reconcile::{ReadOptions, Side, Unattended, read, run_inferred, settle};
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -13,12 +13,12 @@ fn main() -> anyhow::Result<()> {
     };
     let load = |path: &str| -> anyhow::Result<_> {
         let options = ReadOptions { name: path.to_owned(), ..ReadOptions::default() };
-        let profile = profile(File::open(path)?, &options)?;
-        Ok(read(File::open(path)?, Some(&profile), &options, &Unattended)?)
+        Ok(read(File::open(path)?, None, &options, &Unattended)?)
     };
-    let (left, right) = (load(&left)?, load(&right)?);
-    let rules = infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column());
-    let outcome = run(&left, &right, &rules, &Unattended)?;
+    let (mut left, mut right) = (load(&left)?, load(&right)?);
+    settle(&mut left, &mut right, None);
+    let outcome = run_inferred(&left, &right, &Unattended)?;
+    outcome.comparing.lines().iter().for_each(|line| println!("{line}"));
     for found in outcome.matches.iter().take(10) {
         let ids = |side| match side {
             Side::Left => {

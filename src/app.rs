@@ -13,7 +13,10 @@ use crate::{
     cluster::{self, Relay},
     config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
     db::{self, Store},
-    http::{AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, Parts, Server, Streams, Tickets},
+    http::{
+        AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, PAGES_AT_ONCE, Parts, Places, Server, Streams,
+        Tickets,
+    },
     reconcile::ReadLimits,
     runtime::{self, Runtime, RuntimeFailure},
     telemetry,
@@ -126,12 +129,15 @@ impl App {
                 realtime.replica().mark(),
             )),
             streams: Arc::new(Streams::new(realtime.replica().mark())),
-            transfers: Arc::new(Semaphore::new(config.max_transfers as usize)),
+            transfers: Places::new(config.max_transfers),
+            answers: Places::new(config.answer_budget.0),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             config: Arc::new(http_options(&config)),
             store,
             runtime,
             realtime,
             jobs,
+            uploads: janitor.uploads(),
             meter,
             shutdown: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -165,7 +171,7 @@ impl App {
     /// Waits until an actor that the server can't do without has used up its restarts: the owner is to stop and end with an error.
     pub async fn failed(&self) -> RuntimeFailure {
         let mut failed = self.state.runtime.failed();
-        match failed.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+        match failed.wait_for(Option::is_some).await {
             Ok(Some(failure)) => failure,
             // The sender lives as long as the runtime, which `state` holds.
             _ => std::future::pending().await,
@@ -326,6 +332,7 @@ fn janitor_options(config: &Config) -> janitor::Options {
         events_per_project: config.events_per_project,
         event_age: config.event_age.0,
         key_age: config.idempotency_key_age.0,
+        trash_age: config.trash_age.0,
         ..janitor::Options::default()
     }
 }
@@ -346,7 +353,15 @@ fn http_options(config: &Config) -> Options {
             max_open_jobs: config.max_open_jobs,
             max_sockets: config.max_sockets,
             max_http_connections: config.max_http_connections,
+            connections_per_address: match config.connections_per_address {
+                0 => config.max_http_connections.div_ceil(2),
+                share => share,
+            },
+            trusted_proxies: config.trusted_proxies.0.clone(),
             max_transfers: config.max_transfers,
+            transfer_least_bytes: config.transfer_least_bytes.0,
+            transfer_window: config.transfer_window.0,
+            answer_budget: config.answer_budget.0,
             request_timeout: config.request_timeout.0,
             transfer_idle_timeout: config.transfer_idle_timeout.0,
             header_timeout: config.header_timeout.0,

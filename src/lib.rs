@@ -18,5 +18,6 @@ pub mod http;
 pub mod protocol;
 pub mod runtime;
 pub mod telemetry;
+pub mod uploads;
 
 pub use tieout_reconcile as reconcile;

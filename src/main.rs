@@ -1,7 +1,9 @@
 //! The `tieout` binary: parse the command line, run the command, end with its exit code.
 use clap::Parser;
 use std::process::ExitCode;
-use tieout::cli::{Arguments, Command, epochs, evaluate, generate, healthcheck, migrate, run_reconcile, serve};
+use tieout::cli::{
+    Arguments, Command, backup, epochs, evaluate, generate, healthcheck, migrate, restore, run_reconcile, serve, sweep,
+};
 
 fn main() -> ExitCode {
     match Arguments::parse().into_command() {
@@ -10,7 +12,10 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
         Command::Epochs(arguments) => epochs::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     }
 }

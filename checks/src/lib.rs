@@ -6,8 +6,12 @@
 
 #[path = "../../src/runtime/close.rs"]
 pub(crate) mod close;
+#[path = "../../src/runtime/due.rs"]
+pub(crate) mod due;
 #[path = "../../src/runtime/hand.rs"]
 pub(crate) mod hand;
+#[path = "../../src/runtime/once.rs"]
+pub(crate) mod once;
 #[path = "../../src/runtime/reply.rs"]
 pub(crate) mod reply;
 #[cfg(not(any(loom, shuttle)))]
@@ -17,11 +21,15 @@ pub(crate) mod sync;
 pub(crate) mod sync;
 
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod hand_over;
 #[cfg(test)]
 mod interleave;
 #[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod shutdown;
 #[cfg(test)]
 mod slot;
 #[cfg(all(test, not(any(loom, shuttle))))]

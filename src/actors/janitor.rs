@@ -1,16 +1,20 @@
 //! The janitor: an actor that has what nobody can see any more removed, a little at a time.
 //!
-//! Old events and idempotency keys, staged rows of dead attempts, rows of deleted projects, sources and jobs, files without a source. It
-//! leaves SQL to `db::sweep`. The one thing easy to get wrong: an upload in progress has no row yet; only files older
-//! than `grace` may be taken for orphans.
-use crate::db::{Store, StoreError, events, publications, sources, sweep};
-use crate::protocol::ids::SourceId;
+//! Old events and idempotency keys, staged rows of dead attempts, rows of deleted projects, sources and jobs. It leaves SQL
+//! to `db::sweep`, and files to `files`. The one thing easy to get wrong: the row of a deleted source goes after its file has
+//! gone, or nobody knows any more that it was deleted.
+mod files;
+
+pub use files::{FileSweep, FileSweeper, Permission, UploadsState};
+
+use crate::db::{Store, StoreError, events, publications, sweep};
 use crate::runtime::{Addr, AskError, ChildSpec, Mailbox, Overflow, Runtime, StartError};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +31,8 @@ pub struct Options {
     pub key_age: Duration,
     /// How long a deleted project's history stays readable, and how old a file without a source must be. Default 1 h.
     pub grace: Duration,
+    /// How long a file stays in the trash. Default 7 days.
+    pub trash_age: Duration,
     /// Rows of one transaction: other writers wait for at most one batch. Default 1,000.
     pub batch: usize,
 }
@@ -39,6 +45,7 @@ impl Default for Options {
             event_age: Duration::from_secs(7 * 24 * 3600),
             key_age: Duration::from_secs(24 * 3600),
             grace: Duration::from_secs(3600),
+            trash_age: Duration::from_secs(7 * 24 * 3600),
             batch: 1_000,
         }
     }
@@ -51,8 +58,10 @@ pub struct Swept {
     pub rows: usize,
     /// Events past retention.
     pub events: usize,
-    /// Files without a source.
+    /// Files that went into the trash.
     pub files: usize,
+    /// Files of the trash that went for good.
+    pub trash: usize,
 }
 
 /// Why a sweep ended early; the next one goes on.
@@ -78,6 +87,7 @@ struct Sweep;
 #[derive(Clone)]
 pub struct Janitor {
     addr: Addr<Sweeper>,
+    uploads: watch::Receiver<UploadsState>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -94,19 +104,23 @@ impl Janitor {
         options: Options,
     ) -> Result<Self, StartError> {
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        let (state, uploads) = watch::channel(UploadsState::Unchecked);
         let work = Arc::new(Work {
             store,
-            uploads: data_dir.into().join("uploads"),
+            data_dir: data_dir.into(),
+            state,
             options,
             tokio: Handle::current(),
             tasks: tasks.clone(),
             closing: closing.clone(),
         });
+        let first = work.clone();
+        tasks.spawn(async move { first.look_once().await });
         let spec = ChildSpec::new("janitor", move |_| Sweeper { work: work.clone(), busy: false })
             // One waiting question is enough: they all ask the same.
             .mailbox(Mailbox::bounded(4).overflow(Overflow::Reject))
             .ask_timeout(Duration::from_secs(600));
-        Ok(Self { addr: runtime.supervise(spec).await?, tasks, closing })
+        Ok(Self { addr: runtime.supervise(spec).await?, uploads, tasks, closing })
     }
 
     /// Sweeps now and says what went.
@@ -118,6 +132,11 @@ impl Janitor {
             Ok(outcome) => outcome,
             Err(error) => Err(SweepError::Lost(lost(&error))),
         }
+    }
+
+    /// Whether the folder of uploads is looked after, now and from now on.
+    pub fn uploads(&self) -> watch::Receiver<UploadsState> {
+        self.uploads.clone()
     }
 
     /// Ends after the batch that is under way, and waits for it; call it before the store is stopped.
@@ -134,7 +153,8 @@ fn lost(error: &AskError<Sweep>) -> String {
 
 struct Work {
     store: Store,
-    uploads: PathBuf,
+    data_dir: PathBuf,
+    state: watch::Sender<UploadsState>,
     options: Options,
     tokio: Handle,
     tasks: TaskTracker,
@@ -157,7 +177,8 @@ impl Actor for Sweeper {
             }
             let swept = sweeper.sweep().map(|outcome, sweeper, _| match outcome {
                 Ok(swept) if swept != Swept::default() => {
-                    log::info!("swept rows={} events={} files={}", swept.rows, swept.events, swept.files);
+                    let Swept { rows, events, files, trash } = swept;
+                    log::info!("swept rows={rows} events={events} files={files} trash={trash}");
                 }
                 Ok(_) => {}
                 // The store says by itself that it is away; one that is there and refuses says nothing.
@@ -197,8 +218,12 @@ impl Work {
     async fn sweep(&self) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
         let Options { batch, grace, events_per_project, event_age, key_age, .. } = self.options;
+        let before = self.store.now_us();
+        let files = FileSweeper::new(&self.store, &self.data_dir, &self.options, Permission::Few).sweep(before).await;
+        // Rows of deleted sources wait for their files.
+        let gone = if files.is_ok() { before } else { i64::MIN };
         while !self.closing.is_cancelled() {
-            let went = sweep::batch(&self.store, batch, grace).await?;
+            let went = sweep::batch_of(&self.store, batch, grace, gone).await?;
             swept.rows += went;
             if went == 0 {
                 break;
@@ -218,60 +243,36 @@ impl Work {
                 break;
             }
         }
-        swept.files = self.files().await?;
+        let files = files?;
+        (swept.files, swept.trash) = (files.moved, files.removed);
+        self.say(files.state);
         Ok(swept)
     }
 
-    /// Removes files that are old and have no source row.
-    async fn files(&self) -> Result<usize, SweepError> {
-        let failed = |error: std::io::Error| SweepError::Files(format!("{}: {error}", self.uploads.display()));
-        let mut listing = match tokio::fs::read_dir(&self.uploads).await {
-            Ok(listing) => listing,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(failed(error)),
-        };
-        // Files carry the time of this machine or of a file server, and either clock may be wrong: old is what is old by both.
-        let store_now = SystemTime::UNIX_EPOCH + Duration::from_micros(self.store.now_us().unsigned_abs());
-        let now = SystemTime::now().min(store_now);
-        let newest = now.checked_sub(self.options.grace).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut removed = 0;
-        let mut old = Vec::new();
-        loop {
-            let entry = listing.next_entry().await.map_err(failed)?;
-            let more = entry.is_some();
-            if let Some(entry) = entry {
-                let metadata = entry.metadata().await.map_err(failed)?;
-                if metadata.is_file() && metadata.modified().map_err(failed)? < newest {
-                    old.push(entry.path());
-                }
-            }
-            if old.len() >= self.options.batch || (!more && !old.is_empty()) {
-                removed += self.orphans(std::mem::take(&mut old)).await?;
-            }
-            if !more || self.closing.is_cancelled() {
-                return Ok(removed);
-            }
+    /// Says at the start, rather than after the first interval, that the folder is another installation's.
+    async fn look_once(&self) {
+        let mut status = self.store.status();
+        let ready = status.wait_for(crate::db::Status::is_ready);
+        let Some(Ok(_)) = self.closing.run_until_cancelled(ready).await else { return };
+        match FileSweeper::new(&self.store, &self.data_dir, &self.options, Permission::Look).look().await {
+            Ok(state) => self.say(state),
+            Err(error) => log::warn!("the folder of uploads cannot be looked at yet error={error}"),
         }
     }
 
-    async fn orphans(&self, paths: Vec<PathBuf>) -> Result<usize, SweepError> {
-        // A name that is no id is a half-written upload's; its writer gave up long ago.
-        let id = |path: &PathBuf| path.file_name()?.to_str()?.parse::<SourceId>().ok();
-        let ids = paths.iter().filter_map(id).collect();
-        let unknown = sources::unknown(&self.store, ids).await?;
-        let mut removed = 0;
-        for path in paths {
-            if id(&path).is_none_or(|id| unknown.contains(&id)) {
-                match tokio::fs::remove_file(&path).await {
-                    Ok(()) => removed += 1,
-                    // Another sweep was faster.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => {
-                        return Err(SweepError::Files(format!("cannot remove {}: {error}", path.display())));
-                    }
-                }
+    /// Publishes how it stands with the files, and logs a change.
+    fn say(&self, state: UploadsState) {
+        self.state.send_if_modified(|before| {
+            if *before == state {
+                return false;
             }
-        }
-        Ok(removed)
+            match (&*before, &state) {
+                (_, UploadsState::Held { reason }) => log::warn!("uploads are not swept reason={reason:?}"),
+                (UploadsState::Held { .. }, _) => log::info!("uploads are swept again"),
+                _ => {}
+            }
+            *before = state;
+            true
+        });
     }
 }

@@ -12,7 +12,7 @@ pub mod history;
 mod options;
 mod publishing;
 
-pub use connections::{Admission, Place, SentAway};
+pub use connections::{Admission, Place, RefusalPlace, SentAway};
 pub use error::{ClaimError, RealtimeError};
 pub use health::RealtimeHealth;
 pub use options::{Mode, Options};

@@ -1,7 +1,7 @@
 //! What can be typed after `tieout`.
 //!
 //! Easy to get wrong: `tieout` alone, and `tieout --listen …`, mean `tieout serve …`.
-use super::{epochs, evaluate, generate, healthcheck, migrate, reconcile, serve};
+use super::{backup, epochs, evaluate, generate, healthcheck, migrate, reconcile, restore, serve, sweep};
 use crate::config::Overrides;
 use clap::{Parser, Subcommand};
 
@@ -19,9 +19,12 @@ Examples:
 Settings come from flags, then the environment (TIEOUT_LISTEN, TIEOUT_DATA_DIR, TIEOUT_TOKEN, …), then a file given by
 --config, then defaults. `tieout serve --help` lists them all.";
 
+/// The version, and what it was built from and for.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TIEOUT_COMMIT"), ", ", env!("TIEOUT_TARGET"), ")");
+
 /// Reconcile files: find what belongs together, what differs and what is missing.
 #[derive(Parser, Debug)]
-#[command(name = "tieout", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(name = "tieout", version = VERSION, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -37,15 +40,21 @@ pub enum Command {
     /// Serve the page, the API and live updates (the default)
     Serve(serve::ServeArgs),
     /// Reconcile two CSV files here and now, without a server
-    Reconcile(reconcile::ReconcileArgs),
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Compare the matches of a run with the true pairs
     Evaluate(evaluate::EvaluateArgs),
     /// Write a made-up ledger and bank statement, with the true pairs
     Generate(generate::GenerateArgs),
     /// Show or move the schema of the database, without serving
     Migrate(migrate::MigrateArgs),
+    /// Save the database and the uploads as of one point in time, beside a running server
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup
+    Restore(restore::RestoreArgs),
     /// Begin new histories of events, after a restore
     Epochs(epochs::EpochsArgs),
+    /// List uploaded files that no source has, move them to the trash, or take a folder of uploads over
+    Sweep(sweep::SweepArgs),
     /// Ask a running server whether it is alive; exits 0 or 1
     Healthcheck(healthcheck::HealthcheckArgs),
 }

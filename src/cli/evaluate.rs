@@ -1,9 +1,9 @@
 //! `tieout evaluate`: how good a result is, against the true pairs.
 //!
 //! Opens the files and prints; the counting is the engine's.
+use super::input::{self, Input};
+use super::output::{complain, say};
 use crate::reconcile::evaluate::{Evaluation, Names, Score, Share, evaluate};
-use std::fs::File;
-use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -37,8 +37,8 @@ Exit code: 0 printed, 1 failed, 2 bad input.";
 /// Runs the command: the report to stdout, errors to stderr.
 pub fn run(args: &EvaluateArgs) -> ExitCode {
     let names = if args.by_line { Names::Lines } else { Names::Ids };
-    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|e| format!("open {}: {e}", path.display()));
-    let (matches_name, truth_name) = (args.matches.display().to_string(), args.truth.display().to_string());
+    let open = |path: &Path| Input::open(path).and_then(Input::into_reader).map_err(|error| error.to_string());
+    let (matches_name, truth_name) = (input::name(&args.matches), input::name(&args.truth));
     let evaluated = open(&args.matches).and_then(|matches| {
         let truth = open(&args.truth)?;
         evaluate((&matches_name, matches), (&truth_name, truth), names).map_err(|error| error.to_string())
@@ -47,18 +47,11 @@ pub fn run(args: &EvaluateArgs) -> ExitCode {
         Ok(evaluation) if args.json => serde_json::to_string_pretty(&evaluation).expect("scores are plain data") + "\n",
         Ok(evaluation) => text(&evaluation),
         Err(error) => {
-            eprintln!("tieout evaluate: {error}");
+            complain(&format!("tieout evaluate: {error}"));
             return ExitCode::from(2);
         }
     };
-    match std::io::stdout().write_all(report.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tieout evaluate: write to stdout: {error}");
-            ExitCode::from(1)
-        }
-    }
+    say(&report, ExitCode::SUCCESS)
 }
 
 fn text(evaluation: &Evaluation) -> String {

@@ -1,6 +1,7 @@
 //! `tieout generate`: a made-up ledger and bank statement with the truth.
 //!
 //! Opens the files; what stands in them is the engine's. Easy to get wrong: files that are there are not overwritten.
+use super::output::complain;
 use crate::reconcile::generate::{Dialect, Plan, generate, write_bank, write_breaks, write_ledger, write_truth};
 use std::fs::File;
 use std::io::BufWriter;
@@ -53,11 +54,11 @@ pub fn run(args: &GenerateArgs) -> ExitCode {
     match write(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Exists(path)) => {
-            eprintln!("tieout generate: {} is there already; choose another directory", path.display());
+            complain(&format!("tieout generate: {} is there already; choose another directory", path.display()));
             ExitCode::from(2)
         }
         Err(Failure::Write(path, reason)) => {
-            eprintln!("tieout generate: write {}: {reason}", path.display());
+            complain(&format!("tieout generate: write {}: {reason}", path.display()));
             ExitCode::from(1)
         }
     }

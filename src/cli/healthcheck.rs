@@ -36,7 +36,7 @@ pub fn run(arguments: &HealthcheckArgs) -> ExitCode {
 }
 
 fn fail(reason: &str) -> ExitCode {
-    eprintln!("tieout: not healthy: {reason}");
+    super::output::complain(&format!("tieout: not healthy: {reason}"));
     ExitCode::FAILURE
 }
 

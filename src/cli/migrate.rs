@@ -2,8 +2,10 @@
 //!
 //! Leaves what a migration does to `db`. Easy to get wrong: a server brings its schema up to date by itself when it starts;
 //! this is for those who do it apart, and for the way back.
+use super::opened;
+use super::output::{complain, say};
 use crate::app::store_options;
-use crate::config::{Config, Overrides};
+use crate::config::Overrides;
 use crate::db::{Migrations, Options, Step};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
@@ -46,7 +48,7 @@ pub fn run(arguments: &MigrateArgs) -> ExitCode {
     match carry_out(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tieout: {error}");
+            complain(&format!("tieout: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -58,8 +60,7 @@ fn carry_out(arguments: &MigrateArgs) -> Result<ExitCode, String> {
         What::Status(place) | What::Up(place) => &place.settings,
         What::Down(down) => &down.settings,
     };
-    let config = Config::load(settings).map_err(|error| error.to_string())?;
-    crate::telemetry::start_log(config.log.into());
+    let config = opened::settings(settings)?;
     let options = store_options(&config).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
@@ -71,9 +72,9 @@ fn carry_out(arguments: &MigrateArgs) -> Result<ExitCode, String> {
             What::Down(down) => migrations.down(down.steps as usize).await,
         }
     })?;
-    print!("{}", shown(&options, &steps));
     let complete = steps.iter().all(|step| step.applied && step.known);
-    Ok(if complete || matches!(arguments.what, What::Down(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let done = complete || matches!(arguments.what, What::Down(_));
+    Ok(say(&shown(&options, &steps), if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
 }
 
 /// One line a migration, and a sentence.

@@ -2,12 +2,16 @@
 //!
 //! Opens the files, draws the progress bar and the table, writes the output files; every decision is the engine's.
 //! Easy to get wrong: the exit code is a contract (0 finished, 1 failed, 2 bad input), and so are the file names.
+use super::input::{self, Input, InputError};
+use super::output::{complain, say};
+use super::reading::ReadingFlags;
+use crate::reconcile::report::Cells;
 use crate::reconcile::{
-    ColumnType, Control, Outcome, Phase, Profile, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side,
-    Table, infer_rules, profile, read, report, run as run_engine,
+    Control, Outcome, Phase, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side, SideReading, Table,
+    infer_from_tables, read, report, run as run_engine, run_inferred, settle,
 };
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal};
+use std::io::{IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,13 +20,13 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ReconcileArgs {
-    /// First file, e.g. the ledger
+    /// First file, e.g. the ledger; `-` is standard input
     #[arg(value_name = "LEFT.csv")]
     pub left: PathBuf,
-    /// Second file, e.g. the bank statement
+    /// Second file, e.g. the bank statement; `-` is standard input
     #[arg(value_name = "RIGHT.csv")]
     pub right: PathBuf,
-    /// Rules as JSON or TOML; inferred from the columns when left out
+    /// Rules as JSON or TOML, `-` from standard input; inferred from the columns when left out
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// Column that names a row of the first file [default: its first unique column]
@@ -34,12 +38,25 @@ pub struct ReconcileArgs {
     /// Directory for the result files, made if needed; without it only the summary is printed
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write CSV for a spreadsheet: what it would take for a formula gets a ' before it; numbers stay numbers
+    #[arg(long, value_name = "FOR")]
+    pub safe: Option<Safe>,
     /// Stop at the first row that cannot be read, instead of reporting it and going on
     #[arg(long)]
     pub strict: bool,
     /// Print the rules that would be used, as JSON, and stop
     #[arg(long)]
     pub print_rules: bool,
+    /// How each file is read, where it is not recognised.
+    #[command(flatten)]
+    pub reading: ReadingFlags,
+}
+
+/// For whom the result files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Safe {
+    /// A spreadsheet, which runs formulas.
+    Spreadsheet,
 }
 
 const EXAMPLES: &str = "\
@@ -47,7 +64,10 @@ Examples:
   tieout reconcile ledger.csv bank.csv
       Infer the rules and print a summary.
   tieout reconcile ledger.csv bank.csv --out result
-      Also write result/matches.csv, unmatched_left.csv, unmatched_right.csv, errors.csv, summary.json.
+      Also write result/matches.csv, candidates.csv, unmatched_left.csv, unmatched_right.csv, errors.csv,
+      summary.json.
+  tieout reconcile ledger.csv bank.csv --right-header 6 --right-dates dmy --right-sign flip
+      Say how the second file is read; what was understood is printed first.
   tieout reconcile ledger.csv bank.csv --print-rules > rules.json
   tieout reconcile ledger.csv bank.csv --rules rules.json --out result
       Look at the inferred rules, change them, use them.
@@ -65,8 +85,12 @@ enum Failure {
     Rules { file: String, error: RuleError },
     #[error("{0}")]
     Run(#[from] RunError),
+    #[error("{0}")]
+    Input(#[from] InputError),
     #[error("open {path}: {source}")]
     Open { path: String, source: std::io::Error },
+    #[error("standard input can be read once; `-` stands twice on the command line")]
+    Twice,
     #[error("write {path}: {reason}")]
     Write { path: String, reason: String },
 }
@@ -75,9 +99,12 @@ impl Failure {
     fn code(&self) -> ExitCode {
         match self {
             Self::Read(ReadError::Io { .. } | ReadError::Cancelled)
+            | Self::Input(InputError::Keep { .. })
             | Self::Run(RunError::Cancelled)
             | Self::Write { .. } => ExitCode::from(1),
-            Self::Read(_) | Self::Rules { .. } | Self::Run(_) | Self::Open { .. } => ExitCode::from(2),
+            Self::Read(_) | Self::Rules { .. } | Self::Run(_) | Self::Input(_) | Self::Open { .. } | Self::Twice => {
+                ExitCode::from(2)
+            }
         }
     }
 }
@@ -85,101 +112,111 @@ impl Failure {
 /// Runs the command: results to the directory, the summary to stdout, progress and errors to stderr.
 pub fn run(args: &ReconcileArgs) -> ExitCode {
     match reconcile(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(text) => say(&text, ExitCode::SUCCESS),
         Err(failure) => {
-            eprintln!("tieout reconcile: {failure}");
+            complain(&format!("tieout reconcile: {failure}"));
             failure.code()
         }
     }
 }
 
-fn reconcile(args: &ReconcileArgs) -> Result<(), Failure> {
+/// Does the work; returns what is to be printed.
+fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     let started = std::time::Instant::now();
-    let mut rules = args.rules.as_deref().map(load_rules).transpose()?;
-    let given = rules.as_ref();
-    let id = |flag: &Option<String>, rule: Option<&String>| flag.clone().or_else(|| rule.cloned());
-    let left_options = options(&args.left, id(&args.left_id, given.and_then(|r| r.left_id.as_ref())), args.strict);
-    let right_options = options(&args.right, id(&args.right_id, given.and_then(|r| r.right_id.as_ref())), args.strict);
+    let inputs = [Some(&args.left), Some(&args.right), args.rules.as_ref()];
+    if inputs.into_iter().flatten().filter(|path| input::is_standard_input(path)).count() > 1 {
+        return Err(Failure::Twice);
+    }
+    let given = args.rules.as_deref().map(load_rules).transpose()?;
     let bar = Bar::new();
-    let left = load(&args.left, left_options, rules.as_ref(), Side::Left, &bar)?;
-    let right = load(&args.right, right_options, rules.as_ref(), Side::Right, &bar)?;
-    let rules =
-        rules.take().unwrap_or_else(|| infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column()));
+    let mut left = load(&args.left, &args.left_id, &args.reading.left, given.as_ref(), Side::Left, args.strict, &bar)?;
+    let mut right =
+        load(&args.right, &args.right_id, &args.reading.right, given.as_ref(), Side::Right, args.strict, &bar)?;
+    let compared = given.as_ref().filter(|rules| !rules.compare.is_empty());
+    settle(&mut left, &mut right, compared);
     if args.print_rules {
         bar.finish();
-        println!("{}", serde_json::to_string_pretty(&rules).expect("rules are plain data"));
-        return Ok(());
+        let rules = complete(given, args, &left, &right);
+        return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
-    let outcome = run_engine(&left, &right, &rules, &bar);
+    let outcome = match compared {
+        Some(rules) => run_engine(&left, &right, rules, &bar),
+        None => run_inferred(&left, &right, &bar),
+    };
     bar.finish();
     let outcome = outcome?;
     if let Some(directory) = &args.out {
-        write_all(directory, &outcome, &left, &right)?;
+        let cells = if args.safe.is_some() { Cells::Spreadsheet } else { Cells::Exact };
+        write_all(directory, cells, &outcome, &left, &right)?;
     }
-    println!("{}", summary(&outcome, &left, &right));
+    let mut text = String::new();
+    for table in [&left, &right] {
+        table.reading().lines(&table.name).iter().for_each(|line| text += &format!("{line}\n"));
+    }
+    outcome.comparing.lines().iter().for_each(|line| text += &format!("{line}\n"));
     let rows = left.len() + right.len();
-    println!("{rows} rows in {:.2} s", started.elapsed().as_secs_f64());
+    text += &format!("{}\n", summary(&outcome, &left, &right));
+    text += &format!("{rows} rows in {:.2} s\n", started.elapsed().as_secs_f64());
     for table in [&left, &right] {
         if let Some(first) = table.errors.first() {
             let place = if first.column.is_empty() { String::new() } else { format!(", column {:?}", first.column) };
-            println!(
-                "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}",
+            text += &format!(
+                "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}\n",
                 table.name, table.error_count, first.line, first.value, first.reason
             );
         }
     }
-    match &args.out {
-        Some(directory) => println!("results in {}", directory.display()),
-        None => println!("add --out DIR to write the matches and what is left over"),
-    }
-    Ok(())
+    text += &match &args.out {
+        Some(directory) => format!("results in {}\n", directory.display()),
+        None => "add --out DIR to write the matches and what is left over\n".into(),
+    };
+    Ok(text)
 }
 
 fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Open { path: file.clone(), source })?;
+    let (file, mut text) = (input::name(path), String::new());
+    let failed = |source| Failure::Open { path: file.clone(), source };
+    Input::open(path)?.rewound().and_then(|mut from| from.read_to_string(&mut text)).map_err(failed)?;
     RuleSet::parse(&text).map_err(|error| Failure::Rules { file, error })
 }
 
-fn options(path: &Path, id_column: Option<String>, strict: bool) -> ReadOptions {
-    ReadOptions { name: path.display().to_string(), id_column, strict, ..ReadOptions::default() }
+/// The rules of the run: given, or inferred for the files as they were read, with what was said about reading them.
+fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> RuleSet {
+    let infer = || infer_from_tables(left, right).0;
+    let mut rules = match given {
+        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer() },
+        Some(rules) => rules,
+        None => infer(),
+    };
+    rules.left = args.reading.left.or(&rules.left);
+    rules.right = args.reading.right.or(&rules.right);
+    rules
 }
 
 /// Reads a file. Rules that compare a column as amounts or dates also decide its type.
 fn load(
     path: &Path,
-    mut options: ReadOptions,
+    id_column: &Option<String>,
+    reading: &SideReading,
     rules: Option<&RuleSet>,
     side: Side,
+    strict: bool,
     control: &dyn Control,
 ) -> Result<Table, Failure> {
+    let name = input::name(path);
+    let mut options =
+        ReadOptions { name, id_column: id_column.clone(), strict, reading: reading.clone(), ..ReadOptions::default() };
     if let Some(rules) = rules {
-        options.types = rules.column_types(side);
+        rules.reading(side, &mut options);
     }
-    let open = || File::open(path).map_err(|source| Failure::Open { path: options.name.clone(), source });
-    let profile: Profile = profile(open()?, &options)?;
-    debug_assert!(profile.columns.iter().all(|c| c.kind != ColumnType::Money || c.decimal.is_some()));
-    Ok(read(open()?, Some(&profile), &options, control)?)
+    Ok(read(Input::open(path)?.into_reader()?, None, &options, control)?)
 }
 
-fn write_all(directory: &Path, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
+fn write_all(directory: &Path, cells: Cells, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
     let failed = |path: &Path, reason: String| Failure::Write { path: path.display().to_string(), reason };
     std::fs::create_dir_all(directory).map_err(|e| failed(directory, e.to_string()))?;
-    let write = |name: &str, content: &dyn Fn(BufWriter<File>) -> csv::Result<()>| {
-        let path = directory.join(name);
-        let file = File::create(&path).map_err(|e| failed(&path, e.to_string()))?;
-        content(BufWriter::new(file)).map_err(|e| failed(&path, e.to_string()))
-    };
-    write("matches.csv", &|out| report::write_matches_csv(out, outcome, left, right))?;
-    write("unmatched_left.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Left, left, right))?;
-    write("unmatched_right.csv", &|out| report::write_unmatched_csv(out, outcome, Side::Right, left, right))?;
-    write("errors.csv", &|out| report::write_errors_csv(out, left, right))?;
-    write("summary.json", &|mut out| {
-        serde_json::to_writer_pretty(&mut out, &report::summary_json(outcome, left, right))
-            .map_err(std::io::Error::from)?;
-        std::io::Write::write_all(&mut out, b"\n")?;
-        std::io::Write::flush(&mut out).map_err(csv::Error::from)
-    })
+    report::write_all(|name| File::create(directory.join(name)), cells, outcome, left, right)
+        .map_err(|(name, reason)| failed(&directory.join(name), reason))
 }
 
 fn summary(outcome: &Outcome, left: &Table, right: &Table) -> comfy_table::Table {

@@ -3,7 +3,8 @@
 //! Leaves what is started to `app`. Easy to get wrong: a second signal means "now", whatever is still draining.
 use crate::{
     app::App,
-    config::{Config, Overrides, Token},
+    cli::output::{complain, say},
+    config::{Config, Overrides, Token, close_to_others, only_for_this_user},
     telemetry,
 };
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
@@ -28,11 +29,15 @@ const NOT_CLOSED: u8 = 4;
 /// Serves until a signal arrives. 0 after an orderly end, 1 when the server could not start, 2 for bad settings,
 /// 3 when a vital actor used up its restarts (after the same orderly end), 4 when the store did not close in time.
 pub fn run(arguments: &ServeArgs) -> ExitCode {
+    only_for_this_user();
     let config = match Config::load(&arguments.settings) {
         Ok(config) => config,
         Err(error) => return fail(2, &error),
     };
     telemetry::start_log(config.log.into());
+    if let Err(error) = close_to_others(&config.data_dir) {
+        log::warn!("the data directory is not closed to other users: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.0)
         .thread_name("tieout-worker")
@@ -59,7 +64,8 @@ async fn serve(config: Config) -> ExitCode {
         Ok(app) => app,
         Err(error) => return fail(1, &error),
     };
-    print!("{}", banner(app.address(), &data_dir.display().to_string(), app.token()));
+    // Nobody may be there to read it; the server is there all the same.
+    let _read = say(&banner(app.address(), &data_dir.display().to_string(), app.token()), ExitCode::SUCCESS);
     let code = tokio::select! {
         name = signals.next() => {
             log::info!("stopping signal={name}");
@@ -82,23 +88,42 @@ async fn serve(config: Config) -> ExitCode {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT and SIGHUP, which a terminal sends when it closes.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// None where whoever started the process had it ignored, as `nohup` does.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let hang_up = if is_hang_up_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hang_up })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            () = Self::hung_up(&mut self.hang_up) => "SIGHUP",
         }
     }
+
+    async fn hung_up(signal: &mut Option<Signal>) {
+        match signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Whether SIGHUP is ignored; a handler of ours would undo that. Where the system does not say, it is not.
+fn is_hang_up_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit N - 1 is signal N, and SIGHUP is 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 fn banner(address: SocketAddr, data_dir: &str, token: &Token) -> String {
@@ -122,6 +147,6 @@ fn banner(address: SocketAddr, data_dir: &str, token: &Token) -> String {
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("tieout: {error}");
+    complain(&format!("tieout: {error}"));
     ExitCode::from(code)
 }

@@ -4,6 +4,7 @@
 //! one that reads the environment; every layer below declares its own options and gets them from `app`. Easy to get
 //! wrong: a setting that is read anywhere else, or that has a default in two places; [`settings`] is the one list.
 mod overrides;
+mod private;
 mod replicas;
 mod secret;
 mod settings;
@@ -12,6 +13,7 @@ mod token;
 mod values;
 
 pub use overrides::Overrides;
+pub use private::{close_to_others, only_for_this_user};
 pub use secret::Secret;
 pub use settings::{Config, SETTINGS, Setting};
 pub use sources::{ConfigError, Origin};

@@ -6,7 +6,7 @@
 use super::{
     secret::Secret,
     sources::{ConfigError, Sources},
-    values::{ByteSize, LogLevel, RealtimeMode, Seconds},
+    values::{ByteSize, LogLevel, Networks, RealtimeMode, Seconds},
 };
 use std::{
     net::SocketAddr,
@@ -99,6 +99,8 @@ settings! {
         event_age: Seconds = "7d", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
         /// How long the answer to a request with an `Idempotency-Key` is kept; past it the request is carried out again.
         idempotency_key_age: Seconds = "24h", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
+        /// How long a file without a source stays in `uploads/.trash` before it is removed for good.
+        trash_age: Seconds = "7d", "TIME", |t: &Seconds| time(t, 0, YEAR);
         /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
         auto_migrate: bool = "true", "BOOL", any;
         /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS, `rediss://…?sslrootcert=FILE`; several with commas between are nodes of one cluster; without one this process is alone. Rather in the environment or a file than in a flag.
@@ -145,8 +147,18 @@ settings! {
         job_lease: Seconds = "15s", "TIME", |t: &Seconds| time(t, 500, HOUR);
         /// Open HTTP connections, WebSockets not counted; past it 503.
         max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);
-        /// Downloads and uploads at one time; past it 503.
+        /// Open HTTP connections of one address; past it 503; 0 is half of `max_http_connections`.
+        connections_per_address: u64 = "0", "N", |n: &u64| within(*n, 0, 1_000_000);
+        /// Addresses and networks of proxies, separated by commas: each speaks for many clients, so it has no share of its own.
+        trusted_proxies: Networks = "127.0.0.1,::1", "NET,…", any;
+        /// Downloads and uploads at one time; past it 503. One user or one address may have half of them, past it 429.
         max_transfers: u64 = "64", "N", |n: &u64| within(*n, 1, 10_000);
+        /// Bytes that an upload or a download must move in each `transfer_window`; past it as `transfer_idle_timeout`; 0 is no limit.
+        transfer_least_bytes: ByteSize = "60KiB", "BYTES", |s: &ByteSize| within(s.0, 0, 1 << 30);
+        /// Time spent waiting for the client over which those bytes are counted.
+        transfer_window: Seconds = "60s", "TIME", |t: &Seconds| time(t, 10, HOUR);
+        /// Bytes of answers from 64 KiB on that wait for their clients to read them; past it 503. One user or one address may have half, one connection an eighth.
+        answer_budget: ByteSize = "128MiB", "BYTES", |s: &ByteSize| within(s.0, 1 << 20, 1 << 40);
         /// How long a request may take to answer, uploads and downloads apart; past it 503.
         request_timeout: Seconds = "30s", "TIME", |t: &Seconds| time(t, 10, HOUR);
         /// How long an upload or a download may stand still; past it 408, or the connection is closed.

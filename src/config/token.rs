@@ -3,6 +3,7 @@
 //!
 //! Leaves comparing to `http::Auth`. Easy to get wrong: a generated token is shown once, when it is made, and its file
 //! is readable by its owner only; a given one is never shown.
+use super::private::readable_by_others;
 use super::settings::Config;
 use std::{
     fs::OpenOptions,
@@ -13,6 +14,8 @@ use std::{
 
 /// The file of the generated token inside the data directory.
 const FILE: &str = "token";
+/// Fewest bytes of a static token: it lives for long, and a short one is found by trying.
+pub const MIN_TOKEN_BYTES: usize = 32;
 /// Bytes of randomness in a generated token.
 const RANDOM_BYTES: usize = 24;
 
@@ -30,6 +33,16 @@ pub enum TokenError {
     /// There is nothing in it.
     #[error("the file {} of a token or key is empty", .0.display())]
     Empty(PathBuf),
+    /// A token that somebody could find by trying.
+    #[error(
+        "the token {place} has {bytes} bytes; a static token needs at least {MIN_TOKEN_BYTES}: `openssl rand -hex 24` makes one"
+    )]
+    Short {
+        /// Where it was given.
+        place: String,
+        /// Its length.
+        bytes: usize,
+    },
 }
 
 /// The token in force and where it came from.
@@ -63,17 +76,17 @@ impl Token {
     /// See [`TokenError`].
     pub fn find(config: &Config) -> Result<Self, TokenError> {
         if let Some(path) = &config.token_file.0 {
-            return read(path).map(Self::Known);
+            return long_enough(read(path)?, || format!("in {}", path.display())).map(Self::Known);
         }
         if let Some(text) = Config::token_from_environment() {
-            return Ok(Self::Known(text));
+            return long_enough(text, || "in the environment variable TIEOUT_TOKEN".into()).map(Self::Known);
         }
         if config.listen.ip().is_loopback() {
             return Ok(Self::NotNeeded);
         }
         let path = config.data_dir.join(FILE);
         match read(&path) {
-            Ok(text) => Ok(Self::Known(text)),
+            Ok(text) => long_enough(text, || format!("in {}", path.display())).map(Self::Known),
             Err(TokenError::Unreadable { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
                 let text = generate();
                 let kept = keep(&path, &text).inspect_err(|error| {
@@ -101,20 +114,38 @@ impl SigningKeys {
     /// # Errors
     /// See [`TokenError`].
     pub fn read(config: &Config) -> Result<Self, TokenError> {
-        let bytes = |path: &PathBuf| {
+        let bytes = |path: &PathBuf, secret: bool| {
+            if secret {
+                warn_of_readers(path);
+            }
             let bytes = std::fs::read(path).map_err(|source| TokenError::Unreadable { path: path.clone(), source })?;
             let bytes = bytes.trim_ascii_end().to_vec();
             if bytes.is_empty() { Err(TokenError::Empty(path.clone())) } else { Ok(bytes) }
         };
-        let secret = config.jwt_secret_file.0.as_ref().map(bytes).transpose()?;
-        let public_key = config.jwt_public_key_file.0.as_ref().map(bytes).transpose()?;
+        let secret = config.jwt_secret_file.0.as_ref().map(|path| bytes(path, true)).transpose()?;
+        let public_key = config.jwt_public_key_file.0.as_ref().map(|path| bytes(path, false)).transpose()?;
         Ok(Self { secret, public_key })
     }
 }
 
+fn long_enough(token: String, place: impl Fn() -> String) -> Result<String, TokenError> {
+    match token.len() {
+        MIN_TOKEN_BYTES.. => Ok(token),
+        bytes => Err(TokenError::Short { place: place(), bytes }),
+    }
+}
+
+fn warn_of_readers(path: &Path) {
+    if readable_by_others(path) {
+        log::warn!("every user of the machine can read a secret; chmod o-r it path={}", path.display());
+    }
+}
+
+/// The text of a file that holds a secret.
 pub(super) fn read(path: &Path) -> Result<String, TokenError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
+    warn_of_readers(path);
     let text = text.trim();
     if text.is_empty() { Err(TokenError::Empty(path.to_owned())) } else { Ok(text.to_owned()) }
 }

@@ -35,6 +35,24 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// Addresses and networks separated by commas: `10.0.0.0/8,::1`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Networks(pub Vec<ipnet::IpNet>);
+
+impl FromStr for Networks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = |word: &str| {
+            let address = word.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
+            let network = address.or_else(|_| word.parse().map(|network: ipnet::IpNet| network.trunc()));
+            network.map_err(|_| format!("{word:?} is no address or network such as 10.0.0.0/8"))
+        };
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        words.map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// A duration in seconds: `30`, `30s`, `2m`, `24h`, `7d`, `250ms`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Seconds(pub Duration);
@@ -91,7 +109,7 @@ pub enum LogLevel {
     Info,
     /// The rest.
     Debug,
-    /// The rest, and what libraries say.
+    /// As `Debug`: what libraries say at this level has tokens and customers' cells in it, and is never written.
     Trace,
 }
 

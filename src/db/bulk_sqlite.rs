@@ -83,8 +83,8 @@ fn stage_results(batch: &Transaction<'_>, job: &str, attempt: i64, rows: &[NewRe
     )?;
     batch.execute("DELETE FROM results WHERE job_id = ? AND attempt = ? AND ordinal BETWEEN ? AND ?", range)?;
     let mut result = batch.prepare(
-        "INSERT INTO results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, explanation) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, explanation, related_id) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
     let mut part = batch.prepare(
         "INSERT INTO result_lines (job_id, attempt, result_ordinal, side, record_ordinal, allocated_minor) \
@@ -103,6 +103,7 @@ fn stage_results(batch: &Transaction<'_>, job: &str, attempt: i64, rows: &[NewRe
             found.probability,
             found.comparisons,
             found.explanation,
+            found.related_id,
         ])?;
         for line in &found.lines {
             let (side, record) = (line.side.as_str(), line.record_ordinal as i64);

@@ -60,8 +60,11 @@ pub const MAX_CLAIMS: i64 = 10_000;
 /// Claims renewed by one statement, well below the engine's bound on parameters.
 const RENEWED_AT_ONCE: usize = 500;
 
-/// The claim on an entity after it was asked for. The row of a process that is gone gives way to its own user: this
-/// process has the store for itself, so whoever else wrote it no longer runs.
+/// What stands before the holder of a claim that was abandoned.
+const ABANDONED: &str = "lost:";
+
+/// The claim on an entity after it was asked for. What was abandoned gives way to its own user, and so does the row of a
+/// process that is gone: where this process has the store for itself, whoever else wrote it no longer runs.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] for the project; [`StoreError::LimitExceeded`] past `most` claims in it.
@@ -85,7 +88,7 @@ pub async fn take(
         let (token, renewed) = match row {
             Some((user, held_by, token, expires)) if expires > now => {
                 let theirs = user == user_id && held_by == holder;
-                let gone = exclusive && is_another_process(&held_by, &holder);
+                let gone = held_by.starts_with(ABANDONED) || (exclusive && is_another_process(&held_by, &holder));
                 if !theirs && (user != user_id || !gone) {
                     return Ok(Taken::Held(shown((entity_id, user, held_by, token, expires))));
                 }
@@ -155,10 +158,30 @@ pub async fn renew(
     })
 }
 
-/// Gives a claim back: `user_id`'s, and only `holder`'s when it is given. `false` when there was none.
+/// The holder of a claim as it is written once it was abandoned.
+pub fn abandoned(holder: &str) -> String {
+    format!("{ABANDONED}{holder}")
+}
+
+/// The connection `holder` is gone: its claim lasts as long as it did, and until then its own user may take it over, on
+/// any connection to any process. `false` when it had none.
 ///
 /// # Errors
 /// As any call.
+pub async fn abandon(store: &Store, project: ProjectId, entity_id: &str, holder: &str) -> Result<bool, StoreError> {
+    let (entity, holder) = (entity_id.to_owned(), holder.to_owned());
+    pool::write!(store, |conn, now| {
+        let row = diesel::update(claims::table.find((project, &entity)))
+            .filter(claims::holder.eq(&holder).and(claims::expires_us.gt(now)))
+            .set(claims::holder.eq(abandoned(&holder)));
+        Ok::<_, StoreError>(row.execute(conn).await? > 0)
+    })
+}
+
+/// Gives a claim back: `user_id`'s, and only `holder`'s when it is given, abandoned or not. `false` when there was none.
+///
+/// # Errors
+/// [`StoreError::NotFound`] for the project.
 pub async fn release(
     store: &Store,
     project: ProjectId,
@@ -168,12 +191,13 @@ pub async fn release(
 ) -> Result<bool, StoreError> {
     let (entity, user) = (entity_id.to_owned(), user_id.to_owned());
     pool::write!(store, |conn, now| {
+        super::projects::find(conn, project).await?;
         // The row stays until it is swept, so that its token goes on rising.
         let row = diesel::update(claims::table.find((project, &entity)))
             .filter(claims::user_id.eq(&user).and(claims::expires_us.gt(now)))
             .set(claims::expires_us.eq(now));
         let freed = match holder {
-            Some(holder) => row.filter(claims::holder.eq(holder)).execute(conn).await?,
+            Some(holder) => row.filter(claims::holder.eq_any([abandoned(&holder), holder])).execute(conn).await?,
             None => row.execute(conn).await?,
         };
         Ok::<_, StoreError>(freed > 0)

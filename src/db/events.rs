@@ -72,8 +72,13 @@ impl<T> Page<T> {
     pub(crate) fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = if more { rows.last().map(cursor) } else { None };
-        Self { items: rows, next, position: None }
+        Self::of(rows, more, cursor)
+    }
+
+    /// A page of these; `more` come after it.
+    pub(crate) fn of(items: Vec<T>, more: bool, cursor: impl Fn(&T) -> String) -> Self {
+        let next = if more { items.last().map(cursor) } else { None };
+        Self { items, next, position: None }
     }
 }
 
@@ -169,25 +174,39 @@ pub(crate) async fn position(connection: &mut impl Engine, project: ProjectId) -
     })
 }
 
-/// The newest position of a project, deleted or not while its row exists.
+/// The position of a project that was not deleted.
+async fn living(connection: &mut impl Engine, project: ProjectId) -> Result<Position, StoreError> {
+    pool::on!(connection, |conn| {
+        let row: Option<(String, i64)> = projects::table
+            .filter(projects::id.eq(project).and(projects::deleted_us.is_null()))
+            .select((projects::epoch, projects::head_offset))
+            .first(conn)
+            .await
+            .optional()?;
+        let (ep, off) = row.ok_or(StoreError::NotFound)?;
+        Ok(Position { ep, off: off.unsigned_abs() })
+    })
+}
+
+/// The newest position of a project.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] for a project that is not there.
+/// [`StoreError::NotFound`] for a project that is not there, or was deleted.
 pub async fn head(store: &Store, project: ProjectId) -> Result<(String, u64), StoreError> {
     pool::read!(store, |conn| {
-        let position = position(conn, project).await?;
+        let position = living(conn, project).await?;
         Ok::<_, StoreError>((position.ep, position.off))
     })
 }
 
-/// The newest positions of these projects, in one query; of those that are there. At most some hundreds are sensible.
+/// The newest positions of these projects, in one query; of those that are there and were not deleted. At most some hundreds are sensible.
 ///
 /// # Errors
 /// As any call.
 pub async fn heads(store: &Store, of: Vec<ProjectId>) -> Result<Vec<(ProjectId, String, u64)>, StoreError> {
     pool::read!(store, |conn| {
         let rows: Vec<(ProjectId, String, i64)> = projects::table
-            .filter(projects::id.eq_any(&of))
+            .filter(projects::id.eq_any(&of).and(projects::deleted_us.is_null()))
             .select((projects::id, projects::epoch, projects::head_offset))
             .load(conn)
             .await?;
@@ -198,7 +217,7 @@ pub async fn heads(store: &Store, of: Vec<ProjectId>) -> Result<Vec<(ProjectId, 
 /// The events after `off` in epoch `ep`, oldest first, at most `limit` and [`MAX_EVENTS_PER_READ`].
 ///
 /// # Errors
-/// [`StoreError::NotFound`] for a project that is not there.
+/// [`StoreError::NotFound`] for a project that is not there, or was deleted.
 pub async fn since(
     store: &Store,
     project: ProjectId,
@@ -209,7 +228,7 @@ pub async fn since(
     let ep = ep.to_owned();
     let limit = limit.min(MAX_EVENTS_PER_READ) as i64;
     pool::read!(store, |conn| {
-        let head = position(conn, project).await?;
+        let head = living(conn, project).await?;
         let lost = |oldest| Recovery::Unrecoverable { ep: head.ep.clone(), off: head.off, oldest };
         if ep != head.ep || off > head.off {
             return Ok(lost(u64::MAX));

@@ -5,13 +5,14 @@
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, member, position};
 use super::locks::{self, Alone};
+use super::paging::first_page;
 use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, cursor};
 use super::schema::{job_queue, jobs};
 use super::sql_types::{Json, ms, word_column};
 use super::store::Store;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 
@@ -344,6 +345,9 @@ pub async fn get(store: &Store, id: JobId) -> Result<Job, StoreError> {
     pool::read!(store, |conn| { find(conn, id).await })
 }
 
+/// Bytes of a job's rules and options, which are its owner's to choose.
+const JOB_BYTES: &str = "CAST(octet_length(CAST(rules AS TEXT)) + octet_length(CAST(options AS TEXT)) AS BIGINT)";
+
 /// Jobs of a project, newest first.
 ///
 /// # Errors
@@ -362,13 +366,15 @@ pub async fn list(
             .filter(jobs::project_id.eq(project).and(jobs::deleted_us.is_null()))
             .order(jobs::id.desc())
             .limit(limit as i64 + 1)
-            .select(Row::as_select())
+            .select((jobs::id, sql::<BigInt>(JOB_BYTES)))
             .into_boxed();
         if let Some(after) = after {
             query = query.filter(jobs::id.lt(after));
         }
-        let rows: Vec<Row> = query.load(conn).await?;
-        let mut page = Page::cut(rows.into_iter().map(Job::from).collect(), limit, |job: &Job| job.id.to_string());
+        let (ids, more) = first_page::<JobId>(query.load(conn).await?, limit);
+        let rows: Vec<Row> =
+            jobs::table.filter(jobs::id.eq_any(ids)).order(jobs::id.desc()).select(Row::as_select()).load(conn).await?;
+        let mut page = Page::of(rows.into_iter().map(Job::from).collect(), more, |job: &Job| job.id.to_string());
         page.position = Some(position(conn, project).await?);
         Ok::<_, StoreError>(page)
     })

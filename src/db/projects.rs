@@ -1,7 +1,8 @@
 //! Projects: the unit of membership, of ordering and of deletion.
 //!
-//! It leaves the rows of a deleted project to the janitor's sweep: deleting marks, and makes invisible at once. The
-//! one thing easy to get wrong: a project's event log outlives its deletion, so that its room learns of it.
+//! It leaves the rows of a deleted project to the janitor's sweep: deleting marks, and makes invisible at once, its
+//! events included. The one thing easy to get wrong: a deleted project's rows are still there, so every question asks for
+//! the mark.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update};
 use super::locks::{self, Alone};
@@ -10,13 +11,12 @@ use super::schema::{job_queue, jobs, projects, sources};
 use super::sql_types::ms;
 use super::store::Store;
 use crate::protocol::ids::ProjectId;
+use crate::protocol::names::{self, MAX_NAME_CHARS};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Longest name of a project or source, in characters.
-pub const MAX_NAME_CHARS: usize = 200;
 /// Most rows of one page of any list.
 pub const MAX_PAGE: usize = 1_000;
 
@@ -142,9 +142,15 @@ pub async fn rename(store: &Store, id: ProjectId, name: &str) -> Result<Committe
 pub async fn renew_epochs(store: &Store) -> Result<usize, StoreError> {
     // One for all: an epoch tells histories of one project apart.
     let epoch = fresh_epoch();
-    pool::write!(store, |conn| {
-        Ok::<_, StoreError>(diesel::update(projects::table).set(projects::epoch.eq(epoch)).execute(conn).await?)
-    })
+    pool::write!(store, |conn| { set_epochs(conn, &epoch).await })
+}
+
+/// Gives every project this epoch, inside the caller's transaction.
+pub(crate) async fn set_epochs(connection: &mut impl Engine, epoch: &str) -> Result<usize, StoreError> {
+    pool::on!(connection, |conn| Ok(diesel::update(projects::table)
+        .set(projects::epoch.eq(epoch))
+        .execute(conn)
+        .await?))
 }
 
 /// Makes a project and all that belongs to it invisible; its runners are fenced off, and the janitor removes the rows in batches.
@@ -218,15 +224,7 @@ async fn changed(
 /// A name without surrounding space, or why it cannot be one.
 pub(crate) fn checked_name(noun: &str, name: &str) -> Result<String, StoreError> {
     let name = name.trim();
-    if name.is_empty() {
-        return Err(StoreError::Invalid(format!("the {noun} name is empty")));
-    }
-    if name.chars().count() > MAX_NAME_CHARS {
-        return Err(StoreError::Invalid(format!("the {noun} name is longer than {MAX_NAME_CHARS} characters")));
-    }
-    if name.chars().any(char::is_control) {
-        return Err(StoreError::Invalid(format!("the {noun} name has a control character")));
-    }
+    names::check(name, MAX_NAME_CHARS).map_err(|error| StoreError::Invalid(format!("the {noun} name {error}")))?;
     Ok(name.to_owned())
 }
 
@@ -236,7 +234,7 @@ pub(crate) fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> 
 }
 
 /// Six characters tell histories of one project apart; they need not be unique across projects.
-fn fresh_epoch() -> String {
+pub(crate) fn fresh_epoch() -> String {
     use rand::Rng;
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = rand::rng();

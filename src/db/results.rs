@@ -1,18 +1,19 @@
 //! Results of a completed job, read by page with the records they are about.
 //!
-//! It leaves writing them to [`super::staging`]. The one thing easy to get wrong: only the published attempt is
-//! read; staged rows of a running or dead attempt lie in the same tables.
+//! It leaves writing them to [`super::staging`]. Easy to get wrong: only the published attempt is read; staged rows of a
+//! running or dead attempt lie in the same tables. And a page is bounded in bytes, so sizes are read before texts.
 use super::error::StoreError;
 use super::events::{Page, Position, position};
 use super::jobs::{Counts, Job};
+use super::paging::{PAGE_BYTES, fitting};
 use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, cursor};
 use super::records::{self, BATCH_ROWS};
-use super::schema::{result_lines, results, row_errors};
+use super::schema::{records as stored, result_lines, results, row_errors};
 use super::sql_types::{Json, word_column};
 use super::store::Store;
 use crate::protocol::ids::{JobId, SourceId};
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -60,6 +61,9 @@ pub struct ResultItem {
     pub match_id: Option<String>,
     /// `one_to_one` and so on, or why a record has no match.
     pub kind: String,
+    /// Of a break: the id of the row that a duplicate repeats, else of the nearest candidate, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related_id: Option<String>,
     /// `auto`, `review`, `discrepancy` or `unmatched`.
     pub state: String,
     /// That the records belong together.
@@ -117,10 +121,11 @@ pub struct RowProblem {
     pub reason: String,
 }
 
-type ResultRow = (i64, ResultStatus, Option<String>, String, String, Option<f64>, Json, String);
+type ResultRow = (i64, ResultStatus, Option<String>, String, String, Option<f64>, Json, String, Option<String>);
 type LineRow = (i64, String, i64, Option<i64>);
 
-/// Results of a job in their order; none while it is not completed.
+/// Results of a job in their order; none while it is not completed. A page ends after `limit` results or, unless one alone
+/// has more, [`PAGE_BYTES`].
 ///
 /// # Errors
 /// [`StoreError::NotFound`] for the job; [`StoreError::Invalid`] for the cursor.
@@ -130,6 +135,21 @@ pub async fn page(
     status: ResultStatus,
     after: Option<&str>,
     limit: usize,
+) -> Result<ResultPage, StoreError> {
+    page_within(store, id, status, after, limit, PAGE_BYTES).await
+}
+
+/// As [`page`], with another bound of bytes.
+///
+/// # Errors
+/// As [`page`].
+pub async fn page_within(
+    store: &Store,
+    id: JobId,
+    status: ResultStatus,
+    after: Option<&str>,
+    limit: usize,
+    most_bytes: u64,
 ) -> Result<ResultPage, StoreError> {
     let after = after.map(cursor::<i64>).transpose()?;
     let limit = limit.clamp(1, MAX_PAGE);
@@ -144,16 +164,7 @@ pub async fn page(
             .filter(results::job_id.eq(id).and(results::attempt.eq(attempt)))
             .order(results::ordinal)
             .limit(limit as i64 + 1)
-            .select((
-                results::ordinal,
-                results::status,
-                results::match_id,
-                results::kind,
-                results::state,
-                results::probability,
-                results::comparisons,
-                results::explanation,
-            ))
+            .select((results::ordinal, sql::<BigInt>(RESULT_BYTES)))
             .into_boxed();
         if status != ResultStatus::All {
             query = query.filter(results::status.eq(status));
@@ -161,10 +172,16 @@ pub async fn page(
         if let Some(after) = after {
             query = query.filter(results::ordinal.gt(after));
         }
-        let rows: Vec<ResultRow> = query.load(conn).await?;
-        let page = Page::cut(rows, limit, |row: &ResultRow| row.0.to_string());
-        let items = with_records(conn, &job, attempt, page.items).await?;
-        Ok::<_, StoreError>(ResultPage { items, next: page.next, total, position })
+        let mut found: Vec<(i64, i64)> = query.load(conn).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let mut sides = Sides::of(conn, &job, attempt, &found).await?;
+        let count = fitting(sides.sizes(conn, &found).await?, most_bytes);
+        let next = found.get(count.saturating_sub(1)).filter(|_| more || count < found.len());
+        let next = next.map(|(ordinal, _)| ordinal.to_string());
+        found.truncate(count);
+        let items = sides.items(conn, &job, attempt, &found).await?;
+        Ok::<_, StoreError>(ResultPage { items, next, total, position })
     })
 }
 
@@ -210,85 +227,173 @@ pub async fn row_errors(
     })
 }
 
-/// One side of a job: its records by ordinal, its column names and the place of its id column.
-struct SideRecords {
-    by_ordinal: HashMap<i64, records::Record>,
-    columns: Vec<String>,
-    id_column: Option<usize>,
+/// Bytes of a result's own texts.
+const RESULT_BYTES: &str = "CAST(octet_length(comparisons) + octet_length(explanation) AS BIGINT)";
+/// Bytes of a record's texts.
+const RECORD_BYTES: &str = "CAST(octet_length(fields) + octet_length(record_key) AS BIGINT)";
+/// Bytes around an item's texts, and around each of its records, as they cross the wire.
+const AROUND: u64 = 256;
+
+/// Both sides of some results: which records they are about.
+struct Sides {
+    lines: Vec<LineRow>,
+    left: Side,
+    right: Side,
 }
 
-async fn with_records(
-    conn: &mut impl Engine,
-    job: &Job,
-    attempt: i64,
-    rows: Vec<ResultRow>,
-) -> Result<Vec<ResultItem>, StoreError> {
-    let ordinals: Vec<i64> = rows.iter().map(|row| row.0).collect();
-    let lines: Vec<LineRow> = pool::on!(conn, |conn| {
-        result_lines::table
-            .filter(result_lines::job_id.eq(job.id).and(result_lines::attempt.eq(attempt)))
-            .filter(result_lines::result_ordinal.eq_any(&ordinals))
-            .order((result_lines::result_ordinal, result_lines::side, result_lines::record_ordinal))
-            .select((
-                result_lines::result_ordinal,
-                result_lines::side,
-                result_lines::record_ordinal,
-                result_lines::allocated_minor,
-            ))
-            .load(conn)
-            .await?
-    });
-    let left = side(conn, job, "left", job.left_source_id, &lines).await?;
-    let right = side(conn, job, "right", job.right_source_id, &lines).await?;
-    let mut by_result: HashMap<i64, Vec<&LineRow>> = HashMap::new();
-    for line in &lines {
-        by_result.entry(line.0).or_default().push(line);
+/// One side of a job: its column names, the place of its id column and, once they are loaded, records by ordinal.
+struct Side {
+    name: &'static str,
+    source: SourceId,
+    columns: Vec<String>,
+    id_column: Option<usize>,
+    by_ordinal: HashMap<i64, records::Record>,
+}
+
+impl Sides {
+    async fn of(conn: &mut impl Engine, job: &Job, attempt: i64, found: &[(i64, i64)]) -> Result<Self, StoreError> {
+        let ordinals: Vec<i64> = found.iter().map(|(ordinal, _)| *ordinal).collect();
+        let lines: Vec<LineRow> = pool::on!(conn, |conn| {
+            result_lines::table
+                .filter(result_lines::job_id.eq(job.id).and(result_lines::attempt.eq(attempt)))
+                .filter(result_lines::result_ordinal.eq_any(&ordinals))
+                .order((result_lines::result_ordinal, result_lines::side, result_lines::record_ordinal))
+                .select((
+                    result_lines::result_ordinal,
+                    result_lines::side,
+                    result_lines::record_ordinal,
+                    result_lines::allocated_minor,
+                ))
+                .load(conn)
+                .await?
+        });
+        let left = Side::find(conn, job, "left", job.left_source_id).await?;
+        let right = Side::find(conn, job, "right", job.right_source_id).await?;
+        Ok(Self { lines, left, right })
     }
-    let items = rows.into_iter().map(|(ordinal, status, match_id, kind, state, probability, comparisons, text)| {
-        let own = by_result.remove(&ordinal).unwrap_or_default();
-        let of = |name: &str, side: &SideRecords| {
-            own.iter().filter(|line| line.1 == name).map(|line| side.shown(line.2, line.3)).collect()
+
+    /// What each of these results takes with its records, about.
+    async fn sizes(&self, conn: &mut impl Engine, found: &[(i64, i64)]) -> Result<Vec<u64>, StoreError> {
+        let mut sizes: HashMap<i64, u64> =
+            found.iter().map(|(ordinal, bytes)| (*ordinal, bytes.unsigned_abs() + AROUND)).collect();
+        for side in [&self.left, &self.right] {
+            let of_record = side.record_sizes(conn, &self.lines).await?;
+            for line in self.lines.iter().filter(|line| line.1 == side.name) {
+                *sizes.entry(line.0).or_default() += of_record.get(&line.2).copied().unwrap_or(0) + side.around();
+            }
+        }
+        Ok(found.iter().map(|(ordinal, _)| sizes.get(ordinal).copied().unwrap_or(0)).collect())
+    }
+
+    /// These results with their records.
+    async fn items(
+        &mut self,
+        conn: &mut impl Engine,
+        job: &Job,
+        attempt: i64,
+        found: &[(i64, i64)],
+    ) -> Result<Vec<ResultItem>, StoreError> {
+        let ordinals: Vec<i64> = found.iter().map(|(ordinal, _)| *ordinal).collect();
+        let last = ordinals.last().copied().unwrap_or(-1);
+        self.lines.retain(|line| line.0 <= last);
+        for side in [&mut self.left, &mut self.right] {
+            side.load(conn, &self.lines).await?;
+        }
+        let rows: Vec<ResultRow> = pool::on!(conn, |conn| {
+            results::table
+                .filter(results::job_id.eq(job.id).and(results::attempt.eq(attempt)))
+                .filter(results::ordinal.eq_any(&ordinals))
+                .order(results::ordinal)
+                .select((
+                    results::ordinal,
+                    results::status,
+                    results::match_id,
+                    results::kind,
+                    results::state,
+                    results::probability,
+                    results::comparisons,
+                    results::explanation,
+                    results::related_id,
+                ))
+                .load(conn)
+                .await?
+        });
+        Ok(rows.into_iter().map(|row| self.item(row)).collect())
+    }
+
+    fn item(
+        &self,
+        (ordinal, status, match_id, kind, state, probability, comparisons, text, related_id): ResultRow,
+    ) -> ResultItem {
+        let from = self.lines.partition_point(|line| line.0 < ordinal);
+        let own = self.lines[from..].iter().take_while(|line| line.0 == ordinal);
+        let of = |side: &Side| {
+            own.clone().filter(|line| line.1 == side.name).map(|line| side.shown(line.2, line.3)).collect()
         };
         ResultItem {
             ordinal: ordinal.unsigned_abs(),
             status,
             match_id,
             kind,
+            related_id,
             state,
             probability,
-            left: of("left", &left),
-            right: of("right", &right),
+            left: of(&self.left),
+            right: of(&self.right),
             comparisons: comparisons.0,
             explanation: text,
         }
-    });
-    Ok(items.collect())
-}
-
-async fn side(
-    conn: &mut impl Engine,
-    job: &Job,
-    name: &str,
-    source: SourceId,
-    lines: &[LineRow],
-) -> Result<SideRecords, StoreError> {
-    let wanted: Vec<i64> = lines.iter().filter(|line| line.1 == name).map(|line| line.2).collect();
-    let mut by_ordinal = HashMap::with_capacity(wanted.len());
-    // A bound per statement; a page has rarely more than one chunk.
-    for chunk in wanted.chunks(BATCH_ROWS) {
-        let found = records::load(conn, source, chunk.to_vec()).await?;
-        by_ordinal.extend(found.into_iter().map(|record| (record.ordinal as i64, record)));
     }
-    let profile = super::sources::find(conn, source).await?.columns;
-    let listed = profile.get("columns").unwrap_or(&profile).as_array().cloned().unwrap_or_default();
-    let columns: Vec<String> =
-        listed.iter().map(|column| column["name"].as_str().unwrap_or_default().to_owned()).collect();
-    let asked = job.options.get(format!("{name}_id")).and_then(Value::as_str);
-    let id_column = asked.and_then(|asked| columns.iter().position(|column| column == asked));
-    Ok(SideRecords { by_ordinal, columns, id_column })
 }
 
-impl SideRecords {
+impl Side {
+    async fn find(conn: &mut impl Engine, job: &Job, name: &'static str, source: SourceId) -> Result<Self, StoreError> {
+        let profile = super::sources::find(conn, source).await?.columns;
+        let listed = profile.get("columns").unwrap_or(&profile).as_array().cloned().unwrap_or_default();
+        let columns: Vec<String> =
+            listed.iter().map(|column| column["name"].as_str().unwrap_or_default().to_owned()).collect();
+        let asked = job.options.get(format!("{name}_id")).and_then(Value::as_str);
+        let id_column = asked.and_then(|asked| columns.iter().position(|column| column == asked));
+        Ok(Self { name, source, columns, id_column, by_ordinal: HashMap::new() })
+    }
+
+    /// The records of this side, each once.
+    fn wanted(&self, lines: &[LineRow]) -> Vec<i64> {
+        let mut wanted: Vec<i64> = lines.iter().filter(|line| line.1 == self.name).map(|line| line.2).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    async fn record_sizes(&self, conn: &mut impl Engine, lines: &[LineRow]) -> Result<HashMap<i64, u64>, StoreError> {
+        let mut sizes = HashMap::new();
+        // A bound per statement; a page has rarely more than one chunk.
+        for chunk in self.wanted(lines).chunks(BATCH_ROWS) {
+            let found: Vec<(i64, i64)> = pool::on!(conn, |conn| {
+                stored::table
+                    .filter(stored::source_id.eq(self.source).and(stored::ordinal.eq_any(chunk)))
+                    .select((stored::ordinal, sql::<BigInt>(RECORD_BYTES)))
+                    .load(conn)
+                    .await?
+            });
+            sizes.extend(found.into_iter().map(|(ordinal, bytes)| (ordinal, bytes.unsigned_abs())));
+        }
+        Ok(sizes)
+    }
+
+    /// Bytes that a record takes beside its own: the names of its columns, and what is around it.
+    fn around(&self) -> u64 {
+        self.columns.iter().map(|name| name.len() as u64 + 6).sum::<u64>() + AROUND
+    }
+
+    async fn load(&mut self, conn: &mut impl Engine, lines: &[LineRow]) -> Result<(), StoreError> {
+        for chunk in self.wanted(lines).chunks(BATCH_ROWS) {
+            let found = records::load(conn, self.source, chunk.to_vec()).await?;
+            self.by_ordinal.extend(found.into_iter().map(|record| (record.ordinal as i64, record)));
+        }
+        Ok(())
+    }
+
     fn shown(&self, ordinal: i64, allocated_minor: Option<i64>) -> ResultRecord {
         let record = self.by_ordinal.get(&ordinal);
         let cells = record.map(|record| record.fields.as_slice()).unwrap_or_default();

@@ -115,6 +115,7 @@ table! {
         probability -> Nullable<Double>,
         comparisons -> Text,
         explanation -> Text,
+        related_id -> Nullable<Text>,
     }
 }
 
@@ -182,6 +183,15 @@ table! {
         ep -> Nullable<Text>,
         off -> Nullable<BigInt>,
         at_us -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+
+    installation (only_one) {
+        only_one -> Integer,
+        id -> Text,
     }
 }
 

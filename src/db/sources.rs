@@ -5,13 +5,14 @@
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, position};
 use super::locks;
+use super::paging::first_page;
 use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, checked_name, cursor};
 use super::schema::{jobs, sources};
 use super::sql_types::{Json, ms};
 use super::store::Store;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 
@@ -168,14 +169,20 @@ pub async fn list(
             .filter(sources::project_id.eq(project).and(sources::deleted_us.is_null()))
             .order(sources::id)
             .limit(limit as i64 + 1)
-            .select(Row::as_select())
+            .select((sources::id, sql::<BigInt>("CAST(octet_length(CAST(profile AS TEXT)) AS BIGINT)")))
             .into_boxed();
         if let Some(after) = after {
             query = query.filter(sources::id.gt(after));
         }
-        let rows: Vec<Row> = query.load(conn).await?;
-        let mut page =
-            Page::cut(rows.into_iter().map(Source::from).collect(), limit, |source: &Source| source.id.to_string());
+        let (ids, more) = first_page::<SourceId>(query.load(conn).await?, limit);
+        let rows: Vec<Row> = sources::table
+            .filter(sources::id.eq_any(ids))
+            .order(sources::id)
+            .select(Row::as_select())
+            .load(conn)
+            .await?;
+        let items = rows.into_iter().map(Source::from).collect();
+        let mut page = Page::of(items, more, |source: &Source| source.id.to_string());
         page.position = Some(position(conn, project).await?);
         Ok::<_, StoreError>(page)
     })
@@ -222,6 +229,68 @@ pub async fn unknown(store: &Store, ids: Vec<SourceId>) -> Result<Vec<SourceId>,
         let known: Vec<SourceId> =
             sources::table.filter(sources::id.eq_any(&ids)).select(sources::id).load(conn).await?;
         Ok::<_, StoreError>(ids.into_iter().filter(|id| !known.contains(id)).collect())
+    })
+}
+
+/// The file of a source: what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The source, also the name of the file.
+    pub id: SourceId,
+    /// What the uploader's file was called.
+    pub filename: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Lower-case hex of the hash of its bytes.
+    pub sha256: String,
+}
+
+/// The files of visible sources behind this one, in the order of their ids; at most [`MAX_PAGE`].
+///
+/// # Errors
+/// As any call.
+pub async fn files(store: &Store, after: Option<SourceId>) -> Result<Vec<SourceFile>, StoreError> {
+    let after = after.unwrap_or(SourceId(uuid::Uuid::nil()));
+    pool::read!(store, |conn| {
+        let rows: Vec<(SourceId, String, i64, String)> = sources::table
+            .filter(sources::deleted_us.is_null().and(sources::id.gt(after)))
+            .order(sources::id)
+            .limit(MAX_PAGE as i64)
+            .select((sources::id, sources::filename, sources::bytes, sources::sha256))
+            .load(conn)
+            .await?;
+        let file = |(id, filename, bytes, sha256): (SourceId, String, i64, String)| SourceFile {
+            id,
+            filename,
+            bytes: bytes.unsigned_abs(),
+            sha256,
+        };
+        Ok::<_, StoreError>(rows.into_iter().map(file).collect())
+    })
+}
+
+/// Which of these ids are visible sources.
+///
+/// # Errors
+/// As any call.
+pub async fn visible(store: &Store, ids: Vec<SourceId>) -> Result<Vec<SourceId>, StoreError> {
+    pool::read!(store, |conn| {
+        let found = sources::table.filter(sources::id.eq_any(&ids).and(sources::deleted_us.is_null()));
+        Ok::<_, StoreError>(found.select(sources::id).load(conn).await?)
+    })
+}
+
+/// Sources that were deleted before this time of the store and whose rows are still there, behind this one, in the order of
+/// their ids; at most [`MAX_PAGE`].
+///
+/// # Errors
+/// As any call.
+pub async fn deleted(store: &Store, before: i64, after: Option<SourceId>) -> Result<Vec<SourceId>, StoreError> {
+    let after = after.unwrap_or(SourceId(uuid::Uuid::nil()));
+    pool::read!(store, |conn| {
+        let gone = sources::table.filter(sources::deleted_us.le(before).and(sources::id.gt(after)));
+        let page = gone.order(sources::id).limit(MAX_PAGE as i64).select(sources::id);
+        Ok::<_, StoreError>(page.load(conn).await?)
     })
 }
 

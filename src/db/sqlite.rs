@@ -24,6 +24,8 @@ type FileIdentity = (u64, u64);
 pub(crate) struct Opener {
     path: PathBuf,
     readers: u32,
+    /// Take the lock beside the file; without it the file must be there.
+    alone: bool,
     lock: Option<LockFile>,
     served: Option<FileIdentity>,
     /// The probe's, so that a busy pool is not taken for a file that is away.
@@ -31,8 +33,8 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    pub(crate) fn new(path: PathBuf, readers: u32) -> Self {
-        Self { path, readers, lock: None, served: None, own: None }
+    pub(crate) fn new(path: PathBuf, readers: u32, alone: bool) -> Self {
+        Self { path, readers, alone, lock: None, served: None, own: None }
     }
 
     /// Lock, connect, migrate, open the pools.
@@ -63,12 +65,15 @@ impl Opener {
                 path.display()
             )));
         }
+        if !self.alone && !path.exists() {
+            return Err(down(format!("there is no database {}", path.display())));
+        }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             tokio::fs::create_dir_all(parent)
                 .await
                 .map_err(|error| cannot_open(format!("its directory cannot be made: {error}")))?;
         }
-        if self.lock.is_none() {
+        if self.alone && self.lock.is_none() {
             self.lock = Some(LockFile::take(path).map_err(down)?);
         }
         let text = path_text(path).map_err(down)?;

@@ -27,6 +27,8 @@ pub struct NewResult {
     pub match_id: Option<String>,
     /// `one_to_one` and so on, or why a record has no match.
     pub kind: &'static str,
+    /// Of a break: the row it repeats, else its nearest candidate.
+    pub related_id: Option<String>,
     /// `auto`, `review`, `discrepancy`; `unmatched` for a break.
     pub state: &'static str,
     /// That the records belong together; `None` for a break.

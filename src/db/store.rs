@@ -57,6 +57,9 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// Bring an older schema up to date when opening; else an older one is a [`Status::MigrationFailed`]. Default yes.
     pub migrate: bool,
+    /// Keep every other process from a SQLite file while this one has it. A command that only reads beside a server does not.
+    /// Default yes.
+    pub alone: bool,
     /// Jobs queued or running at once in the whole installation; past it [`StoreError::LimitExceeded`]. Default 100.
     pub open_jobs: u64,
     /// Sources of one project. Default 1,000.
@@ -77,6 +80,7 @@ impl Options {
             probe_interval: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(20),
             migrate: true,
+            alone: true,
             open_jobs: 100,
             sources_per_project: 1_000,
             jobs_per_project: 10_000,
@@ -108,7 +112,9 @@ impl Options {
         }
         Ok(match &self.place {
             Place::Sqlite(path) if path.file_name().is_none() => return Err(StartError::BadPath(path.clone())),
-            Place::Sqlite(path) => supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections)),
+            Place::Sqlite(path) => {
+                supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections, self.alone))
+            }
             Place::Postgres(address) => {
                 let connector = Connector::new((**address).clone(), self.statement_timeout, process)?;
                 supervisor::Opener::Postgres(Box::new(postgres::Opener::new(

@@ -35,11 +35,20 @@ macro_rules! remove_batch {
 }
 
 /// Removes one batch of whatever is deleted or left over, in one transaction; returns how many rows went. Call it
-/// until it returns 0. A deleted project's event log stays for `grace`, so that its room can still learn of it.
+/// until it returns 0. A deleted project's row and event log stay for `grace`.
 ///
 /// # Errors
 /// As any call.
 pub async fn batch(store: &Store, batch: usize, grace: Duration) -> Result<usize, StoreError> {
+    batch_of(store, batch, grace, i64::MAX).await
+}
+
+/// As [`batch`], but for sources that were deleted after this time of the store: as long as its row is there, a file is known
+/// to be one that somebody deleted.
+///
+/// # Errors
+/// As any call.
+pub async fn batch_of(store: &Store, batch: usize, grace: Duration, sources: i64) -> Result<usize, StoreError> {
     let batch = batch.max(1) as i64;
     pool::write!(store, |conn, now| {
         let gone_before = now.saturating_sub(micros(grace));
@@ -51,7 +60,7 @@ pub async fn batch(store: &Store, batch: usize, grace: Duration) -> Result<usize
             removed = deleted_job(conn, batch).await?;
         }
         if removed == 0 {
-            removed = deleted_source(conn, batch).await?;
+            removed = deleted_source(conn, batch, sources).await?;
         }
         if removed == 0 {
             removed = deleted_project(conn, batch, gone_before).await?;
@@ -131,10 +140,10 @@ async fn deleted_job(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreE
     })
 }
 
-async fn deleted_source(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreError> {
+async fn deleted_source(conn: &mut impl Engine, batch: i64, before: i64) -> Result<usize, StoreError> {
     pool::on!(conn, |conn| {
         let gone: Option<SourceId> = sources::table
-            .filter(sources::deleted_us.is_not_null())
+            .filter(sources::deleted_us.le(before))
             .filter(sources::id.ne_all(jobs::table.select(jobs::left_source_id)))
             .filter(sources::id.ne_all(jobs::table.select(jobs::right_source_id)))
             .order(sources::deleted_us)

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::protocol::principal::{BadToken, Grant, Principal};
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, SocketAddr};
 use subtle::ConstantTimeEq;
@@ -66,19 +66,12 @@ impl Auth {
         }
     }
 
-    /// Checks `Host` and `Origin`. Holds for every request and upgrade, with or without a token.
+    /// Checks `Host`, `Origin` and `Sec-Fetch-Site`. Holds for every request and upgrade, with or without a token.
     ///
     /// # Errors
-    /// 400 without a host, 421 for a host that is not ours, 403 for a foreign origin.
+    /// 400 without one plain host, 421 for a host that is not ours, 403 for a foreign page.
     pub fn check_source(&self, uri: &Uri, headers: &HeaderMap) -> ApiResult<()> {
-        let host = match uri.authority() {
-            Some(authority) => authority.as_str(),
-            None => headers
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok())
-                .ok_or_else(|| ApiError::bad_request("the request has no Host header"))?,
-        };
-        let host = host.to_ascii_lowercase();
+        let host = host_of(uri, headers)?;
         if self.loopback && !is_loopback_name(name_of(&host)) && !self.knows_host(&host) {
             return Err(ApiError::new(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -86,13 +79,27 @@ impl Auth {
                 format!("{host:?} is not a name of this server; add it with --allowed-hosts if it should be"),
             ));
         }
-        match headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_ascii_lowercase()) {
+        match origin_of(headers) {
+            None if is_foreign_load(uri, headers) => Err(ApiError::forbidden(
+                "a page of another origin asked for this without saying which; only the server's own page may",
+            )),
             None => Ok(()),
             Some(origin) if same_origin(&origin, &host) || self.origins.contains(&origin) => Ok(()),
             Some(origin) => Err(ApiError::forbidden(format!(
                 "pages of {origin:?} may not use this server; add it with --allowed-origins if they should"
             ))),
         }
+    }
+
+    /// Whether pages of other origins are let in at all.
+    pub(super) fn shares(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
+    /// The `Origin` of a request, when it is one of those that are let in.
+    pub(super) fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let allowed = self.origins.contains(&origin_of(headers)?);
+        headers.get(header::ORIGIN).filter(|_| allowed).cloned()
     }
 
     /// The grant of a request by its `Authorization` header; `None` when there is none where one is needed.
@@ -155,6 +162,39 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// The host that a request names, in lower case.
+fn host_of(uri: &Uri, headers: &HeaderMap) -> ApiResult<String> {
+    let mut given = headers.get_all(header::HOST).iter();
+    let (header, second) = (given.next(), given.next());
+    // RFC 9112, section 3.2: whichever of two is taken, a proxy in front may have taken the other.
+    if second.is_some() {
+        return Err(ApiError::bad_request("the request has more than one Host header"));
+    }
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => header
+            .and_then(|host| host.to_str().ok())
+            .ok_or_else(|| ApiError::bad_request("the request has no Host header"))?,
+    };
+    let port = host.strip_prefix(name_of(host)).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=[]:".contains(c);
+    if !host.chars().all(plain) || !port.bytes().all(|c| c == b':' || c.is_ascii_digit()) {
+        return Err(ApiError::bad_request(format!("{host:?} is not a host with a port, and nothing beside")));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+fn origin_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null").to_ascii_lowercase())
+}
+
+/// Whether a browser says that another site's page has this loaded, as an image or by a link, which send no `Origin`. That
+/// page can't read the answer, but making it costs. The console itself may be linked to.
+fn is_foreign_load(uri: &Uri, headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    matches!(site, Some(b"cross-site" | b"same-site")) && !super::console::is_asset(uri.path())
+}
+
 /// The host without its port; `[::1]:2000` gives `[::1]`.
 fn name_of(host: &str) -> &str {
     if host.starts_with('[') {
@@ -201,6 +241,56 @@ mod tests {
         for host in ["attacker.example", "localhost.attacker.example", "10.0.0.1:2000", "127.0.0.1.example", "", "::1"]
         {
             assert_eq!(check(&auth, host, None), Some(421), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_named_once_and_alone() {
+        let auth = Auth::new("127.0.0.1:2000".parse().unwrap(), None, &[], &[]);
+        for host in [
+            "127.0.0.1:1@evil.example",
+            "evil@127.0.0.1",
+            "[::1]@evil.example",
+            "127.0.0.1:evil.example",
+            "[::1].evil.example",
+            "127.0.0.1/evil",
+            "127.0.0.1?x",
+            "local host",
+        ] {
+            assert_eq!(check(&auth, host, None), Some(400), "{host}");
+        }
+        let status = |uri: &str, hosts: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, host.parse().unwrap());
+            }
+            auth.check_source(&uri.parse().unwrap(), &headers).err().map(|error| error.status().as_u16())
+        };
+        assert_eq!(status("/", &["localhost", "localhost"]), Some(400));
+        assert_eq!(status("http://localhost:2000/", &["localhost:2000", "evil.example"]), Some(400));
+        assert_eq!(status("http://127.0.0.1:1@evil.example/", &["localhost"]), Some(400));
+        assert_eq!(status("http://ana@localhost/", &["localhost"]), Some(400));
+        assert_eq!(status("/", &[]), Some(400));
+        assert_eq!(status("http://localhost:2000/", &["localhost:2000"]), None);
+    }
+
+    #[test]
+    fn what_another_site_has_a_browser_load_is_refused_but_for_the_page_itself() {
+        let auth = Auth::new("127.0.0.1:2000".parse().unwrap(), None, &[], &["https://ok.example".into()]);
+        let status = |path: &str, site: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "localhost:2000".parse().unwrap());
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            headers.extend(origin.map(|origin| (header::ORIGIN, origin.parse().unwrap())));
+            auth.check_source(&path.parse().unwrap(), &headers).err().map(|error| error.status().as_u16())
+        };
+        for site in ["cross-site", "same-site"] {
+            assert_eq!(status("/api/v1/jobs/1/export", site, None), Some(403), "{site}");
+            assert_eq!(status("/", site, None), None, "{site}");
+            assert_eq!(status("/api/v1/projects", site, Some("https://ok.example")), None, "{site}");
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(status("/api/v1/jobs/1/export", site, None), None, "{site}");
         }
     }
 

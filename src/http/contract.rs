@@ -34,7 +34,18 @@ pub(super) struct Answer {
     pub position: bool,
 }
 
-/// What one method at one path takes and answers. Problems are the same everywhere and not repeated here.
+/// A header that counts.
+#[derive(Clone, Copy)]
+pub(super) struct Header {
+    pub name: &'static str,
+    /// What it is for.
+    pub text: &'static str,
+    pub most_chars: Option<usize>,
+    pub pattern: Option<&'static str>,
+}
+
+/// What one method at one path takes and answers. Refusals that follow from the rest (a token, a body, an id in the path)
+/// are added by `openapi`.
 #[derive(Clone)]
 pub(super) struct Operation {
     pub method: Method,
@@ -43,10 +54,11 @@ pub(super) struct Operation {
     pub summary: &'static str,
     pub open: bool,
     pub query: Option<SchemaOf>,
-    /// Names, and what they are for.
-    pub headers: &'static [(&'static str, &'static str)],
+    pub headers: &'static [Header],
     pub body: Content,
     pub answers: Vec<Answer>,
+    /// Statuses of problems, and when they come.
+    pub refusals: Vec<(u16, &'static str)>,
 }
 
 /// Begins the contract of an operation, with its name in the document and one sentence.
@@ -61,6 +73,7 @@ pub(super) fn does(id: &'static str, summary: &'static str) -> Operation {
         headers: &[],
         body: Content::Empty,
         answers: Vec::new(),
+        refusals: Vec::new(),
     }
 }
 
@@ -78,7 +91,7 @@ impl Operation {
     }
 
     /// It takes these headers.
-    pub fn headers(mut self, named: &'static [(&'static str, &'static str)]) -> Self {
+    pub fn headers(mut self, named: &'static [Header]) -> Self {
         self.headers = named;
         self
     }
@@ -108,6 +121,12 @@ impl Operation {
     /// It answers without a body.
     pub fn empty(self, status: u16) -> Self {
         self.answer(status, Content::Empty)
+    }
+
+    /// It refuses with a problem of this status.
+    pub fn refuses(mut self, status: u16, when: &'static str) -> Self {
+        self.refusals.push((status, when));
+        self
     }
 
     /// The last answer says up to which event it is true.

@@ -138,6 +138,11 @@ impl ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tieout\""));
         }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         response
     }
 }
@@ -193,7 +198,10 @@ impl From<ReadError> for ApiError {
             ReadError::Io { .. } => return Self::unavailable(text),
             ReadError::Cancelled => return Self::draining(),
             ReadError::Limit { limit, .. } => return Self::limit(StatusCode::PAYLOAD_TOO_LARGE, limit, text),
-            ReadError::Header { name, reason } => json!({ "file": name, "line": 1, "reason": reason }),
+            ReadError::Header { name, line, reason } => json!({ "file": name, "line": line, "reason": reason }),
+            ReadError::Format { name, place, reason } => {
+                json!({ "file": name, "place": place.trim_start_matches(", "), "reason": reason })
+            }
             ReadError::NoColumn { name, column, .. } => json!({ "file": name, "column": column }),
             ReadError::IdRepeated { name, line, column, value, .. } => {
                 json!({ "file": name, "line": line, "column": column, "value": value, "reason": "the id is repeated" })

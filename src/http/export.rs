@@ -5,7 +5,10 @@
 use super::error::{ApiError, ApiResult};
 use crate::{
     db::results::{ResultItem, ResultRecord, ResultStatus},
-    reconcile::report::MATCHES_HEADER,
+    reconcile::{
+        Side,
+        report::{Cells, Lines, MatchedLine, UnmatchedLine},
+    },
 };
 use serde::Deserialize;
 
@@ -37,19 +40,41 @@ impl Format {
     }
 }
 
+/// For whom the cells of CSV are written.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Safe {
+    /// A spreadsheet, which would run cells that look like formulas: they get a `'` before them.
+    Spreadsheet,
+}
+
 /// Turns items into text. The first call also gives the header.
 pub(super) struct Encoder {
     format: Format,
+    cells: Cells,
     status: ResultStatus,
     /// The file's own columns behind the fixed ones, for lists of single records.
     columns: Vec<String>,
+    /// The columns that the job compares as amounts and as dates, left and right.
+    compared: [Option<(String, String)>; 2],
     begun: bool,
 }
 
 impl Encoder {
     /// `columns` are those of the file whose unmatched records are listed; empty for matches.
-    pub fn new(format: Format, status: ResultStatus, columns: Vec<String>) -> Self {
-        Self { format, status, columns, begun: false }
+    pub fn new(
+        format: Format,
+        safe: Option<Safe>,
+        status: ResultStatus,
+        columns: Vec<String>,
+        rules: &serde_json::Value,
+    ) -> Self {
+        let cells = if safe.is_some() { Cells::Spreadsheet } else { Cells::Exact };
+        let first = |kind: &str| {
+            let compare = rules["compare"].as_array()?.iter().find(|compare| compare["kind"] == kind)?;
+            Some((compare["left"].as_str()?.to_owned(), compare["right"].as_str()?.to_owned()))
+        };
+        Self { format, cells, status, columns, compared: [first("tolerance"), first("window")], begun: false }
     }
 
     /// The text of these items.
@@ -62,18 +87,16 @@ impl Encoder {
     }
 
     fn csv(&self, items: &[ResultItem], first: bool) -> csv::Result<Vec<u8>> {
-        let mut out = csv::Writer::from_writer(Vec::new());
+        let mut out = Lines::new(Vec::new(), self.cells);
         let side = match self.status {
-            ResultStatus::UnmatchedLeft => Some("left_id"),
-            ResultStatus::UnmatchedRight => Some("right_id"),
+            ResultStatus::UnmatchedLeft => Some(Side::Left),
+            ResultStatus::UnmatchedRight => Some(Side::Right),
             _ => None,
         };
         match side {
-            Some(id) => {
+            Some(side) => {
                 if first {
-                    out.write_record(
-                        [id, "line", "reason", "related_id"].into_iter().chain(self.columns.iter().map(String::as_str)),
-                    )?;
+                    out.unmatched_header(side, self.columns.iter().map(String::as_str))?;
                 }
                 for item in items {
                     for record in item.left.iter().chain(&item.right) {
@@ -83,41 +106,60 @@ impl Encoder {
             }
             None => {
                 if first {
-                    out.write_record(MATCHES_HEADER)?;
+                    out.matches_header()?;
                 }
                 for item in items {
-                    pairs(&mut out, item)?;
+                    self.pairs(&mut out, item)?;
                 }
             }
         }
-        out.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+        out.finish()
     }
 
-    fn single(&self, out: &mut csv::Writer<Vec<u8>>, item: &ResultItem, record: &ResultRecord) -> csv::Result<()> {
-        out.write_field(&record.id)?;
-        out.write_field(record.ordinal.to_string())?;
-        out.write_field(&item.kind)?;
-        out.write_field("")?;
-        for column in &self.columns {
-            out.write_field(record.fields.get(column).and_then(|cell| cell.as_str()).unwrap_or_default())?;
+    fn single(&self, out: &mut Lines<Vec<u8>>, item: &ResultItem, record: &ResultRecord) -> csv::Result<()> {
+        let line = UnmatchedLine {
+            id: &record.id,
+            line: record.ordinal,
+            reason: &item.kind,
+            related_id: item.related_id.as_deref().unwrap_or_default(),
+        };
+        let cell = |column| record.fields.get(column).and_then(|cell| cell.as_str()).unwrap_or_default();
+        out.unmatched(&line, self.columns.iter().map(cell))
+    }
+
+    /// One line per pair; a record without a match is a line with one side.
+    fn pairs(&self, out: &mut Lines<Vec<u8>>, item: &ResultItem) -> csv::Result<()> {
+        let side = |side: &'_ [ResultRecord]| -> Vec<Option<usize>> {
+            if side.is_empty() { vec![None] } else { (0..side.len()).map(Some).collect() }
+        };
+        for left in side(&item.left) {
+            for right in side(&item.right) {
+                let (left, right) = (left.map(|at| &item.left[at]), right.map(|at| &item.right[at]));
+                let [amounts, dates] = self
+                    .compared
+                    .each_ref()
+                    .map(|columns| columns.as_ref().map_or(["", ""], |(l, r)| [cell(left, l), cell(right, r)]));
+                out.matched(&MatchedLine {
+                    match_id: item.match_id.as_deref().unwrap_or_default(),
+                    left_id: left.map(|record| record.id.as_str()).unwrap_or_default(),
+                    right_id: right.map(|record| record.id.as_str()).unwrap_or_default(),
+                    kind: &item.kind,
+                    probability: item.probability,
+                    state: &item.state,
+                    explanation: &item.explanation,
+                    lines: [left.map(|record| record.ordinal), right.map(|record| record.ordinal)],
+                    amounts,
+                    dates,
+                })?;
+            }
         }
-        out.write_record(None::<&[u8]>)
+        Ok(())
     }
 }
 
-/// One line per pair; a record without a match is a line with one id.
-fn pairs(out: &mut csv::Writer<Vec<u8>>, item: &ResultItem) -> csv::Result<()> {
-    let ids = |side: &[ResultRecord]| -> Vec<String> {
-        if side.is_empty() { vec![String::new()] } else { side.iter().map(|record| record.id.clone()).collect() }
-    };
-    let probability = item.probability.map(|probability| format!("{probability:.6}")).unwrap_or_default();
-    let match_id = item.match_id.as_deref().unwrap_or_default();
-    for left in ids(&item.left) {
-        for right in ids(&item.right) {
-            out.write_record([match_id, &left, &right, &item.kind, &probability, &item.state, &item.explanation])?;
-        }
-    }
-    Ok(())
+/// A record's cell as it stands in the file; empty where there is none.
+fn cell<'a>(record: Option<&'a ResultRecord>, column: &str) -> &'a str {
+    record.and_then(|record| record.fields.get(column)).and_then(|cell| cell.as_str()).unwrap_or_default()
 }
 
 fn jsonl(items: &[ResultItem]) -> ApiResult<Vec<u8>> {

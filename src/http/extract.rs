@@ -6,11 +6,16 @@ use super::{
     error::{ApiError, ApiResult},
     state::AppState,
 };
+use crate::protocol::json::Object;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
-use std::{collections::HashMap, str::FromStr};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
+use std::{borrow::Cow, collections::HashMap, str::FromStr};
 
 /// The id in the path, as its type. Text that is no id names nothing: 404.
 pub(super) struct Id<T>(pub T);
@@ -19,10 +24,55 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
-        let path = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
-        let mut path = path.map_err(|error| ApiError::bad_request(error.to_string()))?.0;
-        let text = path.remove("id").ok_or_else(|| ApiError::internal("the route has no {id}"))?;
+        let text = segment(parts, state, "id").await?;
         text.parse().map(Self).map_err(|_| ApiError::not_found(format!("there is nothing with the id {text:?}")))
+    }
+}
+
+/// `{entity_id}` of the path, whatever it is.
+pub(super) struct EntityId(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for EntityId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        segment(parts, state, "entity_id").await.map(Self)
+    }
+}
+
+/// A named part of the path.
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> ApiResult<String> {
+    let path = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
+    // Escapes that are not UTF-8: no such thing can have been made.
+    let mut path = path.map_err(|error| ApiError::not_found(format!("there is no such path: {error}")))?.0;
+    path.remove(name).ok_or_else(|| ApiError::internal(format!("the route has no {{{name}}}")))
+}
+
+/// A whole number of a query string or body within its bounds, which the published contract repeats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Whole<const LEAST: u64, const MOST: u64>(pub u64);
+
+impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Whole<LEAST, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        if !(LEAST..=MOST).contains(&number) {
+            return Err(de::Error::custom(format!("{number} is not a number from {LEAST} to {MOST}")));
+        }
+        Ok(Self(number))
+    }
+}
+
+impl<const LEAST: u64, const MOST: u64> JsonSchema for Whole<LEAST, MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("WholeFrom{LEAST}To{MOST}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": LEAST, "maximum": MOST })
     }
 }
 
@@ -64,14 +114,23 @@ impl<T: DeserializeOwned> FromRequest<AppState> for JsonBody<T> {
             }
             Err(error) => return Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
         };
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            if error.is_data() {
-                ApiError::invalid(format!("the body does not fit: {error}"))
-            } else {
-                ApiError::bad_request(format!("the body is not JSON: {error}"))
-            }
-        })
+        read(&bytes).map(Self)
     }
+}
+
+/// The object that `json` is.
+fn read<T: DeserializeOwned>(json: &[u8]) -> ApiResult<T> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let not_json = |error: &serde_json::Error| ApiError::bad_request(format!("the body is not JSON: {error}"));
+    let Object(body) = serde_path_to_error::deserialize::<_, Object<T>>(&mut reader).map_err(|error| {
+        match (error.inner(), error.path().iter().next()) {
+            (inner, _) if !inner.is_data() => not_json(inner),
+            (inner, None) => ApiError::invalid(format!("the body does not fit: {inner}")),
+            (inner, Some(_)) => ApiError::invalid(format!("the body does not fit: {}: {inner}", error.path())),
+        }
+    })?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(body)
 }
 
 fn is_too_long(error: &(dyn std::error::Error + 'static)) -> bool {

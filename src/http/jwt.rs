@@ -2,7 +2,10 @@
 //!
 //! Leaves the static token to `auth`. Easy to get wrong: the algorithm is the key's, never the token's word; a token that
 //! names another one is refused, so that a public key can't be used as a shared secret.
-use crate::protocol::principal::{BadToken, Grant, Principal, Role};
+use crate::protocol::{
+    names,
+    principal::{BadToken, Grant, LOCAL_OWNER, Principal, Role},
+};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 use std::time::Duration;
@@ -95,6 +98,12 @@ impl Jwt {
     /// [`BadToken`] says why it proves none.
     pub fn verify(&self, token: &str) -> Result<Grant, BadToken> {
         let header = decode_header(token).map_err(|_| invalid("it is neither the server's token nor a signed one"))?;
+        // RFC 7515, section 4.1.11: what must be understood and is not.
+        if let Some(critical) = header.crit {
+            return Err(invalid(format!(
+                "its header demands {critical:?} (\"crit\"), which this server does not know"
+            )));
+        }
         let Some((algorithm, key)) = self.keys.iter().find(|(algorithm, _)| *algorithm == header.alg) else {
             return Err(invalid(format!("no key of this server takes the algorithm {:?}", header.alg)));
         };
@@ -146,8 +155,13 @@ fn ms(seconds: f64) -> i64 {
 
 fn grant(claims: &Claims) -> Result<Grant, BadToken> {
     let user = &claims.sub;
-    if user.is_empty() || user.len() > MAX_USER_BYTES || user.chars().any(char::is_control) {
-        return Err(invalid(format!("\"sub\" must have 1 to {MAX_USER_BYTES} bytes and no control characters")));
+    if user.len() > MAX_USER_BYTES {
+        return Err(invalid(format!("\"sub\" must have 1 to {MAX_USER_BYTES} bytes")));
+    }
+    names::check(user, MAX_USER_BYTES).map_err(|error| invalid(format!("\"sub\" {error}")))?;
+    if user == LOCAL_OWNER {
+        let text = format!("\"sub\": {LOCAL_OWNER:?} is the name of the server's own owner; no other user may have it");
+        return Err(invalid(text));
     }
     let role = match &claims.role {
         None => Role::default(),

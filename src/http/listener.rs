@@ -1,8 +1,15 @@
 //! The accept loop and the life of a connection, on hyper: HTTP/1.1 and HTTP/2, upgrades, limits, graceful end.
 //!
-//! Leaves what is answered to `pipeline`. Easy to get wrong: a connection past the limit is answered, not dropped; and
-//! an accept error (no file descriptors left) must pause the loop, or it spins.
-use super::{pipeline::Pipeline, ws::Upgrading};
+//! Leaves what is answered to `pipeline`, the connection's bytes to `wire` and its HTTP/2 streams to `streams`. Easy to
+//! get wrong: a connection past a limit is answered, not dropped, and those who wait for that answer must not hold the
+//! loop up; and an accept error (no file descriptors left) must pause the loop, or it spins.
+use super::{
+    pipeline::Pipeline,
+    shares::{Peer, Share, Shares},
+    streams::{Cut, Streams},
+    wire::Wire,
+    ws::Upgrading,
+};
 use axum::{body::Body, extract::Request};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -11,6 +18,7 @@ use hyper_util::{
 };
 use std::{
     convert::Infallible,
+    io::Write,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -26,8 +34,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Connections past the limit that are told so at one time; while they are, the next ones wait in the kernel's queue.
-const MAX_REFUSALS: usize = 64;
+/// Connections past a limit whose request is read at one time before they are told so.
+const MAX_REFUSALS: usize = 1024;
+/// What connections past those are told, whatever they ask.
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+    retry-after: 2\r\nconnection: close\r\ncontent-length: 120\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"limit_exceeded\",\
+    \"limit\":\"max_http_connections\"}";
 /// How long a refused connection may take to send its request.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 /// Largest HTTP/1 read buffer, and so the largest request head. It starts at 8 KiB and grows only for uploads.
@@ -36,6 +49,8 @@ const MAX_HTTP1_BUFFER: usize = 64 * 1024;
 const MAX_HTTP2_HEADERS: u32 = 32 * 1024;
 /// Requests that one HTTP/2 connection may have open.
 const MAX_HTTP2_STREAMS: u32 = 128;
+/// Bytes that one HTTP/2 stream may have waiting for the socket.
+const MAX_HTTP2_SEND: usize = 64 * 1024;
 /// Connections that the kernel keeps for us while the loop is busy.
 const BACKLOG: i32 = 4096;
 
@@ -63,53 +78,48 @@ pub(super) struct Stop {
     pub now: CancellationToken,
 }
 
-/// Ends the TCP connection that a request came on; for streams whose client reads nothing. In the request's extensions.
-#[derive(Clone)]
-pub(super) struct Cut(CancellationToken);
-
-impl Cut {
-    /// Ends it where it is.
-    pub fn now(&self) {
-        self.0.cancel();
-    }
-}
-
-/// Accepts connections until told to stop. Every connection is a task of `connections`.
+/// Accepts connections until told to stop. Every connection, and every stream of one, is a task of `connections`.
 pub(super) async fn serve(listener: TcpListener, pipeline: Pipeline, stop: Stop, connections: TaskTracker) {
-    let limit = pipeline.state.config.limits.max_http_connections as usize;
-    let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+    let limits = &pipeline.state.config.limits;
+    let permits = Arc::new(Semaphore::new((limits.max_http_connections as usize).min(Semaphore::MAX_PERMITS)));
+    let shares = Shares::new(limits.connections_per_address, limits.trusted_proxies.clone());
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let builder = Arc::new(builder(pipeline.state.config.limits.header_timeout));
     let mut pause = Backoff::default();
     loop {
         let accepted = tokio::select! {
             () = stop.gracefully.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 pause.after(&error).await;
                 continue;
             }
         };
         pause = Backoff::default();
-        let (pipeline, builder, stop) = (pipeline.clone(), builder.clone(), stop.clone());
-        match permits.clone().try_acquire_owned() {
+        let (pipeline, peer) = (pipeline.clone(), shares.peer(address.ip()));
+        let refusal = match (shares.enter(peer), permits.clone().try_acquire_owned()) {
+            (Some(share), Ok(permit)) => {
+                let connection = Connection { peer, pipeline, stop: stop.clone(), tasks: connections.clone() };
+                connections.spawn(connection.admitted(stream, (share, permit)));
+                continue;
+            }
+            (None, _) => "connections_per_address",
+            (Some(_), Err(_)) => "max_http_connections",
+        };
+        metrics::counter!("tieout_http_refused_total").increment(1);
+        match refusals.clone().try_acquire_owned() {
             Ok(permit) => {
-                connections.spawn(admitted(stream, builder, pipeline, stop, permit));
+                connections.spawn(refused(stream, pipeline, refusal, permit));
             }
-            Err(_) => {
-                metrics::counter!("tieout_http_refused_total").increment(1);
-                let Ok(permit) = refusals.clone().acquire_owned().await else { return };
-                connections.spawn(refused(stream, builder, pipeline, permit));
-            }
+            Err(_) => turn_away(stream),
         }
     }
 }
 
-fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder<E>(header_timeout: Duration, executor: E) -> Builder<E> {
+    let mut builder = Builder::new(executor);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -121,82 +131,121 @@ fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HTTP2_HEADERS)
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        .max_send_buf_size(MAX_HTTP2_SEND)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
 }
 
-async fn admitted(
-    stream: TcpStream,
-    builder: Arc<Builder<TokioExecutor>>,
+/// What a connection needs to know.
+struct Connection {
+    peer: Peer,
     pipeline: Pipeline,
     stop: Stop,
-    _permit: OwnedSemaphorePermit,
-) {
-    let _open = OpenConnection::count();
-    // Answers are written whole; waiting for more only delays them.
-    if let Err(error) = stream.set_nodelay(true) {
-        log::debug!("a connection ended before it began error={error}");
-        return;
+    tasks: TaskTracker,
+}
+
+impl Connection {
+    async fn admitted(self, stream: TcpStream, _places: (Share, OwnedSemaphorePermit)) {
+        let _open = OpenConnection::count();
+        // Answers are written whole; waiting for more only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            log::debug!("a connection ended before it began error={error}");
+            return;
+        }
+        let limits = &self.pipeline.state.config.limits;
+        let (header_timeout, patience) = (limits.header_timeout, limits.transfer_idle_timeout);
+        let cut = Cut::default();
+        // However this ends, its streams end with it.
+        let _end_streams = cut.clone().drop_guard();
+        let streams = Streams::new(cut.clone(), self.tasks.clone(), patience);
+        let asked = Arc::new(AtomicBool::new(false));
+        // What follows the connection's last answer, when that was an upgrade.
+        let upgrading = Arc::new(OnceLock::new());
+        let service = self.service(asked.clone(), upgrading.clone(), streams.clone());
+        let builder = builder(header_timeout, streams.clone());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(Wire::new(stream, patience)), service);
+        let mut connection = pin!(connection);
+        let stop = self.stop;
+        let (ended, idle) = tokio::select! {
+            ended = connection.as_mut() => (Some(ended), false),
+            () = stop.now.cancelled() => return,
+            () = cut.ended() => return,
+            // hyper's own limit begins with the first byte it takes for HTTP/1; this one also ends who sends nothing.
+            () = silence(&asked, header_timeout) => return log::debug!("a connection sent no request in time"),
+            () = stop.gracefully.cancelled() => (None, false),
+            () = streams.idle_again() => (None, true),
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = stop.now.cancelled() => return,
+                    () = cut.ended() => return,
+                    // A client with nothing to wait for that still holds on is let go.
+                    () = streams.idle(), if idle => return,
+                }
+            }
+        };
+        match (ended, upgrading.get()) {
+            (Err(error), _) => log::debug!("a connection ended early error={error}"),
+            (Ok(()), Some(upgrading)) => Upgrading::clone(upgrading).run().await,
+            (Ok(()), None) => {}
+        }
     }
-    let header_timeout = pipeline.state.config.limits.header_timeout;
-    let asked = Arc::new(AtomicBool::new(false));
-    let first_request = asked.clone();
-    let cut = Cut(CancellationToken::new());
-    let own_cut = cut.clone();
-    // What follows the connection's last answer, when that was an upgrade.
-    let upgrading = Arc::new(OnceLock::new());
-    let upgraded = upgrading.clone();
-    let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        first_request.store(true, Ordering::Relaxed);
-        let (pipeline, upgraded) = (pipeline.clone(), upgraded.clone());
-        request.extensions_mut().insert(cut.clone());
-        async move {
-            let mut response = pipeline.answer(request.map(Body::new)).await;
-            if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>() {
-                // HTTP/1.1 has one upgrade, and HTTP/2 none.
-                upgraded.get_or_init(|| upgrading);
+
+    /// Answers the connection's requests, and notes that there was one and what it asks for beyond an answer.
+    fn service(
+        &self,
+        asked: Arc<AtomicBool>,
+        upgraded: Arc<OnceLock<Upgrading>>,
+        streams: Streams,
+    ) -> TowerToHyperService<
+        impl tower::Service<
+            http::Request<hyper::body::Incoming>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future = impl Future<Output = Result<http::Response<Body>, Infallible>> + Send + use<>,
+        > + Clone
+        + use<>,
+    > {
+        let (pipeline, peer) = (self.pipeline.clone(), self.peer);
+        TowerToHyperService::new(tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            let (pipeline, upgraded, streams) = (pipeline.clone(), upgraded.clone(), streams.clone());
+            async move {
+                request.extensions_mut().insert(streams.cut());
+                request.extensions_mut().insert(peer);
+                let mut response = pipeline.answer(request.map(Body::new)).await;
+                if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>() {
+                    // HTTP/1.1 has one upgrade, and HTTP/2 none.
+                    upgraded.get_or_init(|| upgrading);
+                }
+                Ok::<_, Infallible>(response.map(|body| streams.watched(body)))
             }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.now.cancelled() => return,
-        () = own_cut.0.cancelled() => return,
-        // hyper's own limit begins with the first byte it takes for HTTP/1; this one also ends who sends nothing.
-        () = silence(&asked, header_timeout) => return log::debug!("a connection sent no request in time"),
-        () = stop.gracefully.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.now.cancelled() => return,
-                () = own_cut.0.cancelled() => return,
-            }
-        }
-    };
-    match (ended, upgrading.get()) {
-        (Err(error), _) => log::debug!("a connection ended early error={error}"),
-        (Ok(()), Some(upgrading)) => Upgrading::clone(upgrading).run().await,
-        (Ok(()), None) => {}
+        }))
     }
 }
 
-async fn refused(
-    stream: TcpStream,
-    builder: Arc<Builder<TokioExecutor>>,
-    pipeline: Pipeline,
-    _permit: OwnedSemaphorePermit,
-) {
+async fn refused(stream: TcpStream, pipeline: Pipeline, limit: &'static str, _permit: OwnedSemaphorePermit) {
+    let header_timeout = pipeline.state.config.limits.header_timeout;
     let service = tower::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let answer = pipeline.refuse(&request.map(Body::new) as &Request);
+        let answer = pipeline.refuse(&request.map(Body::new) as &Request, limit);
         async move { Ok::<_, Infallible>(answer) }
     });
+    let builder = builder(header_timeout, TokioExecutor::new());
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if timeout(REFUSAL_TIME, connection).await.is_err() {
         log::debug!("a refused connection sent no request in time");
+    }
+}
+
+/// Answers without waiting for a request.
+fn turn_away(stream: TcpStream) {
+    if let Err(error) = stream.into_std().and_then(|mut stream| stream.write_all(TURNED_AWAY)) {
+        log::debug!("a refused connection was dropped error={error}");
     }
 }
 
@@ -243,5 +292,19 @@ impl Backoff {
             log::error!("no connection can be accepted failures={} error={error}", self.failures);
         }
         sleep(Duration::from_millis(10 << self.failures.min(7)).min(Duration::from_secs(1))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TURNED_AWAY;
+
+    #[test]
+    fn what_is_answered_unread_has_the_length_that_it_says_and_is_a_problem() {
+        let text = std::str::from_utf8(TURNED_AWAY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head} {}", body.len());
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&body["status"], &body["limit"]), (&503.into(), &"max_http_connections".into()));
     }
 }

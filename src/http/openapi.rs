@@ -2,12 +2,14 @@
 //!
 //! Leaves what each route says to `router`. Easy to get wrong: a request's schemas are written in place, because the
 //! same type may look different in an answer, and the named ones are the answers'.
-use super::contract::{Answer, Content, Operation, SchemaOf};
+use super::contract::{Answer, Content, Header, Operation, SchemaOf};
+use crate::protocol::names::Name;
 use schemars::{
     JsonSchema, SchemaGenerator,
     generate::{Contract, SchemaSettings},
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// RFC 9457, as `http::error` writes it. The named members after `request_id` come with some codes only.
 #[derive(JsonSchema)]
@@ -62,8 +64,8 @@ pub(super) struct Place {
     reason: Option<String>,
 }
 
-/// The document of these operations.
-pub(super) fn document(version: &str, operations: &[Operation]) -> Value {
+/// The document of these operations; `token` says whether callers must prove who they are.
+pub(super) fn document(version: &str, operations: &[Operation], token: bool) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
     let mut writing = settings.clone().for_serialize().into_generator();
     let mut reading =
@@ -74,24 +76,22 @@ pub(super) fn document(version: &str, operations: &[Operation]) -> Value {
         let at = paths.entry(operation.path).or_insert_with(|| json!({}));
         at[operation.method.as_str().to_ascii_lowercase()] = described;
     }
-    let problem = writing.subschema_for::<Problem>();
     json!({
         "openapi": "3.1.0",
         "info": { "title": "Tieout", "version": version, "license": { "name": "MIT OR Apache-2.0" } },
         "servers": [{ "url": "/" }],
-        // On a loopback address nothing is asked for.
-        "security": [{}, { "bearer": [] }],
+        "security": if token { json!([{ "bearer": [] }]) } else { json!([{}, { "bearer": [] }]) },
         "paths": paths,
         "components": {
             "schemas": writing.take_definitions(true),
-            "responses": { "Problem": {
-                "description": "what went wrong; 429 and 503 say in Retry-After when to try again",
-                "content": { "application/problem+json": { "schema": problem } },
-            } },
-            "headers": { "Position": {
-                "description": "`ep:off` of the last event that the answer knows; join with it as `since`",
-                "schema": { "type": "string", "pattern": "^[^:]+:[0-9]+$" },
-            } },
+            "headers": {
+                "Position": {
+                    "description": "`ep:off` of the last event that the answer knows; join with it as `since`",
+                    "schema": { "type": "string", "pattern": "^[^:]+:[0-9]+$" },
+                },
+                "RetryAfter": { "description": "seconds", "schema": { "type": "integer", "minimum": 1 } },
+                "Authenticate": { "description": "how to prove who calls", "schema": { "type": "string" } },
+            },
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
         },
     })
@@ -102,14 +102,22 @@ fn describe(operation: &Operation, reading: &mut SchemaGenerator, writing: &mut 
     if let Some(schema) = operation.query {
         parameters.extend(query_parameters(schema, reading));
     }
-    parameters.extend(operation.headers.iter().map(|(name, text)| {
-        json!({ "name": name, "in": "header", "required": false, "description": text, "schema": { "type": "string" } })
-    }));
+    parameters.extend(operation.headers.iter().map(header_parameter));
     let mut responses = Map::new();
     for answer in &operation.answers {
         responses.insert(answer.status.to_string(), response(answer, writing));
     }
-    responses.insert("default".into(), json!({ "$ref": "#/components/responses/Problem" }));
+    let problem = writing.subschema_for::<Problem>().to_value();
+    for (status, when) in refusals(operation) {
+        let response = responses.entry(status.to_string()).or_insert_with(|| json!({}));
+        response["description"] = when.into();
+        response["content"]["application/problem+json"] = json!({ "schema": problem });
+        match status {
+            401 => response["headers"]["WWW-Authenticate"] = json!({ "$ref": "#/components/headers/Authenticate" }),
+            429 | 503 => response["headers"]["Retry-After"] = json!({ "$ref": "#/components/headers/RetryAfter" }),
+            _ => {}
+        }
+    }
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
@@ -125,11 +133,56 @@ fn describe(operation: &Operation, reading: &mut SchemaGenerator, writing: &mut 
     described
 }
 
+/// Every problem that an operation may answer, by status: what its contract says goes before what follows from it.
+fn refusals(operation: &Operation) -> BTreeMap<u16, String> {
+    let mut all = BTreeMap::from([
+        (400, "the request can't be understood"),
+        (403, "not from that page, or not by this caller"),
+        (421, "the host is not a name of this server"),
+        (500, "the server failed; its log has the cause under `request_id`"),
+        (503, "away for now, or a limit of the server is reached"),
+    ]);
+    if !operation.open {
+        all.insert(401, "a token is needed, or this one is wrong");
+    }
+    if operation.path.contains('{') {
+        all.insert(404, "there is no such thing");
+    }
+    if matches!(operation.body, Content::Json(_)) {
+        all.extend([
+            (413, "the body is too large"),
+            (415, "the body is not declared as JSON"),
+            (422, "the body does not fit"),
+        ]);
+    }
+    let mut all: BTreeMap<u16, String> = all.into_iter().map(|(status, when)| (status, when.to_owned())).collect();
+    let mut own: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for (status, when) in &operation.refusals {
+        own.entry(*status).or_default().push(when);
+    }
+    all.extend(own.into_iter().map(|(status, when)| (status, when.join("; or "))));
+    all
+}
+
+fn header_parameter(header: &Header) -> Value {
+    let mut schema = json!({ "type": "string" });
+    if let Some(most) = header.most_chars {
+        (schema["minLength"], schema["maxLength"]) = (1.into(), most.into());
+    }
+    if let Some(pattern) = header.pattern {
+        schema["pattern"] = pattern.into();
+    }
+    json!({ "name": header.name, "in": "header", "required": false, "description": header.text, "schema": schema })
+}
+
 fn path_parameters(path: &str) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let one = |name: &str| {
-        let schema =
-            if name == "id" { json!({ "type": "string", "format": "uuid" }) } else { json!({ "type": "string" }) };
+        let schema = match name {
+            "id" => json!({ "type": "string", "format": "uuid" }),
+            // What bears no name can't have been claimed, and is not found.
+            _ => json!({ "type": "string", "minLength": 1 }),
+        };
         json!({ "name": name, "in": "path", "required": true, "schema": schema })
     };
     names.map(one).collect()
@@ -140,10 +193,30 @@ fn query_parameters(schema: SchemaOf, reading: &mut SchemaGenerator) -> Vec<Valu
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let one = |(name, schema): (&String, &Value)| {
         json!({
-            "name": name, "in": "query", "required": required.iter().any(|other| other == name.as_str()), "schema": schema,
+            "name": name,
+            "in": "query",
+            "required": required.iter().any(|other| other == name.as_str()),
+            "schema": not_null(schema.clone()),
         })
     };
     schema["properties"].as_object().into_iter().flatten().map(one).collect()
+}
+
+/// What may be absent is so by not being there; a query string has no null.
+fn not_null(mut schema: Value) -> Value {
+    if let Some(kinds) = schema.get_mut("type").and_then(Value::as_array_mut) {
+        kinds.retain(|kind| kind != "null");
+        if let [kind] = kinds.as_slice() {
+            schema["type"] = kind.clone();
+        }
+    }
+    if let Some(choices) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+        choices.retain(|choice| choice["type"] != "null");
+        if let [choice] = choices.as_slice() {
+            return choice.clone();
+        }
+    }
+    schema
 }
 
 fn response(answer: &Answer, writing: &mut SchemaGenerator) -> Value {
@@ -163,7 +236,26 @@ fn content(content: &Content, generator: &mut SchemaGenerator) -> Option<Value> 
         Content::Empty => None,
         Content::Json(schema) => Some(json!({ "application/json": { "schema": schema(generator) } })),
         Content::Raw(kinds) => {
-            Some(kinds.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect::<Map<_, _>>().into())
+            Some(kinds.iter().map(|kind| ((*kind).to_owned(), raw(kind))).collect::<Map<_, _>>().into())
         }
+    }
+}
+
+/// What of a body that is not JSON can be said by a schema.
+fn raw(kind: &str) -> Value {
+    match kind {
+        "multipart/form-data" => {
+            let file = json!({ "type": "string", "format": "binary", "minLength": 1 });
+            let mut name = <Name>::json_schema(&mut SchemaGenerator::default());
+            // In a form everything is text, and which characters come through is the encoder's affair as well.
+            name.remove("type");
+            name.remove("pattern");
+            let properties = json!({ "file": file, "name": name });
+            let form = json!({ "type": "object", "properties": properties, "required": ["file"], "additionalProperties": false });
+            json!({ "schema": form })
+        }
+        "application/json" => json!({ "schema": { "type": "object" } }),
+        // Bytes have no type that a schema knows.
+        _ => json!({}),
     }
 }

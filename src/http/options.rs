@@ -40,8 +40,18 @@ pub struct Limits {
     pub max_sockets: u64,
     /// Open HTTP connections, WebSockets not counted; past it 503.
     pub max_http_connections: u64,
+    /// The same of one address; past it 503.
+    pub connections_per_address: u64,
+    /// Addresses that have no such share.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Uploads and downloads at one time; past it 503.
     pub max_transfers: u64,
+    /// Bytes that a transfer must move in each `transfer_window`; past it 408, or the download breaks off.
+    pub transfer_least_bytes: u64,
+    /// Time over which they are counted.
+    pub transfer_window: Duration,
+    /// Bytes of long answers that wait to be read; past it 503.
+    pub answer_budget: u64,
     /// Time to answer, uploads and downloads apart; past it 503.
     pub request_timeout: Duration,
     /// Standstill of an upload or a download; past it 408, or the connection is closed.

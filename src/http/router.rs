@@ -10,7 +10,7 @@ use super::{
         claims, disconnect, events, export, health,
         jobs::{self, JobView},
         metrics,
-        projects::{self, Page, Paging},
+        projects::{self, Ordinal, Page, Paging},
         publish, realtime, results, rules,
         sources::{self, SourceView},
         specs, test_hooks, ws,
@@ -95,6 +95,8 @@ fn of_realtime(table: Table) -> Table {
             does("socket", "opens a WebSocket; /asyncapi.json says what is spoken")
                 .query::<ws::SocketQuery>()
                 .empty(101)
+                .refuses(401, "the ticket or the token is wrong")
+                .refuses(426, "the request is not a WebSocket's")
                 .open(),
         )
         .get(
@@ -104,19 +106,25 @@ fn of_realtime(table: Table) -> Table {
                 .query::<events::EventsQuery>()
                 .headers(events::HEADERS)
                 .raw(200, &["text/event-stream"])
+                .refuses(401, "the ticket or the token is wrong, or there is none")
+                .refuses(404, "a project's id is none")
+                .refuses(422, "more projects than `rooms_per_connection`")
                 .open(),
         )
         .post(
             "/api/realtime/ticket",
             realtime::ticket,
-            does("ticket", "gives a word that opens one live connection").json::<realtime::Ticket>(200),
+            does("ticket", "issues a single-use ticket for one live connection")
+                .json::<realtime::Ticket>(200)
+                .refuses(429, "the caller has `tickets_per_user` unused ones"),
         )
         .post(
             "/api/realtime/send",
             realtime::send,
             does("send", "says a message for an event stream's client; the answer comes on the stream")
                 .takes::<realtime::Sent>()
-                .empty(202),
+                .empty(202)
+                .refuses(404, "the caller has no such event stream"),
         )
         .post(
             "/api/realtime/disconnect",
@@ -131,7 +139,11 @@ fn of_realtime(table: Table) -> Table {
             does("publish", "publishes a message to a room, once per Idempotency-Key")
                 .headers(publish::HEADERS)
                 .takes::<publish::Publication>()
-                .json::<publish::Sent>(200),
+                .json::<publish::Sent>(200)
+                .refuses(404, "there is no such project")
+                .refuses(409, "the key is being used for a request to another project")
+                .refuses(422, "the body does not fit")
+                .refuses(422, "the key was used for another request"),
         )
 }
 
@@ -146,7 +158,10 @@ fn of_projects(table: Table) -> Table {
         .post(
             "/api/v1/projects",
             projects::create,
-            does("createProject", "makes a project").takes::<projects::Named>().json::<Project>(201),
+            does("createProject", "makes a project")
+                .takes::<projects::Named>()
+                .json::<Project>(201)
+                .refuses(429, "the limit `projects` is reached"),
         )
         .get(
             "/api/v1/projects/{id}",
@@ -175,14 +190,20 @@ fn of_projects(table: Table) -> Table {
                 .query::<sources::UploadQuery>()
                 .takes_raw(FILE)
                 .json::<SourceView>(201)
-                .json::<SourceView>(200),
+                .json::<SourceView>(200)
+                .refuses(408, "nothing more of the file arrived in time")
+                .refuses(413, "the file passes a limit of bytes, rows, columns or field length")
+                .refuses(422, "the file can't be read as a table")
+                .refuses(429, "the limit `sources_per_project` is reached")
+                .refuses(507, "the data directory is full"),
         )
         .get(
             "/api/v1/projects/{id}/suggested-rules",
             rules::suggest,
             does("suggestRules", "rules inferred from both files")
                 .query::<rules::Suggestion>()
-                .json::<rules::Suggested>(200),
+                .json::<rules::Suggested>(200)
+                .refuses(422, "a source is not in this project, or lacks the column"),
         )
         .get(
             "/api/v1/projects/{id}/jobs",
@@ -194,12 +215,19 @@ fn of_projects(table: Table) -> Table {
             jobs::create,
             does("createJob", "makes a job; rules are inferred when absent")
                 .takes::<jobs::NewJobBody>()
-                .json::<JobView>(201),
+                .json::<JobView>(201)
+                .refuses(422, "the body does not fit")
+                .refuses(422, "the rules don't fit the files, or a source is not in this project")
+                .refuses(429, "the limit `jobs_per_project` is reached"),
         )
         .post(
             "/api/v1/projects/{id}/claims",
             claims::claim,
-            does("claim", "takes an exception, or renews it").takes::<claims::Wanted>().json::<claims::Granted>(200),
+            does("claim", "takes an exception, or renews it")
+                .takes::<claims::Wanted>()
+                .json::<claims::Granted>(200)
+                .refuses(409, "somebody else has it")
+                .refuses(429, "the limit `claims_per_project` is reached"),
         )
         .delete(
             "/api/v1/projects/{id}/claims/{entity_id}",
@@ -214,12 +242,24 @@ fn of_sources_and_jobs(table: Table) -> Table {
         .delete(
             "/api/v1/sources/{id}",
             sources::delete,
-            does("deleteSource", "deletes it, unless a job uses it").empty(204),
+            does("deleteSource", "deletes it, unless a job uses it").empty(204).refuses(409, "a job uses it"),
         )
         .get("/api/v1/jobs/{id}", jobs::get, does("getJob", "one job").json::<JobView>(200))
-        .delete("/api/v1/jobs/{id}", jobs::delete, does("deleteJob", "deletes it, unless it runs").empty(204))
-        .post("/api/v1/jobs/{id}/start", jobs::start, does("startJob", "queues it").json::<JobView>(202))
-        .post("/api/v1/jobs/{id}/cancel", jobs::cancel, does("cancelJob", "stops it").json::<JobView>(202))
+        .delete(
+            "/api/v1/jobs/{id}",
+            jobs::delete,
+            does("deleteJob", "deletes it, unless it runs").empty(204).refuses(409, "it runs"),
+        )
+        .post(
+            "/api/v1/jobs/{id}/start",
+            jobs::start,
+            does("startJob", "queues it").json::<JobView>(202).refuses(409, "it was started before"),
+        )
+        .post(
+            "/api/v1/jobs/{id}/cancel",
+            jobs::cancel,
+            does("cancelJob", "stops it").json::<JobView>(202).refuses(409, "it has ended"),
+        )
         .get(
             "/api/v1/jobs/{id}/progress",
             jobs::progress,
@@ -237,7 +277,7 @@ fn of_sources_and_jobs(table: Table) -> Table {
             "/api/v1/jobs/{id}/errors",
             results::errors,
             does("listRowErrors", "rows that could not be read")
-                .query::<Paging>()
+                .query::<Paging<Ordinal>>()
                 .json::<Page<RowProblem>>(200)
                 .positioned(),
         )
@@ -246,7 +286,8 @@ fn of_sources_and_jobs(table: Table) -> Table {
             export::export,
             does("exportResults", "the whole result as a download")
                 .query::<export::Selection>()
-                .raw(200, &["text/csv", "application/jsonl"]),
+                .raw(200, &["text/csv", "application/jsonl"])
+                .refuses(409, "it has no results yet"),
         )
 }
 

@@ -2,15 +2,18 @@
 //!
 //! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
-use super::{auth::Auth, elsewhere, options::Options, sse::Streams, tickets::Tickets};
+use super::{auth::Auth, elsewhere, options::Options, sse::Streams, tickets::Tickets, transfers::Places};
 use crate::{
-    actors::{jobs::Jobs, meter::Meter, realtime::Realtime},
+    actors::{janitor::UploadsState, jobs::Jobs, meter::Meter, realtime::Realtime},
     db::Store,
     runtime::Runtime,
 };
 use std::{ops::Deref, sync::Arc, time::Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Pages of results that are read and encoded at one time; the next ones wait, within `request_timeout`.
+pub const PAGES_AT_ONCE: usize = 8;
 
 /// Shared by all handlers.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub struct Parts {
     pub realtime: Realtime,
     /// Runs jobs: nudge, cancel, progress.
     pub jobs: Jobs,
+    /// Whether files of sources are looked after.
+    pub uploads: watch::Receiver<UploadsState>,
     /// Counts what the runtime says.
     pub meter: Arc<Meter>,
     /// The rules of the door.
@@ -41,7 +46,11 @@ pub struct Parts {
     /// Owns what outlives a request: commits with their publication, uploads, downloads.
     pub tracker: TaskTracker,
     /// Places for uploads and downloads: `max_transfers`.
-    pub transfers: Arc<Semaphore>,
+    pub transfers: Arc<Places>,
+    /// Bytes of long answers that wait to be read: `answer_budget`.
+    pub answers: Arc<Places>,
+    /// Turns at reading and encoding a page of results, each of which takes several times the page's memory.
+    pub pages: Arc<Semaphore>,
     /// When the process came up.
     pub started: Instant,
 }

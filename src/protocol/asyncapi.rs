@@ -64,7 +64,8 @@ pub fn document(version: &str, limits: &[Limit]) -> Value {
             "ws": {
                 "address": "/ws",
                 "title": "WebSocket",
-                "description": "Text frames. A client that needs a token sends `Auth` first.",
+                "description": "Text frames. A client that needs a token sends `Auth` first; any other gets `AuthSuccess` unasked. \
+                    Requests about one room are done in their order.",
                 "messages": on_channel,
                 "bindings": { "ws": { "method": "GET", "bindingVersion": "0.1.0" } },
             },

@@ -2,13 +2,17 @@
 //!
 //! It checks form only; membership, rights and rates are the session's. Easy to get wrong: `data` stays raw JSON
 //! (borrowed from the frame), it is never parsed and printed again.
-use super::{envelope, error::ErrorCode, ids::ProjectId, trace::Trace};
+use super::{
+    envelope,
+    error::ErrorCode,
+    ids::ProjectId,
+    json::{self, Object},
+    names::{self, Name},
+    trace::Trace,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-/// Longest `action` and `entity_id` of a collaboration message, in bytes.
-pub const MAX_NAME_BYTES: usize = 128;
 
 /// A position in a project's history: everything up to and including `off` of epoch `ep` is known.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, serde::Serialize, JsonSchema)]
@@ -71,7 +75,7 @@ pub struct JoinProject {
     /// The project.
     pub project_id: ProjectId,
     /// What the client already has; what follows it is sent after `ProjectJoined`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     pub since: Option<Position>,
 }
 
@@ -90,14 +94,15 @@ pub struct Collaboration<'a> {
     /// The project.
     pub project_id: ProjectId,
     /// `claim`, `release`, or a word of the clients' own.
-    #[schemars(length(min = 1, max = 128))]
+    #[serde(deserialize_with = "names::named")]
+    #[schemars(with = "Name")]
     pub action: String,
     /// What it is about.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[serde(default, deserialize_with = "names::optionally_named")]
+    #[schemars(with = "Option<Name>")]
     pub entity_id: Option<String>,
     /// Anything; goes to the room as it is.
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "json::even_null")]
     pub data: Option<&'a RawValue>,
 }
 
@@ -129,6 +134,11 @@ const FROM_THE_SERVER: [&str; 13] = [
     "Error",
 ];
 
+/// The request number of a frame that is not obeyed, as far as it can be read.
+pub fn request_number(text: &str) -> Option<u64> {
+    envelope::split(text).id
+}
+
 /// Parse one text frame.
 ///
 /// # Errors
@@ -151,7 +161,7 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, BadFrame> {
         "Auth" => ClientMessage::Auth(fields(&name, raw).map_err(bad)?),
         "JoinProject" => ClientMessage::JoinProject(fields(&name, raw).map_err(bad)?),
         "LeaveProject" => ClientMessage::LeaveProject(fields(&name, raw).map_err(bad)?),
-        "Collaboration" => ClientMessage::Collaboration(checked(fields(&name, raw).map_err(bad)?).map_err(bad)?),
+        "Collaboration" => ClientMessage::Collaboration(fields(&name, raw).map_err(bad)?),
         "Pong" => return Err(bad("Pong: only a protocol ping is answered with a pong".to_string())),
         other if FROM_THE_SERVER.contains(&other) => {
             let text = format!("{other}: only the server sends it");
@@ -163,17 +173,12 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, BadFrame> {
 }
 
 fn fields<'a, T: Deserialize<'a>>(name: &str, raw: &'a str) -> Result<T, String> {
-    serde_json::from_str(raw).map_err(|error| format!("{name}: {error}"))
-}
-
-fn checked(message: Collaboration<'_>) -> Result<Collaboration<'_>, String> {
-    if message.action.is_empty() || message.action.len() > MAX_NAME_BYTES {
-        return Err(format!("Collaboration.action: must be 1 to {MAX_NAME_BYTES} bytes"));
+    let mut reader = serde_json::Deserializer::from_str(raw);
+    match serde_path_to_error::deserialize::<_, Object<T>>(&mut reader) {
+        Ok(Object(body)) => Ok(body),
+        Err(error) if error.path().iter().next().is_none() => Err(format!("{name}: {}", error.inner())),
+        Err(error) => Err(format!("{name}.{error}")),
     }
-    if message.entity_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_NAME_BYTES) {
-        return Err(format!("Collaboration.entity_id: must be 1 to {MAX_NAME_BYTES} bytes"));
-    }
-    Ok(message)
 }
 
 #[cfg(test)]
@@ -225,6 +230,17 @@ mod tests {
             ("{\"Ping\":", "JSON"),
             ("\"Join\"", "Join"),
             (r#"{"DataUpdate":{}}"#, "only the server"),
+            (r#"{"Auth":["token"]}"#, "Auth: invalid type: sequence, expected an object"),
+            (&format!(r#"{{"LeaveProject":["{PROJECT}"]}}"#), "expected an object"),
+            (&format!(r#"{{"JoinProject":{{"project_id":"{PROJECT}","since":["k3",9]}}}}"#), "JoinProject.since"),
+            (
+                &format!(r#"{{"Collaboration":{{"project_id":"{PROJECT}","action":"a\u202eb"}}}}"#),
+                "Collaboration.action: has a character that is not seen (U+202E)",
+            ),
+            (
+                &format!(r#"{{"Collaboration":{{"project_id":"{PROJECT}","action":"claim","entity_id":""}}}}"#),
+                "Collaboration.entity_id: must have 1 to",
+            ),
         ] {
             let bad = refusal(text);
             assert!(bad.text.contains(place), "{text} -> {}", bad.text);
@@ -236,6 +252,9 @@ mod tests {
         let text = format!(
             r#"{{"Collaboration":{{"project_id":"{PROJECT}","action":"cursor","data":{{"b":1.0,"a":[ 1 ],"a":2}}}}}}"#
         );
+        let nothing = r#"{"Collaboration":{"project_id":"P","action":"cursor","data":null}}"#.replace('P', PROJECT);
+        let ClientMessage::Collaboration(empty) = parse(&nothing).unwrap().message else { panic!("{nothing}") };
+        assert_eq!(empty.data.map(RawValue::get), Some("null"), "a null that was said is said on");
         let ClientMessage::Collaboration(said) = parse(&text).unwrap().message else { panic!("not a collaboration") };
         let frame = server::encode(
             server::Head { by: Some(crate::protocol::ids::ConnId(91)), ..Default::default() },

@@ -1,6 +1,6 @@
 //! Close codes and the reason text that goes with them.
 //!
-//! 44xx: do not reconnect unchanged (4429 excepted). 45xx: reconnect after `retry_ms`, or full jitter. Easy to
+//! With `retry_ms`: reconnect after it. Else 44xx: do not reconnect unchanged; 45xx: reconnect with full jitter. Easy to
 //! get wrong: a close reason is at most 123 bytes, so it carries a short code, never a sentence.
 
 /// Why the server ends a connection.
@@ -20,7 +20,7 @@ pub enum CloseCode {
     Forbidden,
     /// No `Auth` in time.
     AuthTimeout,
-    /// The installation has no room for another connection.
+    /// The user has as many connections as it may; with a time to come back, the whole server has.
     ConnectionLimit,
     /// A message is longer than the limit.
     TooBig,
@@ -62,10 +62,10 @@ impl CloseCode {
             Self::Protocol => "the bytes break RFC 6455",
             Self::NotUtf8 => "a text message is not UTF-8",
             Self::BadRequests => "too many malformed messages",
-            Self::Token => "the bearer token is wrong, or has expired",
+            Self::Token => "the token or ticket is wrong, or has expired",
             Self::Forbidden => "the connection is another user's, or this user may no longer have one",
             Self::AuthTimeout => "no `Auth` in time",
-            Self::ConnectionLimit => "no room for another connection",
+            Self::ConnectionLimit => "too many connections: the user's, or, with `retry_ms`, the server's",
             Self::TooBig => "a message is longer than the limit",
             Self::RateLimited => "far more messages than the rate allows",
             Self::Internal => "the server failed",
@@ -126,5 +126,19 @@ impl CloseCode {
             Some(ms) => format!(r#"{{"c":"{}","retry_ms":{ms}}}"#, self.name()),
             None => format!(r#"{{"c":"{}"}}"#, self.name()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_lists_every_close_code_and_no_other() {
+        let manual = include_str!("../../docs/API.md");
+        let rows = manual.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | `"));
+        let listed = rows.filter_map(|(code, rest)| Some((code.parse().ok()?, rest.split_once('`')?.0.to_owned())));
+        let sent = CloseCode::ALL.map(|code| (code.number(), code.name().to_owned()));
+        assert_eq!(listed.collect::<Vec<(u16, String)>>(), sent);
     }
 }

@@ -63,9 +63,14 @@ pub fn is_whole_text(frame: &[u8]) -> bool {
     is_text(frame) && length == Some(payload(frame).len() as u64)
 }
 
-/// Code and reason of a close frame built here; none for any other.
+/// Whether a frame built here is a close frame.
+pub fn is_close(frame: &[u8]) -> bool {
+    frame.first() == Some(&CLOSE)
+}
+
+/// Code and reason of a close frame built here; none for any other, or one without a code.
 pub fn closing(frame: &[u8]) -> Option<(u16, &str)> {
-    if frame.first() != Some(&CLOSE) {
+    if !is_close(frame) {
         return None;
     }
     let (code, reason) = payload(frame).split_first_chunk::<2>()?;

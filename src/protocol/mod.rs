@@ -10,6 +10,8 @@ pub mod envelope;
 pub mod error;
 pub mod frame;
 pub mod ids;
+pub mod json;
+pub mod names;
 pub mod positions;
 pub mod principal;
 pub mod schema;

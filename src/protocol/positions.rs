@@ -1,12 +1,19 @@
 //! Where a client is in the histories it follows, as one line of text: the `id` of server-sent events.
 //!
-//! `PROJECT~EPOCH~OFFSET`, several joined by commas. The browser gives the last one back as `Last-Event-ID` when it
-//! reconnects. Easy to get wrong: it comes from outside, so its length and its count are bounded before it is believed.
+//! A few are spelt out, `PROJECT~EPOCH~OFFSET`, joined by commas; more are packed, for every event has all of them. The
+//! browser gives the last one back as `Last-Event-ID` when it reconnects. Easy to get wrong: it comes from outside, so
+//! its length and its count are bounded before it is believed.
+mod packed;
+
 use super::{client::Position, ids::ProjectId};
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt};
 
 /// Positions that one line may hold.
 pub const MAX_POSITIONS: usize = 1_024;
+/// Above it they are packed.
+const MAX_SPELT_OUT: usize = 4;
+/// Begins what is packed.
+const PACKED: char = '.';
 /// Longest epoch, in bytes.
 const MAX_EPOCH_BYTES: usize = 64;
 
@@ -14,33 +21,14 @@ const MAX_EPOCH_BYTES: usize = 64;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Positions(pub BTreeMap<ProjectId, Position>);
 
-/// The text is no list of positions.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum BadPositions {
-    /// One entry does not fit; its number, from 1.
-    #[error("entry {0} is not PROJECT~EPOCH~OFFSET")]
-    Entry(usize),
-    /// There are too many.
-    #[error("there are more than {MAX_POSITIONS} entries")]
-    TooMany,
-}
-
-impl FromStr for Positions {
-    type Err = BadPositions;
-
-    fn from_str(text: &str) -> Result<Self, BadPositions> {
-        let mut all = BTreeMap::new();
-        if text.is_empty() {
-            return Ok(Self(all));
+impl Positions {
+    /// What of the text can be read, up to [`MAX_POSITIONS`]. The rest is left out: a position that is not known is not
+    /// recovered, and its client is told so.
+    pub fn read(text: &str) -> Self {
+        if let Some(packed) = text.strip_prefix(PACKED) {
+            return Self(packed::unpack(packed));
         }
-        for (index, entry) in text.split(',').enumerate() {
-            if index >= MAX_POSITIONS {
-                return Err(BadPositions::TooMany);
-            }
-            let (project, position) = read(entry).ok_or(BadPositions::Entry(index + 1))?;
-            all.insert(project, position);
-        }
-        Ok(Self(all))
+        Self(text.split(',').take(MAX_POSITIONS).filter_map(read).collect())
     }
 }
 
@@ -56,6 +44,9 @@ fn read(entry: &str) -> Option<(ProjectId, Position)> {
 
 impl fmt::Display for Positions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > MAX_SPELT_OUT {
+            return write!(f, "{PACKED}{}", packed::pack(&self.0));
+        }
         for (index, (project, position)) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             write!(f, "{comma}{}~{}~{}", project.0.simple(), position.ep, position.off)?;
@@ -68,28 +59,50 @@ impl fmt::Display for Positions {
 mod tests {
     use super::*;
 
+    /// As the store makes them.
+    fn many(rooms: usize) -> Positions {
+        let one = |n: usize| {
+            let ep = format!("{}k{}f9x", char::from(b'a' + (n % 8) as u8), 2 + n % 7);
+            (ProjectId::generate(), Position { ep, off: 1 + (n as u64 * 97) % 20_000 })
+        };
+        Positions((0..rooms).map(one).collect())
+    }
+
     #[test]
     fn what_is_shown_reads_back() {
-        let mut positions = Positions::default();
-        assert_eq!("".parse(), Ok(positions.clone()));
-        for off in [0, 7, u64::MAX] {
-            positions.0.insert(ProjectId::generate(), Position { ep: "k3f9".into(), off });
-            assert_eq!(positions.to_string().parse(), Ok(positions.clone()), "{positions}");
+        assert_eq!(Positions::read(""), Positions::default());
+        for rooms in [1, MAX_SPELT_OUT, MAX_SPELT_OUT + 1, 128, MAX_POSITIONS] {
+            let mut positions = many(rooms);
+            for (position, odd) in positions.0.values_mut().zip(["e", "UPPER1", "abcdefg", "lettersl0"]) {
+                (position.ep, position.off) = (odd.to_owned(), u64::MAX);
+            }
+            assert_eq!(Positions::read(&positions.to_string()), positions, "{rooms} rooms");
         }
     }
 
     #[test]
-    fn what_is_no_position_is_refused_by_its_number() {
-        let good = format!("{}~k3~1", ProjectId::generate());
-        assert!(good.parse::<Positions>().is_ok());
-        for bad in ["x", "~~", ",", "a~b~1"] {
-            assert_eq!(bad.parse::<Positions>(), Err(BadPositions::Entry(1)), "{bad}");
+    fn an_id_of_as_many_rooms_as_a_connection_may_follow_fits_a_header() {
+        let id = many(128).to_string();
+        assert!(id.len() < 3_500, "{} bytes", id.len());
+        assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')), "{id}");
+    }
+
+    #[test]
+    fn what_is_no_position_is_left_out() {
+        let (good, positions) = (format!("{}~k3~1", ProjectId::generate()), many(20));
+        for bad in ["", "x", "~~", "a~b~1", ".", ".!", ".AAAA"] {
+            assert_eq!(Positions::read(bad), Positions::default(), "{bad}");
         }
         for tail in ["", "~~1", "~k3~-1", "~k3~+1", "~k3~18446744073709551616", "~k\n~1", "~k3~1~1"] {
             let text = format!("{good},{}{tail}", ProjectId::generate());
-            assert_eq!(text.parse::<Positions>(), Err(BadPositions::Entry(2)), "{text}");
+            assert_eq!(Positions::read(&text), Positions::read(&good), "{text}");
         }
-        let many = vec![good; MAX_POSITIONS + 1].join(",");
-        assert_eq!(many.parse::<Positions>(), Err(BadPositions::TooMany));
+        let packed = positions.to_string();
+        for cut in 0..packed.len() {
+            let read = Positions::read(&packed[..cut]);
+            assert!(read.0.len() < positions.0.len(), "{cut}");
+            let known = |(id, at): (&ProjectId, &Position)| positions.0.get(id).is_some_and(|all| at.off <= all.off);
+            assert!(read.0.iter().all(known), "cut to {cut} it says nothing new");
+        }
     }
 }

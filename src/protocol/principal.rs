@@ -56,6 +56,9 @@ impl FromStr for Role {
     }
 }
 
+/// The name of the built-in owner. No signed token may name it: presence, claims and idempotency keys go by names.
+pub const LOCAL_OWNER: &str = "owner";
+
 /// An authenticated caller. `user_id` is the server's word, never the client's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Principal {
@@ -68,7 +71,12 @@ pub struct Principal {
 impl Principal {
     /// The one local owner of an installation without accounts, and the bearer of its static token.
     pub fn local_owner() -> Self {
-        Self { user_id: "owner".into(), role: Role::Owner }
+        Self { user_id: LOCAL_OWNER.into(), role: Role::Owner }
+    }
+
+    /// Whether this is the built-in owner.
+    pub fn is_local_owner(&self) -> bool {
+        self.user_id == LOCAL_OWNER
     }
 }
 

@@ -43,12 +43,14 @@ pub struct ProtocolSchema {
 /// `None` for a message that is not the server's.
 pub fn delivery(message: &str) -> Option<&'static str> {
     Some(match message {
-        "AuthSuccess" => "reply: answers `Auth`; the first event of an event stream",
+        "AuthSuccess" => "reply: answers `Auth`; unasked, and first of all, where who calls is known already",
         "AuthExpiring" => "control: never dropped",
         "ProjectJoined" => "reply: answers `JoinProject`",
         "ProjectLeft" => "reply: answers `LeaveProject`; without `re` when the server ended the membership",
         "Pong" => "reply: answers `Ping`",
-        "Error" => "reply: answers any request, `re` set; without `re` for a frame that named no request",
+        "Error" => {
+            "reply: answers any request, `re` set, those refused for their rate included; without `re` for a frame that named no request"
+        }
         "DataUpdate" | "Notification" => "durable: `ep` and `off` set, stored, delivered once and in order",
         "JobProgressUpdate" => "ephemeral, at most four a second per job; durable when `terminal`",
         "Collaboration" => "ephemeral; a reply when it answers a claim or a release",

@@ -106,9 +106,9 @@ pub struct ProjectJoined<'a> {
     pub project_id: ProjectId,
     /// Epoch of its history.
     pub ep: &'a str,
-    /// Offset the client is at once it has applied what follows.
+    /// Offset the client is at once it has applied what follows; until then it keeps its own.
     pub off: u64,
-    /// Whether everything after `since` follows. False: read the snapshot again.
+    /// Whether everything after `since` follows. False without `since`, or when it is gone: read the snapshot again.
     pub recovered: bool,
     /// What the user may do there.
     pub role: &'a str,
@@ -131,7 +131,7 @@ pub struct Presence {
     pub rev: u64,
     /// Connections in the room.
     pub count: usize,
-    /// Users in the room, by name.
+    /// Users in the room, by name; one may have several connections.
     pub users: Vec<String>,
     /// The list is a sample: too many are there to name them all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -171,9 +171,9 @@ pub struct DataUpdate<'a> {
     pub entity_id: String,
     /// `created`, `updated`, `deleted` or `completed`.
     pub action: &'a str,
-    /// The entity after the change.
+    /// The entity after the change; as its publisher wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<&'a serde_json::Value>,
+    pub data: Option<&'a RawValue>,
     /// Where to fetch the entity, in place of `data` that is too large for a frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -243,7 +243,7 @@ pub struct JobProgressUpdate {
 pub struct PresenceDiff {
     /// The project.
     pub project_id: ProjectId,
-    /// One more than the last; a jump means a diff was missed.
+    /// One more than the last; a jump means a diff was missed: join again.
     pub rev: u64,
     /// Users who came.
     pub joins: Vec<String>,
@@ -261,7 +261,7 @@ pub struct PresenceDiff {
 pub struct ResyncRequired<'a> {
     /// The project.
     pub project_id: ProjectId,
-    /// `slow` or `history_replaced`.
+    /// `slow`, `restarted` or `history_replaced`.
     pub reason: &'a str,
 }
 

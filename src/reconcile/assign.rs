@@ -20,13 +20,22 @@ pub(crate) struct Edge {
 /// Work (rows times edges) above which a component is auctioned.
 const EXACT_WORK: u64 = 2_000_000_000;
 
-/// The chosen pairs, sorted by left row. `left_order` and `right_order` rank the rows of each side by content.
+/// The chosen pairs, sorted by left row. `left_order` and `right_order` rank the rows of each side by content;
+/// `left_first` says which side's rows choose, so that swapped files give the swapped pairs.
 pub(crate) fn assign(
     edges: &[Edge],
     left_order: &[u32],
     right_order: &[u32],
+    left_first: bool,
     meter: &Meter<'_>,
 ) -> Result<Vec<Edge>, Cancelled> {
+    if !left_first {
+        let swap = |edge: &Edge| Edge { l: edge.r, r: edge.l, gain: edge.gain };
+        let swapped: Vec<Edge> = edges.iter().map(swap).collect();
+        let mut chosen: Vec<Edge> = assign(&swapped, right_order, left_order, true, meter)?.iter().map(swap).collect();
+        chosen.sort_unstable_by_key(|edge| (edge.l, edge.r));
+        return Ok(chosen);
+    }
     let components = components(edges, left_order.len(), right_order.len());
     let solve = |component: &Vec<Edge>| -> Result<Vec<Edge>, Cancelled> {
         let chosen = match component.as_slice() {
@@ -280,7 +289,7 @@ mod tests {
         fn the_assignment_is_one_to_one_and_as_good_as_trying_everything(edges in edges()) {
             let meter = Meter::start(&Unattended, Phase::Assigning, 0, 0).unwrap();
             let order: Vec<u32> = (0..6).collect();
-            let chosen = assign(&edges, &order, &order, &meter).unwrap();
+            let chosen = assign(&edges, &order, &order, true, &meter).unwrap();
             let (mut l, mut r) = (0_u32, 0_u32);
             for edge in &chosen {
                 prop_assert!(edges.contains(edge));

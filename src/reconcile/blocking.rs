@@ -16,12 +16,20 @@ use std::sync::Arc;
 /// What of a row is a key; each holds the left and the right column.
 #[derive(Clone)]
 pub(crate) enum KeySource {
-    Amount { left: Arc<Vec<i64>>, right: Arc<Vec<i64>>, tolerance: i64, percent: f64 },
+    Amount {
+        left: Arc<Vec<i64>>,
+        right: Arc<Vec<i64>>,
+        tolerance: i64,
+        percent: f64,
+    },
     Value(Arc<Words>, Arc<Words>),
     Token(Arc<Words>, Arc<Words>),
     Pair(Arc<Words>, Arc<Words>),
     Code(Arc<Words>, Arc<Words>),
     Prefix(Arc<Words>, Arc<Words>),
+    Day(Arc<Vec<i32>>, Arc<Vec<i32>>),
+    /// One key for every row: all pairs are candidates.
+    Everything,
 }
 
 /// Dates near enough.
@@ -77,7 +85,9 @@ impl Pass {
     }
 
     fn is_whole_value(&self) -> bool {
-        self.keys.iter().all(|key| matches!(key, KeySource::Amount { .. } | KeySource::Value(..)))
+        let whole =
+            |key: &KeySource| matches!(key, KeySource::Amount { .. } | KeySource::Value(..) | KeySource::Day(..));
+        self.keys.iter().all(whole)
     }
 }
 
@@ -118,6 +128,13 @@ impl KeySource {
                 }
                 out.extend(column.segments(row).iter().filter(|s| **s & 1 == 1).map(|s| text::mix(u64::from(*s))));
             }
+            Self::Day(l, r) => {
+                let day = if side == Side::Left { l[row] } else { r[row] };
+                if day != NO_DATE {
+                    out.push(text::mix(day as u64));
+                }
+            }
+            Self::Everything => out.push(0),
             Self::Prefix(l, r) => {
                 let letters = words(l, r).compact(row);
                 if let Some((end, _)) = letters.char_indices().nth(3) {

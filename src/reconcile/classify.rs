@@ -1,20 +1,34 @@
-//! From chosen pairs and groups to what people see: states, explanations, breaks.
+//! From chosen pairs and groups to what people see: states, explanations, candidates, breaks.
 //!
 //! Nothing is decided twice here: it reads the levels and weights the earlier steps used, so an explanation cannot
-//! disagree with the decision it explains.
+//! disagree with the decision it explains. The law of states is `law`: nothing is settled without a person that was not
+//! compared.
 use super::assign::Edge;
+use super::comparing::Comparing;
+use super::equal_rows::EqualRows;
+use super::groups::Group;
 use super::levels::Comparator;
 use super::model::{Weights, probability};
 use super::outcome::{
-    Break, BreakKind, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
+    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
 };
 use super::plan::Plan;
 use super::rules::RuleSet;
 use super::score::{Scored, level, pattern};
-use super::sums::Group;
 use super::table::{NO_AMOUNT, Table};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+
+mod law;
+mod rivals;
+
+pub(crate) use law::Law;
+use rivals::Rivals;
+
+/// Candidates named for a row.
+const NAMED: usize = 5;
+/// A candidate less probable than this is not named.
+const WORTH_NAMING: f64 = 0.001;
 
 /// Everything the last step reads.
 pub(crate) struct Found<'a> {
@@ -26,6 +40,10 @@ pub(crate) struct Found<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) pairs: Vec<Edge>,
     pub(crate) groups: Vec<Group>,
+    /// Equal payments paired in order of days.
+    pub(crate) recurring: Vec<(u32, u32)>,
+    pub(crate) law: Law,
+    pub(crate) comparing: Comparing,
     pub(crate) sum_searches_cut: u64,
     pub(crate) blocks_left_out: u64,
     pub(crate) left_content: &'a [u64],
@@ -35,37 +53,56 @@ pub(crate) struct Found<'a> {
 impl Found<'_> {
     /// The outcome.
     pub(crate) fn outcome(&self) -> Outcome {
-        let rivals = Rivals::of(self.scored, self.weights, self.left.len(), self.right.len());
+        let rivals = Rivals::of(self.scored, self.weights, (self.left_content, self.right_content));
         let mut matches: Vec<Match> = self.pairs.par_iter().map(|pair| self.one_to_one(pair, &rivals)).collect();
+        matches.extend(self.recurring.iter().map(|(l, r)| self.in_order_of_days(*l, *r)));
         matches.extend(self.groups.iter().map(|group| self.group(group)));
         matches.par_sort_by_key(|found| (found.rows(Side::Left).next(), found.rows(Side::Right).next()));
         let breaks = self.breaks(&matches, &rivals);
-        let mut outcome = Outcome { matches, breaks, summary: Summary::default() };
+        let candidates = self.candidates(&matches, &breaks, &rivals);
+        let comparing = self.comparing.clone();
+        let mut outcome = Outcome { matches, breaks, candidates, comparing, summary: Summary::default() };
         outcome.summary = self.summary(&outcome);
         outcome
     }
 
-    fn one_to_one(&self, pair: &Edge, rivals: &Rivals) -> Match {
-        let (l, r) = (pair.l as usize, pair.r as usize);
-        let levels = pattern(self.plan, l, r);
+    fn bits(&self, levels: u64) -> f64 {
         // Candidates have their pattern's weight; the pairs inside a group were none, perhaps.
-        let bits = match self.scored.patterns.binary_search(&levels) {
+        match self.scored.patterns.binary_search(&levels) {
             Ok(at) => self.weights.of_pattern[at],
             Err(_) => self.weights.of(levels),
-        };
+        }
+    }
+
+    fn one_to_one(&self, pair: &Edge, rivals: &Rivals<'_>) -> Match {
+        let (l, r) = (pair.l as usize, pair.r as usize);
+        let levels = pattern(self.plan, l, r);
+        let bits = self.bits(levels);
+        let is_equal = pair.gain >= EqualRows::UNEVEN;
         let margin = rivals.margin(pair.l, pair.r, bits);
+        let probability = if is_equal { EQUAL_ROWS } else { rivals.probability(pair.l, pair.r, bits) };
         let differs = self.plan.comparators.iter().enumerate().any(|(at, c)| c.is_discrepancy(level(levels, at) as u8));
-        let probability = probability(bits);
-        let thin = margin.is_some_and(|m| m < self.rules.assign.margin);
+        let thin = match is_equal {
+            true => pair.gain == EqualRows::UNEVEN,
+            false => margin.is_some_and(|m| m < self.rules.assign.margin),
+        };
+        let forbidden = if is_equal { None } else { self.law.forbids(self.plan, l, r) };
         let state = match () {
             () if differs => MatchState::Discrepancy,
-            () if thin || probability < self.rules.states.auto => MatchState::Review,
+            () if thin || forbidden.is_some() || probability < self.rules.states.auto => MatchState::Review,
             () => MatchState::Auto,
         };
         let fields = self.fields(&[pair.l], &[pair.r]);
         let mut explanation = sentence(&fields);
+        if is_equal {
+            explanation.push_str("; the rows are equal in every cell");
+        }
         if thin {
             explanation.push_str("; another row fits about as well");
+        }
+        if let Some(reason) = forbidden {
+            explanation.push_str("; ");
+            explanation.push_str(reason);
         }
         Match {
             kind: MatchKind::OneToOne,
@@ -78,19 +115,61 @@ impl Found<'_> {
         }
     }
 
+    fn in_order_of_days(&self, l: u32, r: u32) -> Match {
+        let fields = self.fields(&[l], &[r]);
+        let explanation = format!("equal payments that recur, paired in order of days; {}", sentence(&fields));
+        Match {
+            kind: MatchKind::OneToOne,
+            state: MatchState::Review,
+            probability: self.rules.assign.floor.max(0.5),
+            margin: None,
+            lines: vec![self.line(Side::Left, l), self.line(Side::Right, r)],
+            fields,
+            explanation,
+        }
+    }
+
     fn group(&self, group: &Group) -> Match {
-        let parts = group.parts.as_slice();
-        let (left, right, kind) = match group.side {
-            Side::Left => (std::slice::from_ref(&group.total), parts, MatchKind::OneToMany),
-            Side::Right => (parts, std::slice::from_ref(&group.total), MatchKind::ManyToOne),
+        let (left, right) = (group.left.as_slice(), group.right.as_slice());
+        let kind = match (left.len(), right.len()) {
+            (1, _) => MatchKind::OneToMany,
+            (_, 1) => MatchKind::ManyToOne,
+            _ => MatchKind::ManyToMany,
         };
         let fields = self.fields(left, right);
         let probability = probability(group.bits);
-        let state = if probability < self.rules.states.auto { MatchState::Review } else { MatchState::Auto };
+        let thin = group.margin.is_some_and(|margin| margin < self.rules.assign.margin);
+        let state = match () {
+            () if group.fee.is_some() => MatchState::Discrepancy,
+            () if thin || probability < self.rules.states.auto => MatchState::Review,
+            () => MatchState::Auto,
+        };
         let lines = left.iter().map(|row| self.line(Side::Left, *row));
         let lines = lines.chain(right.iter().map(|row| self.line(Side::Right, *row))).collect();
-        let explanation = format!("{} amounts add up; {}", group.parts.len(), sentence(&fields));
-        Match { kind, state, probability, margin: None, lines, fields, explanation }
+        let parts = left.len().max(right.len());
+        let sum = match &group.fee {
+            None => format!("{parts} amounts add up"),
+            Some(fee) => format!("{parts} amounts add up less a fee of {}", self.money(*fee)),
+        };
+        let mut explanation = format!("{sum}; {}", sentence(&fields));
+        if let Some(other) = &group.alternative {
+            let id = |row: &u32| match group.parts_side() {
+                Side::Left => self.left.id(*row as usize),
+                Side::Right => self.right.id(*row as usize),
+            };
+            let names: Vec<_> = other.iter().map(id).collect();
+            explanation.push_str(&format!("; {} would add up as well", names.join(" + ")));
+        }
+        let margin = group.margin.map(rounded);
+        Match { kind, state, probability, margin, lines, fields, explanation }
+    }
+
+    fn money(&self, units: i64) -> String {
+        let scale = match self.plan.amount.map(|at| &self.plan.comparators[at]) {
+            Some(Comparator::Amount(amounts)) => amounts.scale,
+            _ => 0,
+        };
+        super::amount::format(units, scale)
     }
 
     fn line(&self, side: Side, row: u32) -> MatchLine {
@@ -131,7 +210,7 @@ impl Found<'_> {
             .collect()
     }
 
-    fn breaks(&self, matches: &[Match], rivals: &Rivals) -> Vec<Break> {
+    fn breaks(&self, matches: &[Match], rivals: &Rivals<'_>) -> Vec<Break> {
         let mut out = Vec::new();
         for (side, rows, content) in
             [(Side::Left, self.left.len(), self.left_content), (Side::Right, self.right.len(), self.right_content)]
@@ -145,17 +224,82 @@ impl Found<'_> {
                     first.entry(content[row]).or_insert(row as u32);
                 }
             }
+            let contra = self.contra(side, &matched);
             for row in (0..rows).filter(|row| !matched[*row]) {
                 let original = first[&content[row]];
-                let (kind, related) = if original as usize != row {
-                    (BreakKind::Duplicate, Some(original))
-                } else {
-                    self.reason(rivals.best(side, row))
+                let (kind, related) = match contra.get(&(row as u32)) {
+                    Some(other) => (BreakKind::Contra, Some(*other)),
+                    None if original as usize != row => (BreakKind::Duplicate, Some(original)),
+                    None => self.reason(rivals.best(side, row)),
                 };
                 out.push(Break { side, row: row as u32, kind, related });
             }
         }
         out
+    }
+
+    /// Rows without a match that undo each other on their own side: opposite amounts, the later one within 31 days.
+    fn contra(&self, side: Side, matched: &[bool]) -> FxHashMap<u32, u32> {
+        const DAYS: i32 = 31;
+        let Some(Comparator::Amount(amounts)) = self.plan.amount.map(|at| &self.plan.comparators[at]) else {
+            return FxHashMap::default();
+        };
+        let units = amounts.of(side);
+        let day = |row: u32| match self.plan.date.map(|at| &self.plan.comparators[at]) {
+            Some(Comparator::Date { left, right, .. }) => (if side == Side::Left { left } else { right })[row as usize],
+            _ => 0,
+        };
+        let mut open: Vec<u32> = (0..matched.len() as u32)
+            .filter(|row| !matched[*row as usize] && !matches!(units[*row as usize], NO_AMOUNT | 0))
+            .collect();
+        open.sort_by_key(|row| (units[*row as usize].unsigned_abs(), day(*row), *row));
+        let mut found = FxHashMap::default();
+        for same in open.chunk_by(|a, b| units[*a as usize].unsigned_abs() == units[*b as usize].unsigned_abs()) {
+            let mut waiting: Vec<u32> = Vec::new();
+            for row in same {
+                let fits = |other: &u32| {
+                    (units[*other as usize] < 0) != (units[*row as usize] < 0)
+                        && day(*row).saturating_sub(day(*other)) <= DAYS
+                };
+                match waiting.iter().position(fits) {
+                    Some(at) => {
+                        let other = waiting.remove(at);
+                        found.insert(*row, other);
+                        found.insert(other, *row);
+                    }
+                    None => waiting.push(*row),
+                }
+            }
+        }
+        found
+    }
+
+    /// The nearest rows of the other side for every row that is unmatched or for review.
+    fn candidates(&self, matches: &[Match], breaks: &[Break], rivals: &Rivals<'_>) -> Vec<Candidate> {
+        let review = matches.iter().filter(|m| m.state == MatchState::Review).flat_map(|m| &m.lines);
+        let mut rows: Vec<(Side, u32)> = review.map(|line| (line.side, line.row)).collect();
+        rows.extend(breaks.iter().map(|lonely| (lonely.side, lonely.row)));
+        rows.sort_unstable();
+        let named = |(side, row): &(Side, u32)| {
+            let mut all: Vec<(f64, u32)> = rivals
+                .all(*side, *row)
+                .map(|(other, bits)| {
+                    let (l, r) = if *side == Side::Left { (*row, other) } else { (other, *row) };
+                    (rivals.probability(l, r, bits), other)
+                })
+                .filter(|(probability, _)| *probability >= WORTH_NAMING)
+                .collect();
+            all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            all.truncate(NAMED);
+            let candidate = |(at, (probability, other)): (usize, &(f64, u32))| {
+                let (l, r) = if *side == Side::Left { (*row, *other) } else { (*other, *row) };
+                let explanation = sentence(&self.fields(&[l], &[r]));
+                let (probability, rank) = (*probability, at as u32 + 1);
+                Candidate { side: *side, row: *row, other: *other, rank, probability, explanation }
+            };
+            all.iter().enumerate().map(candidate).collect::<Vec<_>>()
+        };
+        rows.par_iter().flat_map_iter(named).collect()
     }
 
     fn reason(&self, best: Option<(f64, u32)>) -> (BreakKind, Option<u32>) {
@@ -192,44 +336,8 @@ impl Found<'_> {
     }
 }
 
-/// The two best candidates of every row, for margins and reasons.
-struct Rivals {
-    left: Vec<[(f64, u32); 2]>,
-    right: Vec<[(f64, u32); 2]>,
-}
-
-impl Rivals {
-    fn of(scored: &Scored, weights: &Weights, left: usize, right: usize) -> Self {
-        let none = [(f64::NEG_INFINITY, u32::MAX); 2];
-        let mut all = Self { left: vec![none; left], right: vec![none; right] };
-        for pair in &scored.pairs {
-            let bits = weights.of_pattern[pair.pattern as usize];
-            insert(&mut all.left[pair.l as usize], bits, pair.r);
-            insert(&mut all.right[pair.r as usize], bits, pair.l);
-        }
-        all
-    }
-
-    /// How far the pair is ahead of the best other candidate of either row.
-    fn margin(&self, l: u32, r: u32, bits: f64) -> Option<f64> {
-        let rival = |two: &[(f64, u32); 2], own: u32| if two[0].1 == own { two[1].0 } else { two[0].0 };
-        let other = rival(&self.left[l as usize], r).max(rival(&self.right[r as usize], l));
-        other.is_finite().then_some(rounded(bits - other))
-    }
-
-    fn best(&self, side: Side, row: usize) -> Option<(f64, u32)> {
-        let two = if side == Side::Left { &self.left[row] } else { &self.right[row] };
-        (two[0].1 != u32::MAX).then_some(two[0])
-    }
-}
-
-fn insert(two: &mut [(f64, u32); 2], bits: f64, row: u32) {
-    if bits > two[0].0 {
-        *two = [(bits, row), two[0]];
-    } else if bits > two[1].0 {
-        two[1] = (bits, row);
-    }
-}
+/// The probability shown for rows that are equal in every cell.
+const EQUAL_ROWS: f64 = 0.999_999;
 
 fn rounded(bits: f64) -> f64 {
     (bits * 100.0).round() / 100.0

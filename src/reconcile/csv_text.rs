@@ -1,9 +1,9 @@
-//! Bytes to CSV records: encoding, delimiter, header; and the errors of reading.
+//! The options, bounds and errors of reading, whatever the format.
 //!
-//! Leaves types to `profile` and rows to `table`. Easy to get wrong: the delimiter is sniffed from whole records
-//! with quotes respected, never from a count of characters.
+//! Leaves the formats to `formats`, types to `profile` and rows to `table`. Easy to get wrong: every error names the
+//! file and, where there is one, the line.
 use super::profile::ColumnType;
-use std::borrow::Cow;
+use super::reading::SideReading;
 use std::collections::BTreeMap;
 
 /// How to read a file; everything is sniffed by default.
@@ -19,6 +19,8 @@ pub struct ReadOptions {
     pub strict: bool,
     /// Types that are known; the others are inferred.
     pub types: BTreeMap<String, ColumnType>,
+    /// What the user says about the file; what is left out is recognised.
+    pub reading: SideReading,
     /// Bounds; past one the read fails with its name.
     pub limits: ReadLimits,
 }
@@ -30,7 +32,7 @@ pub struct ReadLimits {
     pub max_columns: usize,
     /// Rows of a file.
     pub max_rows: usize,
-    /// Bytes of one field; a longer one is a row error (an unclosed quote swallows the rest of a file).
+    /// Bytes of one field; a longer one is a row error.
     pub max_field_bytes: usize,
 }
 
@@ -48,6 +50,7 @@ impl Default for ReadOptions {
             id_column: None,
             strict: false,
             types: BTreeMap::new(),
+            reading: SideReading::default(),
             limits: ReadLimits::default(),
         }
     }
@@ -65,11 +68,23 @@ pub enum ReadError {
         source: std::io::Error,
     },
     /// No header, or a header that cannot be used.
-    #[error("{name}, line 1: {reason}")]
+    #[error("{name}, line {line}: {reason}")]
     Header {
         /// The file.
         name: String,
+        /// The line of the header, or where it is missing.
+        line: u64,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is not what it seems, or not of a kind that can be read.
+    #[error("{name}{place}: {reason}")]
+    Format {
+        /// The file.
+        name: String,
+        /// The place in it, such as `, line 7` or `, sheet "May", cell B7`; empty when it is the whole file.
+        place: String,
+        /// What is wrong there.
         reason: String,
     },
     /// A column was asked for that the file does not have.
@@ -135,66 +150,4 @@ pub(crate) fn is_missing(cell: &str) -> bool {
         2..=4 => ["null", "none", "nan", "n/a", "na", "nil"].iter().any(|word| cell.eq_ignore_ascii_case(word)),
         _ => false,
     }
-}
-
-/// The text of a file and the label of its encoding: a byte order mark decides, else UTF-8 when valid, else windows-1252.
-pub(crate) fn decode<'a>(bytes: &'a [u8], options: &ReadOptions) -> Result<(Cow<'a, str>, String), ReadError> {
-    let encoding = match encoding_rs::Encoding::for_bom(bytes) {
-        Some((encoding, _)) => encoding,
-        None if std::str::from_utf8(bytes).is_ok() => encoding_rs::UTF_8,
-        None => encoding_rs::WINDOWS_1252,
-    };
-    let (text, encoding, _) = encoding.decode(bytes);
-    if memchr::memchr(0, &text.as_bytes()[..text.len().min(4096)]).is_some() {
-        return Err(ReadError::Header {
-            name: options.name.clone(),
-            reason: "not a text file (it has NUL bytes)".into(),
-        });
-    }
-    Ok((text, encoding.name().to_owned()))
-}
-
-/// The separator with which the first records have the same number of fields, the most fields winning.
-pub(crate) fn sniff_delimiter(text: &str) -> u8 {
-    let mut best = (0_usize, b',');
-    for delimiter in [b',', b';', b'\t', b'|'] {
-        let mut reader = reader(text, delimiter);
-        let mut widths = reader.records().take(50).filter_map(|r| r.ok().map(|r| r.len()));
-        let Some(first) = widths.next() else { continue };
-        let (same, total) = widths.fold((1, 1), |(same, total), width| (same + usize::from(width == first), total + 1));
-        let score = if first < 2 { 0 } else { 1_000 * same / total * 1_000 + first };
-        if score > best.0 {
-            best = (score, delimiter);
-        }
-    }
-    best.1
-}
-
-pub(crate) fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
-    csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(text.as_bytes())
-}
-
-/// Reads and checks the header.
-pub(crate) fn header(reader: &mut csv::Reader<&[u8]>, options: &ReadOptions) -> Result<Vec<String>, ReadError> {
-    let fail = |reason: String| ReadError::Header { name: options.name.clone(), reason };
-    let mut record = csv::StringRecord::new();
-    match reader.read_record(&mut record) {
-        Ok(true) => {}
-        Ok(false) => return Err(fail("the file is empty: a header line is needed".into())),
-        Err(error) => return Err(fail(format!("unreadable header: {error}"))),
-    }
-    if record.len() > options.limits.max_columns {
-        let value = options.limits.max_columns;
-        return Err(ReadError::Limit { name: options.name.clone(), at: String::new(), limit: "max_columns", value });
-    }
-    let names: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
-    for (at, name) in names.iter().enumerate() {
-        if name.is_empty() {
-            return Err(fail(format!("column {} has no name", at + 1)));
-        }
-        if names[..at].contains(name) {
-            return Err(fail(format!("column {name:?} appears twice")));
-        }
-    }
-    Ok(names)
 }

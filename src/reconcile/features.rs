@@ -103,7 +103,7 @@ impl Words {
             out.has_code.push(has_code);
             let from = out.compact.len();
             text::compact_into(cell, &mut out.compact);
-            let value = text::hash(&out.compact[from..]);
+            let value = text::hash(text::without_leading_zeros(&out.compact[from..]));
             out.compact_ends.push(out.compact.len() as u32);
             out.value.push(value);
             if out.compact.len() > from {
@@ -140,8 +140,14 @@ impl Words {
         &self.segments[self.segment_starts[row] as usize..self.segment_starts[row + 1] as usize]
     }
 
+    /// The same as bytes: no look at where characters begin.
+    pub(crate) fn compact_bytes(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.compact_ends[row - 1] as usize };
+        &self.compact.as_bytes()[start..self.compact_ends[row] as usize]
+    }
+
     pub(crate) fn is_missing(&self, row: usize) -> bool {
-        self.compact(row).is_empty()
+        self.compact_ends[row] == if row == 0 { 0 } else { self.compact_ends[row - 1] }
     }
 
     /// Rows of this column that have the value.

@@ -4,11 +4,16 @@
 //! rare value is a level of its own: it says more than agreement on a common one. Names of levels go into
 //! explanations.
 use super::features::{Lexicon, Words, segment};
+use super::outcome::Side;
 use super::table::{NO_AMOUNT, NO_DATE};
 use super::text;
 use rapidfuzz::distance::{jaro_winkler, osa};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+
+mod names;
+
+use names::{AMOUNT, CODE_IN, CODE_LIKE, DATE, EQUAL, NAME_IN, NAME_LIKE, WORDS_LIKE};
 
 /// Most levels of a comparison, 0 included; a pattern has four bits for each.
 pub(crate) const MAX_LEVELS: usize = 16;
@@ -26,9 +31,12 @@ pub(crate) enum Comparator {
 pub(crate) struct Amounts {
     pub(crate) left: Vec<i64>,
     pub(crate) right: Vec<i64>,
+    /// Fraction digits of both sides.
+    pub(crate) scale: u8,
     pub(crate) tolerance: i64,
     pub(crate) percent: f64,
-    pub(crate) right_rows: FxHashMap<i64, u32>,
+    /// Rows that have an amount, on the side that has more of them.
+    pub(crate) rows: FxHashMap<i64, u32>,
 }
 
 /// The shorter text sought in the longer one.
@@ -65,87 +73,6 @@ pub(crate) enum LikeMethod {
     Words,
 }
 
-const EQUAL: [&str; 5] = ["missing", "different", "equal (common value)", "equal", "equal (rare value)"];
-const AMOUNT: [&str; 10] = [
-    "missing",
-    "different",
-    "right lower by up to 30 %",
-    "right higher by up to 10 %",
-    "right lower by up to 10 %",
-    "right lower by up to 2 %",
-    "within tolerance",
-    "equal (common amount)",
-    "equal",
-    "equal (rare amount)",
-];
-const DATE: [&str; 9] = [
-    "missing",
-    "outside the window",
-    "right 2 days or more earlier",
-    "right 1 day earlier",
-    "right 4 days or more later",
-    "right 3 days later",
-    "right 2 days later",
-    "right 1 day later",
-    "same day",
-];
-const CODE_IN: [&str; 10] = [
-    "missing",
-    "another reference",
-    "cut off early",
-    "no reference",
-    "two characters differ",
-    "cut off",
-    "one character differs",
-    "found (common value)",
-    "found, written differently",
-    "found",
-];
-const NAME_IN: [&str; 8] = [
-    "missing",
-    "not found",
-    "little found",
-    "partly found",
-    "mostly found",
-    "nearly all found",
-    "found",
-    "found (rare value)",
-];
-const CODE_LIKE: [&str; 8] = [
-    "missing",
-    "different",
-    "somewhat alike",
-    "two characters differ",
-    "one character differs",
-    "equal (common value)",
-    "equal",
-    "equal (rare value)",
-];
-const NAME_LIKE: [&str; 10] = [
-    "missing",
-    "different",
-    "slightly alike",
-    "somewhat alike",
-    "alike",
-    "very alike",
-    "same words",
-    "equal (common value)",
-    "equal",
-    "equal (rare value)",
-];
-const WORDS_LIKE: [&str; 10] = [
-    "missing",
-    "no words shared",
-    "few words shared",
-    "some words shared",
-    "a third of the words shared",
-    "half of the words shared",
-    "most words shared",
-    "nearly all words shared",
-    "all words shared",
-    "equal",
-];
-
 impl Comparator {
     /// What each level means.
     pub(crate) fn names(&self) -> &'static [&'static str] {
@@ -168,6 +95,25 @@ impl Comparator {
         matches!(self, Self::Contained(_) | Self::Like(_))
     }
 
+    /// Whether it compares references, of which one that is found in full ties two rows.
+    pub(crate) fn is_code(&self) -> bool {
+        match self {
+            Self::Contained(c) => c.code,
+            Self::Like(like) => like.method == LikeMethod::Code,
+            _ => false,
+        }
+    }
+
+    /// The text that the comparison sees in a row, as a hash; 0 for amounts and dates.
+    pub(crate) fn text_value(&self, side: Side, row: usize) -> u64 {
+        match self {
+            Self::Amount(_) | Self::Date { .. } => 0,
+            Self::Equal { left, right } => if side == Side::Left { left } else { right }.value[row],
+            Self::Contained(c) => if (side == Side::Left) == c.needle_left { &c.needle } else { &c.hay }.value[row],
+            Self::Like(like) => if side == Side::Left { &like.left } else { &like.right }.value[row],
+        }
+    }
+
     /// The level of a pair.
     pub(crate) fn level(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
         match self {
@@ -177,7 +123,7 @@ impl Comparator {
                 } else if left.value[l] != right.value[r] {
                     1
                 } else {
-                    2 + rarity(right.rows_of(right.value[r]))
+                    2 + rarity(left.rows_of(left.value[l]).max(right.rows_of(right.value[r])))
                 }
             }
             Self::Amount(amounts) => amounts.level(l, r),
@@ -186,16 +132,11 @@ impl Comparator {
                     return 0;
                 }
                 let days = right[r] - left[l];
-                match days {
-                    _ if days < -before || days > *after => 1,
-                    0 => 8,
-                    1 => 7,
-                    2 => 6,
-                    3 => 5,
-                    -1 => 3,
-                    _ if days < 0 => 2,
-                    _ => 4,
+                if days < -before || days > *after {
+                    return 1;
                 }
+                let step = 4 - days.unsigned_abs().min(4) as u8;
+                if days == 0 { 10 } else { 2 + 2 * step + u8::from(days > 0) }
             }
             Self::Contained(contained) => {
                 let (n, h) = if contained.needle_left { (l, r) } else { (r, l) };
@@ -211,12 +152,22 @@ impl Comparator {
         }
     }
 
+    /// How good a level is before anything is learnt, 0 (different) to 1 (equal). Levels that only differ in the
+    /// direction of the difference are as good as each other.
+    pub(crate) fn rank(&self, level: usize) -> f64 {
+        match self {
+            Self::Amount(_) if level < 8 => (level / 2) as f64 * 0.12,
+            Self::Date { .. } if level < 10 => (level / 2) as f64 * 0.2,
+            _ => (level.saturating_sub(1)) as f64 / (self.names().len() as f64 - 2.0).max(1.0),
+        }
+    }
+
     /// Whether a level means that nothing tells the two values apart, however common they are.
     pub(crate) fn is_whole_agreement(&self, level: usize) -> bool {
         let least = match self {
             Self::Equal { .. } => 2,
-            Self::Amount(_) => 7,
-            Self::Date { .. } => 8,
+            Self::Amount(_) => 9,
+            Self::Date { .. } => 10,
             Self::Contained(c) if c.code => 7,
             Self::Contained(_) => 6,
             Self::Like(like) => match like.method {
@@ -231,7 +182,7 @@ impl Comparator {
     /// Whether a level means that the two values differ beyond what the rule allows.
     pub(crate) fn is_discrepancy(&self, level: u8) -> bool {
         match self {
-            Self::Amount(_) => (1..=5).contains(&level),
+            Self::Amount(_) => (1..=7).contains(&level),
             Self::Date { .. } | Self::Equal { .. } => level == 1,
             Self::Contained(_) | Self::Like(_) => false,
         }
@@ -248,27 +199,29 @@ fn rarity(rows: u32) -> u8 {
 }
 
 impl Amounts {
+    /// The amounts of one side.
+    pub(crate) fn of(&self, side: Side) -> &[i64] {
+        if side == Side::Left { &self.left } else { &self.right }
+    }
+
     fn level(&self, l: usize, r: usize) -> u8 {
         let (a, b) = (self.left[l], self.right[r]);
         if a == NO_AMOUNT || b == NO_AMOUNT {
             return 0;
         }
         if a == b {
-            return 7 + rarity(self.right_rows.get(&b).copied().unwrap_or(0));
+            return 9 + rarity(self.rows.get(&b).copied().unwrap_or(0));
         }
-        let difference = i128::from(b) - i128::from(a);
-        let gap = difference.unsigned_abs() as f64;
-        let size = (a as f64).abs().max(1.0);
-        if gap <= self.tolerance as f64 || gap <= size * self.percent / 100.0 {
-            return 6;
+        let gap = i128::from(b).abs_diff(i128::from(a)) as f64;
+        if gap <= self.tolerance as f64 || gap <= (a as f64).abs().max(1.0) * self.percent / 100.0 {
+            return 8;
         }
-        let share = gap / size;
-        let lower = (difference < 0) == (a >= 0);
-        match (lower, share) {
-            (true, s) if s <= 0.02 => 5,
-            (true, s) if s <= 0.10 => 4,
-            (false, s) if s <= 0.10 => 3,
-            (true, s) if s <= 0.30 => 2,
+        // A share of the larger one, so that the sides can be swapped.
+        let lower = u8::from(b.unsigned_abs() < a.unsigned_abs());
+        match gap / (a.unsigned_abs().max(b.unsigned_abs()) as f64) {
+            share if share <= 0.02 => 6 + lower,
+            share if share <= 0.10 => 4 + lower,
+            share if share <= 0.30 => 2 + lower,
             _ => 1,
         }
     }
@@ -307,9 +260,9 @@ impl Contained {
     }
 
     fn code_level(&self, n: usize, h: usize) -> u8 {
-        let (needle, hay) = (self.needle.compact(n).as_bytes(), self.hay.compact(h).as_bytes());
+        let (needle, hay) = (self.needle.compact_bytes(n), self.hay.compact_bytes(h));
         let core = &self.cores[n];
-        if needle.len() >= 3 && hay.windows(needle.len()).any(|part| part == needle) {
+        if needle.len() >= 3 && memchr::memmem::find(hay, needle).is_some() {
             return if self.needle.rows_of(self.needle.value[n]) <= 30 { 9 } else { 7 };
         }
         let segments = self.hay.segments(h);
@@ -392,15 +345,15 @@ fn within(needle: &[u8], hay: &[u8]) -> u32 {
 
 impl Like {
     fn level(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
-        let (a, b) = (self.left.compact(l), self.right.compact(r));
+        let (a, b) = (self.left.compact_bytes(l), self.right.compact_bytes(r));
         if a.is_empty() || b.is_empty() {
             return 0;
         }
         let equal = self.left.value[l] == self.right.value[r];
-        let rare = || rarity(self.right.rows_of(self.right.value[r]));
+        let rare = || rarity(self.left.rows_of(self.left.value[l]).max(self.right.rows_of(self.right.value[r])));
         match self.method {
             LikeMethod::Code if equal => 5 + rare(),
-            LikeMethod::Code => code_like(a.as_bytes(), b.as_bytes()),
+            LikeMethod::Code => code_like(a, b),
             LikeMethod::Name if equal => 7 + rare(),
             LikeMethod::Name => self.name_like(l, r, lexicon),
             LikeMethod::Words if equal => 9,
@@ -409,7 +362,7 @@ impl Like {
     }
 
     fn name_like(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
-        let (a, b) = (self.left.compact(l).as_bytes(), self.right.compact(r).as_bytes());
+        let (a, b) = (self.left.compact_bytes(l), self.right.compact_bytes(r));
         let (left, right) = (self.left.words(l), self.right.words(r));
         let shared = self.shared(left, right, lexicon);
         if left.len() > 1 && right.len() > 1 && shared >= 0.99 {
@@ -473,11 +426,14 @@ fn code_like(a: &[u8], b: &[u8]) -> u8 {
     }
 }
 
-/// How telling each word is: the bits of its rarity over both columns.
-pub(crate) fn word_weights(left: &Words, right: &Words) -> Vec<f32> {
+/// How telling each word is: the bits of its rarity over both columns; little for a legal form.
+pub(crate) fn word_weights(left: &Words, right: &Words, lexicon: &Lexicon) -> Vec<f32> {
     let rows = (left.value.len() + right.value.len()).max(1) as f32;
-    let weight = |(l, r): (&u32, &u32)| (rows / (l + r).max(1) as f32).log2().max(0.3);
-    left.rows_with.iter().zip(&right.rows_with).map(weight).collect()
+    let weight = |(word, (l, r)): (usize, (&u32, &u32))| {
+        let bits = (rows / (l + r).max(1) as f32).log2().max(0.3);
+        if text::is_legal_form(lexicon.word(word as u32)) { bits.min(0.3) } else { bits }
+    };
+    left.rows_with.iter().zip(&right.rows_with).enumerate().map(weight).collect()
 }
 
 #[cfg(test)]

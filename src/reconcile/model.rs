@@ -2,9 +2,9 @@
 //!
 //! `m` is how often a level occurs among matches, `u` among all other pairs; its weight is log2(m/u) bits. `u` comes
 //! from random pairs of the whole cross product, not from the candidates: those were picked because something agrees,
-//! so among them agreement looks worthless. `m` comes from rounds of EM in which only a pair that is the best of both
-//! its rows may count as a match, and matches never outnumber the smaller side. Without those two caps EM collapses
-//! on dense data, where most candidates agree on amount and day by chance.
+//! so among them agreement looks worthless. What the likely matches contribute to those random pairs is taken out
+//! first, or a key that every row of a small file has would tell nothing. Only a pair that is the best of both its rows
+//! may count as a match, with its probability among its rivals; so matches never outnumber the rows.
 use super::control::{Cancelled, Meter};
 use super::levels::MAX_LEVELS;
 use super::plan::Plan;
@@ -17,7 +17,7 @@ use rayon::prelude::*;
 pub(crate) struct Weights {
     /// Bits by comparison and level.
     pub(crate) bits: Vec<[f64; MAX_LEVELS]>,
-    /// Bits of a pair before its comparisons.
+    /// Bits of a pair before its comparisons, against both rows having no partner.
     pub(crate) prior: f64,
     /// Bits of each pattern of the run, prior included.
     pub(crate) of_pattern: Vec<f64>,
@@ -46,20 +46,29 @@ const BELIEVED_AGREEMENT: f64 = 0.04;
 const WHOLE_AGREEMENT: f64 = 1.0;
 /// Random pairs looked at for `u`; fewer when the cross product is smaller.
 const SAMPLE: u64 = 200_000;
+/// A row may always be without a partner: at least this probable, however well the files fit.
+const LEAST_SINGLE: f64 = 0.15;
+
+/// Rows of both sides in an order that depends on their content alone, for sampling.
+pub(crate) struct ByContent<'a> {
+    pub(crate) left: &'a [u32],
+    pub(crate) right: &'a [u32],
+    /// The left file is the one that samples first; swapped sides give the swapped sample.
+    pub(crate) left_first: bool,
+}
 
 /// Learns (or, for the weighted model, reads) the weights.
 pub(crate) fn train(
     plan: &Plan,
     scored: &Scored,
     rules: &RuleSet,
-    levels: &[usize],
-    rows: (usize, usize),
+    rows: &ByContent<'_>,
     meter: &Meter<'_>,
 ) -> Result<Weights, Cancelled> {
     if rules.model == Model::Weighted {
-        return Ok(by_hand(scored, rules, levels));
+        return Ok(by_hand(plan, scored, rules));
     }
-    let mut em = Em::start(plan, scored, levels, rows, meter)?;
+    let mut em = Em::start(plan, scored, rows, meter)?;
     for round in 0..ROUNDS {
         let responsible = em.expect(round == 0);
         let change = em.maximise(&responsible);
@@ -67,6 +76,9 @@ pub(crate) fn train(
         if change < 1e-4 {
             break;
         }
+    }
+    if em.matches < 1.0 {
+        em.begin_with_whole_agreement();
     }
     let mut weights = em.weights();
     settle_equal_rows(&mut weights, plan, scored, rules);
@@ -76,74 +88,100 @@ pub(crate) fn train(
 /// Where many rows are the same (300 equal fees on both sides) agreement tells nothing apart and so learns no weight, yet
 /// those rows do settle each other: a pair that agrees in everything is worth a match, if only one to look at.
 fn settle_equal_rows(weights: &mut Weights, plan: &Plan, scored: &Scored, rules: &RuleSet) {
-    if plan.comparators.len() < 2 {
-        return;
-    }
     let floor = (rules.assign.floor.max(1e-6) / (1.0 - rules.assign.floor)).log2();
     for (bits, pattern) in weights.of_pattern.iter_mut().zip(&scored.patterns) {
-        let mut comparators = plan.comparators.iter().enumerate();
-        if comparators.all(|(at, comparator)| comparator.is_whole_agreement(level(*pattern, at))) {
+        if is_whole(plan, *pattern) {
             *bits = bits.max(floor + WHOLE_AGREEMENT);
         }
     }
 }
 
+/// Whether a pattern agrees in everything that both rows have, and in something.
+pub(crate) fn is_whole(plan: &Plan, pattern: u64) -> bool {
+    let mut comparators = plan.comparators.iter().enumerate();
+    let agrees = |at: usize| {
+        let level = level(pattern, at);
+        level == 0 || plan.comparators[at].is_whole_agreement(level)
+    };
+    comparators.all(|(at, _)| agrees(at)) && pattern != 0
+}
+
 type Shares = Vec<[f64; MAX_LEVELS]>;
 
 struct Em<'a> {
+    plan: &'a Plan,
     scored: &'a Scored,
-    levels: &'a [usize],
     rows: (usize, usize),
     m: Shares,
-    /// Shares of the levels among random pairs, matches among them included.
+    /// Random pairs by level, scaled to the whole cross product; matches among them included.
     random: Shares,
     u: Shares,
-    /// Share of matches in the cross product.
-    lambda: f64,
-    /// Nothing is rarer than this among pairs that are no match: the sample would not show it.
-    least: f64,
+    /// Expected matches.
+    matches: f64,
+    /// Expected matches by level.
+    matched: Shares,
+    /// Pairs of the cross product for one that was looked at.
+    scale: f64,
+    /// What is believed of `m` before any data.
+    guess: Shares,
 }
 
 impl<'a> Em<'a> {
-    fn start(
-        plan: &Plan,
-        scored: &'a Scored,
-        levels: &'a [usize],
-        rows: (usize, usize),
-        meter: &Meter<'_>,
-    ) -> Result<Self, Cancelled> {
-        let (random, sample) = random_shares(plan, levels, rows, meter)?;
-        let m = levels.iter().map(|count| first_guess(*count)).collect();
-        let lambda = 0.7 / rows.0.max(rows.1).max(2) as f64;
-        let least = 0.5 / (sample as f64 + BELIEVED_PAIRS);
-        let mut em = Self { scored, levels, rows, m, u: random.clone(), random, lambda, least };
+    fn start(plan: &'a Plan, scored: &'a Scored, order: &ByContent<'_>, meter: &Meter<'_>) -> Result<Self, Cancelled> {
+        let rows = (order.left.len(), order.right.len());
+        let (random, scale) = random_counts(plan, order, meter)?;
+        let guess: Shares =
+            plan.comparators.iter().enumerate().map(|(at, c)| first_guess(c, &seen(at, scored, &random))).collect();
+        let m = guess.clone();
+        let matched = vec![[0.0; MAX_LEVELS]; m.len()];
+        let matches = 0.7 * rows.0.min(rows.1) as f64;
+        let mut em = Self { plan, scored, rows, u: random.clone(), m, random, matches, matched, scale, guess };
         em.take_matches_out();
         Ok(em)
     }
 
+    fn levels(&self, comparison: usize) -> usize {
+        self.plan.comparators[comparison].names().len()
+    }
+
     /// `u` is what is left of the random pairs without the matches among them.
     fn take_matches_out(&mut self) {
-        for ((u, random), m) in self.u.iter_mut().zip(&self.random).zip(&self.m) {
-            for ((u, random), m) in u.iter_mut().zip(random).zip(m).skip(1) {
-                // Never all of it: the guess of m may be far too high for a level.
-                *u = ((random - self.lambda * m) / (1.0 - self.lambda)).max(random * 0.02).max(self.least);
+        for (comparison, u) in self.u.iter_mut().enumerate() {
+            let levels = self.plan.comparators[comparison].names().len();
+            let above = (levels - 2).max(1) as f64;
+            for (at, u) in u.iter_mut().enumerate().take(levels).skip(1) {
+                let random = self.random[comparison][at];
+                let believed = if at == 1 { 1.0 - BELIEVED_AGREEMENT } else { BELIEVED_AGREEMENT / above };
+                let left = (random - self.matched[comparison][at]).max(random * 0.02);
+                *u = (left + BELIEVED_PAIRS * self.scale * believed).max(0.5 * self.scale);
             }
             normalise(u);
         }
     }
 
     fn weights(&self) -> Weights {
-        let bits = self.m.iter().zip(&self.u).zip(self.levels).map(|((m, u), count)| {
+        let bits = self.m.iter().zip(&self.u).enumerate().map(|(comparison, (m, u))| {
             let mut bits = [0.0; MAX_LEVELS];
-            for at in 1..*count {
+            for at in 1..self.levels(comparison) {
                 bits[at] = (m[at] / u[at]).log2().clamp(-10.0, 20.0);
+                if self.plan.comparators[comparison].is_whole_agreement(at) {
+                    // To agree is never evidence against.
+                    bits[at] = bits[at].max(0.0);
+                }
             }
             bits
         });
-        let mut weights =
-            Weights { bits: bits.collect(), prior: (self.lambda / (1.0 - self.lambda)).log2(), of_pattern: Vec::new() };
+        let mut weights = Weights { bits: bits.collect(), prior: self.prior(), of_pattern: Vec::new() };
         weights.of_pattern = self.scored.patterns.iter().map(|p| weights.of(*p)).collect();
         weights
+    }
+
+    /// Odds that two rows belong together against both having no partner, before anything is compared.
+    fn prior(&self) -> f64 {
+        let (left, right) = (self.rows.0.max(1) as f64, self.rows.1.max(1) as f64);
+        let matches = self.matches.clamp(0.5, left.min(right));
+        let single = (1.0 - matches / left.max(right)).max(LEAST_SINGLE);
+        (matches / (left * right)).log2() - single.log2()
     }
 
     /// Expected matches per pattern, when only a pair that is the best of both its rows may be one.
@@ -152,76 +190,154 @@ impl<'a> Em<'a> {
     /// rows apart: any share of matches explains such data equally well, and one-to-one data has many.
     fn expect(&self, hopeful: bool) -> Vec<f64> {
         let weights = self.weights();
-        let (mut best_left, mut best_right) =
-            (vec![f64::NEG_INFINITY; self.rows.0], vec![f64::NEG_INFINITY; self.rows.1]);
+        let rivals = Rivals::of(self.scored, &weights.of_pattern, self.rows);
+        let mut expected = vec![0.0; self.scored.patterns.len()];
         for pair in &self.scored.pairs {
             let bits = weights.of_pattern[pair.pattern as usize];
-            let (l, r) = (&mut best_left[pair.l as usize], &mut best_right[pair.r as usize]);
-            *l = l.max(bits);
-            *r = r.max(bits);
-        }
-        let mut mutual = vec![0_u64; self.scored.patterns.len()];
-        for pair in &self.scored.pairs {
-            let bits = weights.of_pattern[pair.pattern as usize];
-            if bits >= best_left[pair.l as usize] && bits >= best_right[pair.r as usize] {
-                mutual[pair.pattern as usize] += 1;
+            if !rivals.is_best(pair.l, pair.r, bits) {
+                continue;
             }
+            expected[pair.pattern as usize] += match hopeful {
+                true if bits > weights.prior + 1.0 => 1.0 / rivals.equals(pair.l, pair.r),
+                true => 0.0,
+                false => rivals.probability(pair.l, pair.r, bits),
+            };
         }
-        let share = |bits: f64| match hopeful {
-            true => f64::from(u8::from(bits > weights.prior + 1.0)),
-            false => probability(bits),
-        };
-        weights.of_pattern.iter().zip(mutual).map(|(bits, count)| share(*bits) * count as f64).collect()
+        expected
     }
 
     /// New shares from the expected matches; returns the largest change of a share.
-    fn maximise(&mut self, responsible: &[f64]) -> f64 {
-        let matches: f64 = responsible.iter().sum();
+    fn maximise(&mut self, expected: &[f64]) -> f64 {
+        self.matches = expected.iter().sum();
         let before = self.m.clone();
-        for (comparison, row) in self.m.iter_mut().enumerate() {
-            *row = [0.0; MAX_LEVELS];
-            for (pattern, weight) in self.scored.patterns.iter().zip(responsible) {
+        for comparison in 0..self.m.len() {
+            let levels = self.levels(comparison);
+            let mut row = [0.0; MAX_LEVELS];
+            for (pattern, weight) in self.scored.patterns.iter().zip(expected) {
                 row[level(*pattern, comparison)] += weight;
             }
             row[0] = 0.0;
-            let guess = first_guess(self.levels[comparison]);
-            let believed = row.iter_mut().zip(guess).take(self.levels[comparison]).skip(1);
-            believed.for_each(|(share, guess)| *share += 0.5 + BELIEVED_MATCHES * guess);
-            normalise(row);
+            self.matched[comparison] = row;
+            let guess = self.guess[comparison];
+            let believed = row.iter_mut().zip(guess).take(levels).skip(1);
+            believed.for_each(|(share, guess)| *share += 0.5 / levels as f64 + BELIEVED_MATCHES * guess);
+            normalise(&mut row);
+            self.m[comparison] = row;
         }
-        let (left, right) = (self.rows.0.max(1) as f64, self.rows.1.max(1) as f64);
-        self.lambda = (matches.max(0.5) / (left * right)).min(1.0 / left.max(right)).min(0.5);
         self.take_matches_out();
         let changes = self.m.iter().flatten().zip(before.iter().flatten()).map(|(a, b)| (a - b).abs());
         changes.fold(0.0, f64::max)
     }
+
+    /// The data were taken for noise, though pairs that agree in everything are there: those are the matches then.
+    fn begin_with_whole_agreement(&mut self) {
+        let whole: Vec<f64> =
+            self.scored.patterns.iter().map(|pattern| if is_whole(self.plan, *pattern) { 1.0 } else { 0.0 }).collect();
+        let rivals = Rivals::of(self.scored, &whole, self.rows);
+        let mut expected = vec![0.0; whole.len()];
+        for pair in self.scored.pairs.iter().filter(|pair| whole[pair.pattern as usize] > 0.0) {
+            expected[pair.pattern as usize] += 1.0 / rivals.equals(pair.l, pair.r);
+        }
+        if expected.iter().sum::<f64>() >= 1.0 {
+            self.maximise(&expected);
+        }
+    }
+}
+
+/// The candidates of every row against each other: the best, how many are as good, and the sum of their odds.
+pub(crate) struct Rivals {
+    left: Vec<Row>,
+    right: Vec<Row>,
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    best: f64,
+    equal: u32,
+    /// Sum of 2^bits over all candidates.
+    odds: f64,
+}
+
+impl Rivals {
+    /// `bits` by pattern.
+    pub(crate) fn of(scored: &Scored, bits: &[f64], rows: (usize, usize)) -> Self {
+        let none = Row { best: f64::NEG_INFINITY, equal: 0, odds: 0.0 };
+        let mut all = Self { left: vec![none; rows.0], right: vec![none; rows.1] };
+        let odds: Vec<f64> = bits.iter().map(|bits| bits.min(60.0).exp2()).collect();
+        for pair in &scored.pairs {
+            let at = pair.pattern as usize;
+            all.left[pair.l as usize].see(bits[at], odds[at]);
+            all.right[pair.r as usize].see(bits[at], odds[at]);
+        }
+        all
+    }
+
+    fn is_best(&self, l: u32, r: u32, bits: f64) -> bool {
+        bits >= self.left[l as usize].best && bits >= self.right[r as usize].best
+    }
+
+    /// How many candidates share the best place, on the side where they are more.
+    fn equals(&self, l: u32, r: u32) -> f64 {
+        f64::from(self.left[l as usize].equal.max(self.right[r as usize].equal).max(1))
+    }
+
+    /// The probability of a pair among all candidates of both its rows, and none.
+    pub(crate) fn probability(&self, l: u32, r: u32, bits: f64) -> f64 {
+        let own = bits.min(60.0).exp2();
+        let sum = |row: &Row| own / (1.0 + row.odds.max(own));
+        sum(&self.left[l as usize]).min(sum(&self.right[r as usize]))
+    }
+}
+
+impl Row {
+    fn see(&mut self, bits: f64, odds: f64) {
+        self.odds += odds;
+        if bits > self.best {
+            (self.best, self.equal) = (bits, 1);
+        } else if bits == self.best {
+            self.equal += 1;
+        }
+    }
+}
+
+/// The levels that occur at all: no match can be on another.
+fn seen(comparison: usize, scored: &Scored, random: &Shares) -> [bool; MAX_LEVELS] {
+    let mut seen = [false; MAX_LEVELS];
+    seen.iter_mut().zip(&random[comparison]).for_each(|(seen, count)| *seen = *count > 0.0);
+    scored.patterns.iter().for_each(|pattern| seen[level(*pattern, comparison)] = true);
+    seen
 }
 
 /// Matches agree mostly: each step up is twice as likely or so, disagreement is rare.
-fn first_guess(levels: usize) -> [f64; MAX_LEVELS] {
+fn first_guess(comparator: &super::levels::Comparator, seen: &[bool; MAX_LEVELS]) -> [f64; MAX_LEVELS] {
     let mut row = [0.0; MAX_LEVELS];
-    for (at, share) in row.iter_mut().enumerate().take(levels).skip(1) {
-        *share = if at == 1 { 0.2 } else { (at as f64 * 4.0 / levels as f64).exp2() };
+    for (at, share) in row.iter_mut().enumerate().take(comparator.names().len()).skip(1).filter(|(at, _)| seen[*at]) {
+        *share = if at == 1 { 0.2 } else { (4.0 * comparator.rank(at)).exp2() };
     }
     normalise(&mut row);
     row
 }
 
-/// Shares of the levels over random pairs (all pairs when they are few), and how many were looked at.
-fn random_shares(
-    plan: &Plan,
-    levels: &[usize],
-    (left, right): (usize, usize),
-    meter: &Meter<'_>,
-) -> Result<(Shares, u64), Cancelled> {
+/// Levels over random pairs (all pairs when they are few), scaled to the whole cross product, and the scale.
+fn random_counts(plan: &Plan, order: &ByContent<'_>, meter: &Meter<'_>) -> Result<(Shares, f64), Cancelled> {
     const CHUNK: u64 = 2_000;
-    let all = left as u64 * right as u64;
+    let (left, right) = (order.left.len() as u64, order.right.len() as u64);
+    let all = left * right;
     let sample = all.min(SAMPLE);
+    let comparisons = plan.comparators.len();
+    let spread = |seed: u64, rows: u64| ((u128::from(mix(seed)) * u128::from(rows)) >> 64) as usize;
+    let cell = |at: u64| {
+        if all <= SAMPLE {
+            return ((at / right) as usize, (at % right) as usize);
+        }
+        let (l, r) = if order.left_first { (2 * at, 2 * at + 1) } else { (2 * at + 1, 2 * at) };
+        (order.left[spread(l, left)] as usize, order.right[spread(r, right)] as usize)
+    };
     let count = |chunk: u64| -> Result<Vec<[u64; MAX_LEVELS]>, Cancelled> {
-        let mut counts = vec![[0; MAX_LEVELS]; levels.len()];
+        let mut counts = vec![[0; MAX_LEVELS]; comparisons];
         for at in chunk * CHUNK..sample.min((chunk + 1) * CHUNK) {
-            let cell = if all <= SAMPLE { at } else { ((u128::from(mix(at)) * u128::from(all)) >> 64) as u64 };
-            let levels = pattern(plan, (cell / right as u64) as usize, (cell % right as u64) as usize);
+            let (l, r) = cell(at);
+            let levels = pattern(plan, l, r);
             for (comparison, counts) in counts.iter_mut().enumerate() {
                 counts[level(levels, comparison)] += 1;
             }
@@ -230,17 +346,14 @@ fn random_shares(
         Ok(counts)
     };
     let parts: Vec<_> = (0..sample.div_ceil(CHUNK)).into_par_iter().map(count).collect::<Result<_, _>>()?;
-    let mut shares = vec![[0.0; MAX_LEVELS]; levels.len()];
-    for (comparison, row) in shares.iter_mut().enumerate() {
-        for (at, share) in row.iter_mut().enumerate().take(levels[comparison]).skip(1) {
-            let seen = parts.iter().map(|part| part[comparison][at]).sum::<u64>() as f64;
-            let above = (levels[comparison] - 2).max(1) as f64;
-            let believed = if at == 1 { 1.0 - BELIEVED_AGREEMENT } else { BELIEVED_AGREEMENT / above };
-            *share = seen + BELIEVED_PAIRS * believed;
+    let scale = all as f64 / sample.max(1) as f64;
+    let mut counts = vec![[0.0; MAX_LEVELS]; comparisons];
+    for (comparison, row) in counts.iter_mut().enumerate() {
+        for (at, count) in row.iter_mut().enumerate().skip(1) {
+            *count = parts.iter().map(|part| part[comparison][at]).sum::<u64>() as f64 * scale;
         }
-        normalise(row);
     }
-    Ok((shares, sample))
+    Ok((counts, scale))
 }
 
 fn normalise(row: &mut [f64; MAX_LEVELS]) {
@@ -251,13 +364,12 @@ fn normalise(row: &mut [f64; MAX_LEVELS]) {
 }
 
 /// Weights by hand: the levels between full disagreement and full agreement take equal steps.
-fn by_hand(scored: &Scored, rules: &RuleSet, levels: &[usize]) -> Weights {
-    let bits = rules.compare.iter().zip(levels).map(|(compare, count)| {
+fn by_hand(plan: &Plan, scored: &Scored, rules: &RuleSet) -> Weights {
+    let bits = rules.compare.iter().zip(&plan.comparators).map(|(compare, comparator)| {
         let (disagree, agree) = (compare.disagree.unwrap_or(0.0), compare.agree.unwrap_or(0.0));
         let mut bits = [0.0; MAX_LEVELS];
-        for (at, value) in bits.iter_mut().enumerate().take(*count).skip(1) {
-            let share = (at - 1) as f64 / (*count as f64 - 2.0).max(1.0);
-            *value = disagree + share * (agree - disagree);
+        for (at, value) in bits.iter_mut().enumerate().take(comparator.names().len()).skip(1) {
+            *value = disagree + comparator.rank(at) * (agree - disagree);
         }
         bits
     });

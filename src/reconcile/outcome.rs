@@ -2,6 +2,7 @@
 //!
 //! Rows are referred to by table position; ids are added by `report`. Every row of both tables is in exactly one
 //! match or one break.
+use super::comparing::Comparing;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +139,8 @@ pub enum BreakKind {
     Outbid,
     /// Its best candidate, `related` on the other side, was too unlike.
     Unlike,
+    /// It is undone by `related` of its own side: a charge and its reversal.
+    Contra,
 }
 
 impl BreakKind {
@@ -148,6 +151,7 @@ impl BreakKind {
             Self::Duplicate => "duplicate",
             Self::Outbid => "outbid",
             Self::Unlike => "unlike",
+            Self::Contra => "contra",
         }
     }
 }
@@ -212,6 +216,27 @@ pub struct Outcome {
     pub matches: Vec<Match>,
     /// Left before right, in file order.
     pub breaks: Vec<Break>,
+    /// The nearest rows of the other side, for rows that are unmatched or for review; best first.
+    pub candidates: Vec<Candidate>,
+    /// What was compared with what.
+    pub comparing: Comparing,
     /// The counts.
     pub summary: Summary,
+}
+
+/// A row of the other side that a row might belong to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Candidate {
+    /// The side of the row.
+    pub side: Side,
+    /// The row.
+    pub row: u32,
+    /// The row of the other side.
+    pub other: u32,
+    /// 1 for the best.
+    pub rank: u32,
+    /// That the two belong together.
+    pub probability: f64,
+    /// How they agree and differ.
+    pub explanation: String,
 }

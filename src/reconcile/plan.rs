@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Candidates a row takes from names alone, rarest first.
 const NAME_CAP: usize = 64;
+/// Files of so few pairs are compared row by row, so that nothing is missed for want of a common key.
+const EVERY_PAIR: usize = 100_000;
 /// Candidates a row takes from parts of a reference.
 const CODE_CAP: usize = 48;
 
@@ -57,7 +59,11 @@ impl Plan {
             date: of(CompareKind::Window),
             lexicon: Lexicon::default(),
         };
-        plan.passes = if rules.block.is_empty() { plan.derive(rules) } else { binder.passes(rules)? };
+        plan.passes = if rules.block.is_empty() {
+            plan.derive(rules, (left.len(), right.len()))
+        } else {
+            binder.passes(rules)?
+        };
         plan.require(rules);
         plan.lexicon = binder.lexicon;
         Ok(plan)
@@ -75,7 +81,10 @@ impl Plan {
     }
 
     /// The passes that the comparisons themselves suggest.
-    fn derive(&self, rules: &RuleSet) -> Vec<Pass> {
+    fn derive(&self, rules: &RuleSet, rows: (usize, usize)) -> Vec<Pass> {
+        if rows.0 * rows.1 <= EVERY_PAIR {
+            return vec![Pass { cap: EVERY_PAIR, ..Pass::new(vec![KeySource::Everything], None) }];
+        }
         let around = |slack: i32| match self.date.map(|at| &self.comparators[at]) {
             Some(Comparator::Date { left, right, before, after }) => {
                 let (left, right) = (left.clone(), right.clone());
@@ -131,6 +140,13 @@ impl Plan {
             for name in &names {
                 passes.push(Pass { cap: 32, ..Pass::new(vec![amount.clone(), name.clone()], None) });
             }
+        }
+        // Nothing but days tell rows apart when their amounts differ.
+        if names.is_empty()
+            && let Some(Comparator::Date { left, right, .. }) = self.date.map(|at| &self.comparators[at])
+        {
+            let key = KeySource::Day(Arc::new(left.clone()), Arc::new(right.clone()));
+            passes.push(Pass { cap: 32, ..Pass::new(vec![key], None) });
         }
         // Two columns that begin alike, for rows in which no whole value survived.
         for two in prefixes.windows(2) {
@@ -225,7 +241,7 @@ impl Binder<'_> {
                     Method::Auto if words <= 5.0 => LikeMethod::Name,
                     Method::Auto => LikeMethod::Words,
                 };
-                Comparator::Like(Like { weight: word_weights(&left, &right), left, right, method })
+                Comparator::Like(Like { weight: word_weights(&left, &right, &self.lexicon), left, right, method })
             }
         })
     }
@@ -233,7 +249,7 @@ impl Binder<'_> {
     fn contained(&self, compare: &Compare, l: usize, r: usize) -> Contained {
         let (left, right) = self.both(l, r);
         let needle_left = left.mean_words() <= right.mean_words();
-        let weight = word_weights(&left, &right);
+        let weight = word_weights(&left, &right, &self.lexicon);
         let (needle, hay) = if needle_left { (left, right) } else { (right, left) };
         let code = match compare.method.unwrap_or_default() {
             Method::Code => true,
@@ -263,14 +279,19 @@ impl Binder<'_> {
                 .collect()
         };
         let (left, right) = (raise(left, left_scale), raise(right, right_scale));
-        let mut right_rows: FxHashMap<i64, u32> = FxHashMap::default();
-        for units in right.iter().filter(|u| **u != NO_AMOUNT) {
-            *right_rows.entry(*units).or_default() += 1;
+        let mut rows: FxHashMap<i64, u32> = FxHashMap::default();
+        for side in [&left, &right] {
+            let mut own: FxHashMap<i64, u32> = FxHashMap::default();
+            side.iter().filter(|u| **u != NO_AMOUNT).for_each(|units| *own.entry(*units).or_default() += 1);
+            for (units, count) in own {
+                let most = rows.entry(units).or_default();
+                *most = count.max(*most);
+            }
         }
         let tolerance = wanted
             .at_scale(scale)
             .ok_or_else(|| RuleError::new(format!("{path}.tolerance"), "more digits than an amount can have"))?;
-        Ok(Amounts { left, right, tolerance, percent: compare.percent.unwrap_or(0.0), right_rows })
+        Ok(Amounts { left, right, scale, tolerance, percent: compare.percent.unwrap_or(0.0), rows })
     }
 
     fn days(&self, path: &str, side: Side, column: usize) -> Result<Vec<i32>, RuleError> {

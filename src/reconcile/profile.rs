@@ -1,22 +1,20 @@
-//! What a file looks like: delimiter, encoding, and for every column its type, style and a sketch of its values.
+//! What a file looks like: what was understood of it, and for every column its type, style and a sketch of its values.
 //!
-//! Reads at most [`PROFILE_BYTES`] of the head, so a profile of a huge file is cheap and its `unique` is only a
-//! promise about that head; [`super::read`] checks the whole file. A wrong type here is the costliest mistake of
-//! the engine: a column is typed only when nearly all its values parse, or when its name says so too.
-use super::amount::{self, DecimalStyle};
-use super::csv_text::{self, ReadError, ReadOptions};
-use super::date::{self, DateStyle};
-use super::text;
-use rustc_hash::FxHashSet;
+//! Looks at every row, in bounded memory: counts of the styles each value fits, samples of the different values chosen
+//! by content. A wrong type here is the costliest mistake of the engine: a column is typed only when nearly all its
+//! values parse, or when its name says so too.
+use super::amount::DecimalStyle;
+use super::csv_text::{ReadError, ReadOptions};
+use super::date::DateStyle;
+use super::formats::{self, Heading, Sink};
+use super::reading::{Reading, roles};
+use super::stats::ColumnStats;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 
-/// How much of a file a profile looks at.
-pub const PROFILE_BYTES: usize = 8 << 20;
-/// Hashes kept per sketch: containment is then known to about 3 %.
-const SKETCH: usize = 512;
-const SAMPLES: usize = 5;
+pub(crate) use super::reading::names::NameHint;
+pub(crate) use super::stats::overlap;
 
 /// What the values of a column are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +30,55 @@ pub enum ColumnType {
     Text,
     /// Identifiers: references, phone numbers, postcodes.
     Code,
+}
+
+/// What a column is for, when that is more than its type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnRole {
+    /// Signed amounts that were made of other columns.
+    Amount,
+    /// Amounts that went out.
+    Debit,
+    /// Amounts that came in.
+    Credit,
+    /// Words that say whether an amount went out or came in.
+    Flag,
+    /// What the account held after the row: it proves the statement and is not compared.
+    Balance,
+}
+
+impl ColumnRole {
+    /// The name as it appears in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Amount => "amount",
+            Self::Debit => "debit",
+            Self::Credit => "credit",
+            Self::Flag => "flag",
+            Self::Balance => "balance",
+        }
+    }
+}
+
+/// Where the sign of an amount comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignedBy {
+    /// The amount is what came in less what went out; the column is not in the file.
+    Columns {
+        /// Column of what went out.
+        debit: String,
+        /// Column of what came in.
+        credit: String,
+        /// The file writes what went out with a minus already.
+        negative: bool,
+    },
+    /// A word in another column says that the amount went out.
+    Flag {
+        /// That column.
+        column: String,
+    },
 }
 
 /// One column as the profile saw it.
@@ -63,18 +110,49 @@ pub struct ColumnProfile {
     /// The style of dates, for dates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<DateStyle>,
+    /// Orders that would read the dates as well; the other file may decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub date_rivals: Vec<DateStyle>,
+    /// No value tells `1.234` from `1,234`; the other file may decide.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decimal_open: bool,
+    /// What the column is for, when that is more than its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<ColumnRole>,
+    /// Where the sign of its amounts comes from, when it is not in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<SignedBy>,
+    /// Signs are turned round.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flipped: bool,
+    /// Amounts are whole numbers of `10^-minor_digits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor_digits: Option<u8>,
+    /// Values that look like amounts or dates, or should by the column's name, and could not be read.
+    #[serde(default)]
+    pub unread: u64,
     /// Smallest hashes of the values and of their tokens, with the number of different tokens; see `overlap`.
     #[serde(default)]
     #[schemars(skip)]
-    pub(crate) sketch: Sketches,
+    pub(crate) sketch: super::stats::Sketches,
 }
 
-/// Bottom-k sketches of a column.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Sketches {
-    values: Vec<u32>,
-    tokens: Vec<u32>,
-    distinct_tokens: u64,
+impl ColumnProfile {
+    /// Whether it says something of its own: debit, credit and flag are in the amount, and a balance follows from it.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.non_empty > 0 && matches!(self.role, None | Some(ColumnRole::Amount))
+    }
+
+    /// Whether its values may name rows: each is there once, and they are words and no text, date or amount.
+    pub(crate) fn names_rows(&self) -> bool {
+        let short = match self.kind {
+            ColumnType::Code => true,
+            // `INV/2026/17` is one word of three parts.
+            ColumnType::Text => self.tokens <= 1.5,
+            _ => false,
+        };
+        self.unique && short && self.role.is_none()
+    }
 }
 
 /// What a file looks like.
@@ -86,16 +164,17 @@ pub struct Profile {
     pub encoding: String,
     /// Rows the profile looked at.
     pub rows_seen: u64,
+    /// What was understood of the file.
+    #[serde(default)]
+    pub reading: Reading,
     /// The columns, in file order.
     pub columns: Vec<ColumnProfile>,
 }
 
 impl Profile {
-    /// The column that names a row: the first unique one, of codes and text before amounts and dates.
+    /// The column that names a row: the first whose values are single words, each once.
     pub fn id_column(&self) -> Option<&str> {
-        let unique = || self.columns.iter().filter(|c| c.unique);
-        let is_name = |c: &&ColumnProfile| matches!(c.kind, ColumnType::Code | ColumnType::Text);
-        unique().find(is_name).or_else(|| unique().next()).map(|c| c.name.as_str())
+        self.columns.iter().find(|column| column.names_rows()).map(|column| column.name.as_str())
     }
 
     /// The column of that name.
@@ -104,269 +183,121 @@ impl Profile {
     }
 }
 
-/// Looks at the head of a CSV file.
+/// Looks at a whole file, in bounded memory.
 ///
 /// # Errors
-/// The file has no header, repeats a column name, or cannot be read.
-pub fn profile(mut reader: impl Read, options: &ReadOptions) -> Result<Profile, ReadError> {
-    let mut bytes = Vec::new();
-    reader
-        .by_ref()
-        .take(PROFILE_BYTES as u64)
-        .read_to_end(&mut bytes)
-        .map_err(|source| ReadError::Io { name: options.name.clone(), source })?;
-    if bytes.len() == PROFILE_BYTES {
-        // The last line is likely cut; so may be its last character.
-        let end = memchr::memrchr(b'\n', &bytes).map_or(bytes.len(), |at| at + 1);
-        bytes.truncate(end);
-    }
-    profile_bytes(&bytes, options)
+/// The file cannot be read as what it is; see [`ReadError`].
+pub fn profile(reader: impl Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+    let mut profiler = Profiler {
+        options,
+        heading: Heading::default(),
+        stats: Vec::new(),
+        head: Vec::new(),
+        head_bytes: 0,
+        rows: 0,
+        blank: 0,
+    };
+    formats::rows(reader, options, &mut profiler)?;
+    let Profiler { heading, stats, head, rows, blank, .. } = profiler;
+    let mut profile = assemble(heading, stats, &Head(&head), rows, options)?;
+    profile.reading.blank_rows = blank;
+    Ok(profile)
 }
 
-pub(crate) fn profile_bytes(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ReadError> {
-    let (text, encoding) = csv_text::decode(bytes, options)?;
-    let delimiter = options.delimiter.unwrap_or_else(|| csv_text::sniff_delimiter(&text));
-    let mut reader = csv_text::reader(&text, delimiter);
-    let header = csv_text::header(&mut reader, options)?;
-    let mut seen: Vec<Values> = header.iter().map(|_| Values::default()).collect();
-    let mut record = csv::StringRecord::new();
-    let mut rows = 0;
-    while let Ok(true) = reader.read_record(&mut record) {
-        if record.len() != header.len() {
-            continue;
-        }
-        rows += 1;
-        for (values, cell) in seen.iter_mut().zip(record.iter()) {
-            values.see(cell.trim());
-        }
-    }
-    let columns = header.into_iter().zip(seen).map(|(name, values)| values.finish(name, rows, options)).collect();
-    Ok(Profile { delimiter: char::from(delimiter), encoding, rows_seen: rows, columns })
+/// Rows kept to find out what columns are for, which needs neighbours.
+pub(crate) const HEAD_ROWS: usize = 2_000;
+const HEAD_BYTES: usize = 4 << 20;
+
+struct Profiler<'a> {
+    options: &'a ReadOptions,
+    heading: Heading,
+    stats: Vec<ColumnStats>,
+    head: Vec<Vec<String>>,
+    head_bytes: usize,
+    rows: u64,
+    blank: u64,
 }
 
-/// Statistics of one column while its values go by.
-#[derive(Default)]
-struct Values {
-    non_empty: u64,
-    repeated: bool,
-    distinct: FxHashSet<u64>,
-    tokens: FxHashSet<u64>,
-    token_count: u64,
-    samples: Vec<String>,
-    with_digit: u64,
-    one_word: u64,
-    fractional: u64,
-    /// Every value up to a bound, to try types on.
-    trial: Vec<String>,
-}
-
-/// Values a type is tried on; later ones are checked when the file is read.
-const TRIAL: usize = 5_000;
-
-impl Values {
-    fn see(&mut self, cell: &str) {
-        if csv_text::is_missing(cell) {
-            return;
-        }
-        self.non_empty += 1;
-        if self.distinct.insert(text::hash(&text::compact(cell))) {
-            if self.samples.len() < SAMPLES {
-                self.samples.push(cell.chars().take(120).collect());
-            }
-        } else {
-            self.repeated = true;
-        }
-        let mut count = 0;
-        text::tokens(cell, |token| {
-            count += 1;
-            self.tokens.insert(text::hash(token));
-        });
-        self.token_count += count;
-        self.with_digit += u64::from(cell.bytes().any(|b| b.is_ascii_digit()));
-        self.one_word += u64::from(!cell.contains(' '));
-        self.fractional += u64::from(cell.bytes().rev().take(3).any(|b| b == b'.' || b == b','));
-        if self.trial.len() < TRIAL {
-            self.trial.push(cell.to_owned());
-        }
+impl Sink for Profiler<'_> {
+    fn heading(&mut self, heading: Heading) -> Result<(), ReadError> {
+        self.stats = heading.names.iter().map(|_| ColumnStats::default()).collect();
+        self.heading = heading;
+        Ok(())
     }
 
-    fn finish(self, name: String, rows: u64, options: &ReadOptions) -> ColumnProfile {
-        let (kind, decimal, date) = match options.types.get(&name) {
-            Some(kind) => self.styles(*kind).unwrap_or_else(|| self.infer(&name)),
-            None => self.infer(&name),
-        };
-        let format = match (kind, decimal, date) {
-            (ColumnType::Date, _, Some(style)) => style.describe().to_owned(),
-            (ColumnType::Money | ColumnType::Number, Some(DecimalStyle::Comma), _) => "1.234,56".to_owned(),
-            (ColumnType::Money | ColumnType::Number, _, _) => "1,234.56".to_owned(),
-            _ => String::new(),
-        };
-        ColumnProfile {
-            name,
-            kind,
-            format,
-            unique: !self.repeated && self.non_empty == rows && rows > 0,
-            non_empty: self.non_empty,
-            distinct: self.distinct.len() as u64,
-            tokens: self.token_count as f32 / self.non_empty.max(1) as f32,
-            samples: self.samples,
-            decimal,
-            date,
-            sketch: Sketches {
-                values: bottom(&self.distinct),
-                distinct_tokens: self.tokens.len() as u64,
-                tokens: bottom(&self.tokens),
-            },
+    fn row(&mut self, _: u64, cells: &[&str]) -> Result<(), ReadError> {
+        self.rows += 1;
+        if self.rows > self.options.limits.max_rows as u64 {
+            let (name, value) = (self.options.name.clone(), self.options.limits.max_rows);
+            return Err(ReadError::Limit { name, at: String::new(), limit: "max_rows", value });
         }
+        for (stats, cell) in self.stats.iter_mut().zip(cells) {
+            stats.see(cell);
+        }
+        if self.head.len() < HEAD_ROWS && self.head_bytes < HEAD_BYTES {
+            self.head_bytes += cells.iter().map(|cell| cell.len() + 24).sum::<usize>();
+            self.head.push(cells.iter().map(|cell| (*cell).to_owned()).collect());
+        }
+        Ok(())
     }
 
-    /// The styles of a type that was asked for; `None` when most values are nothing of the kind, so that the mistake
-    /// is reported once as a wrong rule and not once for every row.
-    fn styles(&self, kind: ColumnType) -> Option<(ColumnType, Option<DecimalStyle>, Option<DateStyle>)> {
-        let values = || self.trial.iter().map(String::as_str);
-        let enough = |fits: usize| 2 * fits >= self.trial.len();
-        match kind {
-            ColumnType::Money | ColumnType::Number => {
-                let style = amount::sniff_style(values());
-                let fits = values().filter(|value| amount::parse(value, style).is_some()).count();
-                enough(fits).then_some((kind, Some(style), None))
-            }
-            ColumnType::Date => {
-                let (style, fits) = date::sniff_style(values());
-                enough(fits).then_some((kind, None, Some(style)))
-            }
-            ColumnType::Text | ColumnType::Code => Some((kind, None, None)),
-        }
+    fn bad(&mut self, _: u64, _: &str, _: &str, _: &str) -> Result<(), ReadError> {
+        Ok(())
     }
 
-    /// The rules of thumb: a share of 0.98 must parse, or 0.5 when the name promises the type too.
-    fn infer(&self, name: &str) -> (ColumnType, Option<DecimalStyle>, Option<DateStyle>) {
-        let name = NameHint::of(name);
-        let values = || self.trial.iter().map(String::as_str);
-        let total = self.trial.len();
-        if total == 0 {
-            return (ColumnType::Text, None, None);
-        }
-        let share = |count: usize| count as f64 / total as f64;
-        let (style, dates) = date::sniff_style(values());
-        // Eight digits are a date only when every one is and the name says so: birth dates are identifiers, and
-        // a typo in one must not cost the row.
-        let date_bar = match style {
-            DateStyle::Compact if !name.date => 2.0,
-            DateStyle::Compact => 1.0,
-            _ if name.date => 0.5,
-            _ => 0.9,
-        };
-        if share(dates) >= date_bar && !name.person {
-            return (ColumnType::Date, None, Some(style));
-        }
-        let decimal = amount::sniff_style(values());
-        let numbers = values().filter(|value| amount::parse(value, decimal).is_some()).count();
-        let fractional = self.fractional as f64 / self.non_empty.max(1) as f64;
-        if name.money && !name.code && share(numbers) >= 0.5 {
-            return (ColumnType::Money, Some(decimal), None);
-        }
-        if share(numbers) >= 0.98 && fractional >= 0.3 && !name.code {
-            let kind = if fractional >= 0.95 { ColumnType::Money } else { ColumnType::Number };
-            return (kind, Some(decimal), None);
-        }
-        let words = self.token_count as f64 / self.non_empty.max(1) as f64;
-        let digits = self.with_digit as f64 / self.non_empty.max(1) as f64;
-        let one_word = self.one_word as f64 / self.non_empty.max(1) as f64;
-        let code = digits >= 0.6 && words <= 4.0 && one_word >= 0.7;
-        (if code { ColumnType::Code } else { ColumnType::Text }, None, None)
+    fn blank(&mut self) {
+        self.blank += 1;
+    }
+
+    fn encoding(&mut self, name: &str) {
+        name.clone_into(&mut self.heading.encoding);
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.heading.warnings.push(warning);
     }
 }
 
-fn bottom(hashes: &FxHashSet<u64>) -> Vec<u32> {
-    let mut all: Vec<u32> = hashes.iter().map(|h| (h >> 32) as u32).collect();
-    all.sort_unstable();
-    all.dedup();
-    all.truncate(SKETCH);
-    all
+/// The first rows of a file, by row and column.
+pub(crate) trait HeadRows {
+    fn rows(&self) -> usize;
+    fn cell(&self, row: usize, column: usize) -> &str;
 }
 
-/// The estimated share of the different values (and of the different tokens) of `a` that `b` has too.
-pub(crate) fn overlap(a: &ColumnProfile, b: &ColumnProfile) -> (f64, f64) {
-    let values = contained(&a.sketch.values, a.distinct, &b.sketch.values, b.distinct);
-    let tokens = contained(&a.sketch.tokens, a.sketch.distinct_tokens, &b.sketch.tokens, b.sketch.distinct_tokens);
-    (values, tokens)
-}
+struct Head<'a>(&'a [Vec<String>]);
 
-/// Bottom-k estimate of |A ∩ B| / |A| (Beyer et al., 2007).
-fn contained(a: &[u32], size_a: u64, b: &[u32], size_b: u64) -> f64 {
-    if a.is_empty() || b.is_empty() {
-        return 0.0;
+impl HeadRows for Head<'_> {
+    fn rows(&self) -> usize {
+        self.0.len()
     }
-    let (mut i, mut j, mut union, mut both) = (0, 0, 0_u32, 0_u32);
-    while (union as usize) < SKETCH && (i < a.len() || j < b.len()) {
-        let next = match (a.get(i), b.get(j)) {
-            (Some(x), Some(y)) => x.min(y),
-            (Some(x), None) => x,
-            (None, Some(y)) => y,
-            (None, None) => break,
-        };
-        let (in_a, in_b) = (a.get(i) == Some(next), b.get(j) == Some(next));
-        i += usize::from(in_a);
-        j += usize::from(in_b);
-        both += u32::from(in_a && in_b);
-        union += 1;
-    }
-    let jaccard = f64::from(both) / f64::from(union.max(1));
-    let intersection = jaccard * (size_a + size_b) as f64 / (1.0 + jaccard);
-    (intersection / size_a.max(1) as f64).min(1.0)
-}
 
-/// What a header says about its column, in the few words headers share across banks and ledgers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NameHint {
-    pub(crate) money: bool,
-    pub(crate) date: bool,
-    pub(crate) code: bool,
-    pub(crate) currency: bool,
-    pub(crate) person: bool,
-}
-
-impl NameHint {
-    pub(crate) fn of(name: &str) -> Self {
-        let mut words = Vec::new();
-        text::tokens(&split_camel(name), |t| words.push(t.to_owned()));
-        let any = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
-        Self {
-            money: any(&[
-                "amount", "amt", "debit", "credit", "total", "balance", "price", "value", "sum", "net", "gross",
-                "betrag", "montant", "importe", "bedrag", "saldo", "fee", "cost", "paid", "payment",
-            ]) && !any(&["date", "day", "id", "no", "number", "method", "type", "currency", "ref", "reference"]),
-            date: any(&["date", "day", "datum", "fecha", "data", "booked", "posted", "valuta", "time", "timestamp"]),
-            code: any(&[
-                "id",
-                "no",
-                "nr",
-                "number",
-                "code",
-                "ref",
-                "reference",
-                "phone",
-                "zip",
-                "postcode",
-                "iban",
-                "account",
-            ]),
-            currency: any(&["currency", "ccy", "cur", "curr", "devise", "waehrung", "moneda", "valuta"]),
-            person: any(&["birth", "dob", "born", "birthday", "birthdate"]),
-        }
+    fn cell(&self, row: usize, column: usize) -> &str {
+        &self.0[row][column]
     }
 }
 
-fn split_camel(name: &str) -> String {
-    let mut out = String::with_capacity(name.len() + 4);
-    let mut lower = false;
-    for c in name.chars() {
-        if c.is_uppercase() && lower {
-            out.push(' ');
-        }
-        lower = c.is_lowercase();
-        out.push(c);
-    }
-    out
+/// The profile of a file of which everything was counted.
+pub(crate) fn assemble(
+    heading: Heading,
+    stats: Vec<ColumnStats>,
+    head: &dyn HeadRows,
+    rows: u64,
+    options: &ReadOptions,
+) -> Result<Profile, ReadError> {
+    let mut columns: Vec<ColumnProfile> =
+        heading.names.iter().zip(stats).map(|(name, stats)| stats.finish(name.clone(), rows, options)).collect();
+    let balance = roles::find(&mut columns, head, options)?;
+    let mut reading = Reading {
+        format: heading.format,
+        encoding: heading.encoding.clone(),
+        delimiter: heading.delimiter,
+        header_line: heading.header_line,
+        skipped_above: heading.skipped_above,
+        warnings: heading.warnings,
+        balance,
+        ..Reading::default()
+    };
+    roles::describe(&columns, &mut reading);
+    let delimiter = heading.delimiter.unwrap_or(',');
+    Ok(Profile { delimiter, encoding: heading.encoding, rows_seen: rows, reading, columns })
 }

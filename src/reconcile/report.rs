@@ -1,57 +1,126 @@
-//! The files a reconciliation leaves: a stable contract, documented in `docs/API.md`.
+//! The files a reconciliation leaves: a stable contract, documented in `docs/OUTPUT.md`.
 //!
-//! Writes to any `io::Write`; opening files is the caller's. Column order and names here never change without a
-//! changelog line, because people's spreadsheets depend on them.
-use super::outcome::{Break, Match, Outcome, Side};
+//! The one writer for command line, server and examples. Writes to any `io::Write`; opening files is the caller's.
+//! Column order and names here never change without a changelog line, because people's spreadsheets depend on them.
+pub use super::lines::{
+    CANDIDATES_HEADER, Cells, ERRORS_HEADER, Lines, MATCHES_HEADER, MatchedLine, UNMATCHED_HEADER, UnmatchedLine,
+};
+use super::outcome::{Break, BreakKind, Candidate, Match, Outcome, Side};
 use super::table::Table;
 use std::io::Write;
 
-/// The header of `matches.csv`.
-pub const MATCHES_HEADER: [&str; 7] =
-    ["match_id", "left_id", "right_id", "kind", "probability", "state", "explanation"];
-/// The header of `errors.csv`.
-pub const ERRORS_HEADER: [&str; 5] = ["side", "line", "column", "value", "reason"];
+/// Writes every file; `open` makes the writer of a file name.
+///
+/// # Errors
+/// The file that could not be opened or written, and why.
+pub fn write_all<W: Write>(
+    mut open: impl FnMut(&str) -> std::io::Result<W>,
+    cells: Cells,
+    outcome: &Outcome,
+    left: &Table,
+    right: &Table,
+) -> Result<(), (String, String)> {
+    let mut write = |name: &str, content: &dyn Fn(std::io::BufWriter<W>) -> csv::Result<()>| {
+        let failed = |reason: String| (name.to_owned(), reason);
+        let out = open(name).map_err(|error| failed(error.to_string()))?;
+        content(std::io::BufWriter::with_capacity(1 << 16, out)).map_err(|error| failed(error.to_string()))
+    };
+    write("matches.csv", &|out| write_matches(Lines::new(out, cells), outcome, left, right))?;
+    write("candidates.csv", &|out| write_candidates(Lines::new(out, cells), outcome, left, right))?;
+    write("unmatched_left.csv", &|out| write_unmatched(Lines::new(out, cells), outcome, Side::Left, left, right))?;
+    write("unmatched_right.csv", &|out| write_unmatched(Lines::new(out, cells), outcome, Side::Right, left, right))?;
+    write("errors.csv", &|out| write_errors(Lines::new(out, cells), left, right))?;
+    write("summary.json", &|mut out| {
+        serde_json::to_writer_pretty(&mut out, &summary_json(outcome, left, right)).map_err(std::io::Error::from)?;
+        out.write_all(b"\n")?;
+        out.flush().map_err(csv::Error::from)
+    })
+}
 
-/// A name for a match made of the ids it joins: the same in every run that finds the same match.
+/// A name for a match made of the content of its rows: the same in every run that finds the same match, whatever the
+/// order of the rows.
 pub fn match_id(found: &Match, left: &Table, right: &Table) -> String {
-    let mut hash = 0;
-    for line in &found.lines {
-        let table = if line.side == Side::Left { left } else { right };
-        hash = super::text::combine(hash, super::text::hash(&table.id(line.row as usize)));
-        hash = super::text::combine(hash, line.side as u64);
-    }
+    let mut rows: Vec<u64> = found
+        .lines
+        .iter()
+        .map(|line| {
+            let table = if line.side == Side::Left { left } else { right };
+            let row = line.row as usize;
+            let cells = (0..table.columns.len()).map(|column| super::text::hash(table.cell(row, column)));
+            let id = super::text::hash(&table.id(row));
+            cells.fold(super::text::combine(line.side as u64, id), super::text::combine)
+        })
+        .collect();
+    rows.sort_unstable();
+    let hash = rows.into_iter().fold(0, super::text::combine);
     format!("m{hash:016x}")
+}
+
+/// Writes `matches.csv` with cells as they are; see [`write_matches`].
+///
+/// # Errors
+/// The writer failed.
+pub fn write_matches_csv(out: impl Write, outcome: &Outcome, left: &Table, right: &Table) -> csv::Result<()> {
+    write_matches(Lines::new(out, Cells::Exact), outcome, left, right)
 }
 
 /// Writes `matches.csv`: one line per pair of rows; lines of one group share `match_id`.
 ///
 /// # Errors
 /// The writer failed.
-pub fn write_matches_csv(out: impl Write, outcome: &Outcome, left: &Table, right: &Table) -> csv::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(MATCHES_HEADER)?;
+pub fn write_matches<W: Write>(mut to: Lines<W>, outcome: &Outcome, left: &Table, right: &Table) -> csv::Result<()> {
+    to.matches_header()?;
+    let (amount, date) = (outcome.comparing.amount, outcome.comparing.date);
     for found in &outcome.matches {
         let id = match_id(found, left, right);
-        let probability = format!("{:.6}", found.probability);
         for l in found.rows(Side::Left) {
             for r in found.rows(Side::Right) {
-                csv.write_record([
-                    id.as_str(),
-                    &left.id(l as usize),
-                    &right.id(r as usize),
-                    found.kind.as_str(),
-                    &probability,
-                    found.state.as_str(),
-                    &found.explanation,
-                ])?;
+                let (l, r) = (l as usize, r as usize);
+                let values = |columns: Option<(usize, usize)>| {
+                    columns.map_or(["", ""], |columns| [left.cell(l, columns.0), right.cell(r, columns.1)])
+                };
+                to.matched(&MatchedLine {
+                    match_id: &id,
+                    left_id: &left.id(l),
+                    right_id: &right.id(r),
+                    kind: found.kind.as_str(),
+                    probability: Some(found.probability),
+                    state: found.state.as_str(),
+                    explanation: &found.explanation,
+                    lines: [Some(left.line(l)), Some(right.line(r))],
+                    amounts: values(amount),
+                    dates: values(date),
+                })?;
             }
         }
     }
-    csv.flush()?;
-    Ok(())
+    to.finish().map(drop)
 }
 
-/// Writes `unmatched_left.csv` or `unmatched_right.csv`: `id,line,reason,related_id`, then the file's own columns.
+/// Writes `candidates.csv`: the nearest rows of the other side for every row that is unmatched or for review.
+///
+/// # Errors
+/// The writer failed.
+pub fn write_candidates<W: Write>(mut to: Lines<W>, outcome: &Outcome, left: &Table, right: &Table) -> csv::Result<()> {
+    to.line(CANDIDATES_HEADER)?;
+    for Candidate { side, row, other, rank, probability, explanation } in &outcome.candidates {
+        let (own, far) = if *side == Side::Left { (left, right) } else { (right, left) };
+        let (row, other) = (*row as usize, *other as usize);
+        to.line([
+            side.as_str(),
+            &own.id(row),
+            &own.line(row).to_string(),
+            &far.id(other),
+            &far.line(other).to_string(),
+            &rank.to_string(),
+            &format!("{probability:.6}"),
+            explanation,
+        ])?;
+    }
+    to.finish().map(drop)
+}
+
+/// Writes the unmatched rows of a side with cells as they are; see [`write_unmatched`].
 ///
 /// # Errors
 /// The writer failed.
@@ -62,46 +131,63 @@ pub fn write_unmatched_csv(
     left: &Table,
     right: &Table,
 ) -> csv::Result<()> {
-    let (table, other) = if side == Side::Left { (left, right) } else { (right, left) };
-    let mut csv = csv::Writer::from_writer(out);
-    let own = table.columns.iter().map(|c| c.profile.name.as_str());
-    let id = if side == Side::Left { "left_id" } else { "right_id" };
-    csv.write_record([id, "line", "reason", "related_id"].into_iter().chain(own))?;
-    for lonely in outcome.breaks.iter().filter(|b| b.side == side) {
-        let row = lonely.row as usize;
-        csv.write_field(table.id(row).as_ref())?;
-        csv.write_field(table.line(row).to_string())?;
-        csv.write_field(lonely.kind.as_str())?;
-        csv.write_field(related_id(lonely, table, other))?;
-        for column in 0..table.columns.len() {
-            csv.write_field(table.cell(row, column))?;
-        }
-        csv.write_record(None::<&[u8]>)?;
-    }
-    csv.flush()?;
-    Ok(())
+    write_unmatched(Lines::new(out, Cells::Exact), outcome, side, left, right)
 }
 
-fn related_id(lonely: &Break, own: &Table, other: &Table) -> String {
-    let table = if lonely.kind == super::outcome::BreakKind::Duplicate { own } else { other };
-    lonely.related.map_or(String::new(), |row| table.id(row as usize).into_owned())
+/// Writes `unmatched_left.csv` or `unmatched_right.csv`: `id,line,reason,related_id`, then the file's own columns.
+///
+/// # Errors
+/// The writer failed.
+pub fn write_unmatched<W: Write>(
+    mut to: Lines<W>,
+    outcome: &Outcome,
+    side: Side,
+    left: &Table,
+    right: &Table,
+) -> csv::Result<()> {
+    let table = if side == Side::Left { left } else { right };
+    to.unmatched_header(side, table.columns.iter().map(|c| c.profile.name.as_str()))?;
+    for lonely in outcome.breaks.iter().filter(|b| b.side == side) {
+        let row = lonely.row as usize;
+        let line = UnmatchedLine {
+            id: &table.id(row),
+            line: table.line(row),
+            reason: lonely.kind.as_str(),
+            related_id: &related_id(lonely, left, right).unwrap_or_default(),
+        };
+        to.unmatched(&line, (0..table.columns.len()).map(|column| table.cell(row, column)))?;
+    }
+    to.finish().map(drop)
+}
+
+/// The row that a duplicate repeats, else the nearest candidate, if there was one.
+pub fn related_id(lonely: &Break, left: &Table, right: &Table) -> Option<String> {
+    let own_side = matches!(lonely.kind, BreakKind::Duplicate | BreakKind::Contra);
+    let table = if (lonely.side == Side::Left) == own_side { left } else { right };
+    lonely.related.map(|row| table.id(row as usize).into_owned())
+}
+
+/// Writes `errors.csv` with cells as they are; see [`write_errors`].
+///
+/// # Errors
+/// The writer failed.
+pub fn write_errors_csv(out: impl Write, left: &Table, right: &Table) -> csv::Result<()> {
+    write_errors(Lines::new(out, Cells::Exact), left, right)
 }
 
 /// Writes `errors.csv`: the rows that could not be read.
 ///
 /// # Errors
 /// The writer failed.
-pub fn write_errors_csv(out: impl Write, left: &Table, right: &Table) -> csv::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(ERRORS_HEADER)?;
+pub fn write_errors<W: Write>(mut to: Lines<W>, left: &Table, right: &Table) -> csv::Result<()> {
+    to.line(ERRORS_HEADER)?;
     for (side, table) in [(Side::Left, left), (Side::Right, right)] {
         for error in &table.errors {
             let line = error.line.to_string();
-            csv.write_record([side.as_str(), &line, &error.column, &error.value, &error.reason])?;
+            to.line([side.as_str(), &line, &error.column, &error.value, &error.reason])?;
         }
     }
-    csv.flush()?;
-    Ok(())
+    to.finish().map(drop)
 }
 
 /// The content of `summary.json`.
@@ -124,6 +210,8 @@ pub fn summary_json(outcome: &Outcome, left: &Table, right: &Table) -> serde_jso
                 "many_to_one": s.many_to_one, "many_to_many": s.many_to_many,
             },
         },
+        "reading": { "left": left.reading(), "right": right.reading() },
+        "comparing": outcome.comparing.json(left, right),
         "duplicates": s.duplicates,
         "pairs_compared": s.pairs_compared,
         "blocks_split": s.blocks_split,

@@ -3,8 +3,10 @@
 //! This file is the format and its checks; what a rule does to a pair is `levels`, where pairs come from is
 //! `blocking`. Unknown keys are refused and every error begins with the path in the file, because a rule that is
 //! silently ignored makes wrong matches.
+use super::csv_text::ReadOptions;
 use super::outcome::Side;
 use super::profile::ColumnType;
+use super::reading::SideReading;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,7 +43,14 @@ pub struct RuleSet {
     /// Column that names a right row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right_id: Option<String>,
-    /// The comparisons, at least one.
+    /// How the left file is read; what is left out is recognised.
+    #[serde(default, skip_serializing_if = "SideReading::is_empty")]
+    pub left: SideReading,
+    /// How the right file is read.
+    #[serde(default, skip_serializing_if = "SideReading::is_empty")]
+    pub right: SideReading,
+    /// The comparisons; inferred from the files when there is none.
+    #[serde(default)]
     pub compare: Vec<Compare>,
     /// Where candidate pairs come from; derived from the comparisons when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,6 +86,19 @@ pub enum CompareKind {
     Contains,
     /// Texts alike: edit distance for codes, Jaro-Winkler for names, weighted words for long text.
     Fuzzy,
+}
+
+impl CompareKind {
+    /// The name as it appears in rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Tolerance => "tolerance",
+            Self::Window => "window",
+            Self::Contains => "contains",
+            Self::Fuzzy => "fuzzy",
+        }
+    }
 }
 
 /// How text is compared.
@@ -246,7 +268,7 @@ impl Default for Assign {
 pub struct Sums {
     /// Look for them at all.
     pub enabled: bool,
-    /// Most parts of a group, 2 to 5.
+    /// Most parts of a group that is searched for, 2 to 12; a shared key ties any number.
     pub max_parts: usize,
     /// Days between a part and its total.
     pub window_days: u32,
@@ -256,7 +278,7 @@ pub struct Sums {
 
 impl Default for Sums {
     fn default() -> Self {
-        Self { enabled: true, max_parts: 4, window_days: 7, node_budget: 50_000 }
+        Self { enabled: true, max_parts: 12, window_days: 7, node_budget: 50_000 }
     }
 }
 
@@ -294,8 +316,10 @@ fn one() -> u32 {
     1
 }
 
-const KEYS: [&str; 10] =
-    ["version", "left_id", "right_id", "compare", "block", "model", "assign", "sums", "states", "limits"];
+const KEYS: [&str; 12] = [
+    "version", "left_id", "right_id", "left", "right", "compare", "block", "model", "assign", "sums", "states",
+    "limits",
+];
 
 impl RuleSet {
     /// Reads rules from JSON text.
@@ -343,6 +367,8 @@ impl RuleSet {
             version: section(&mut map, "version")?.unwrap_or(1),
             left_id: section(&mut map, "left_id")?,
             right_id: section(&mut map, "right_id")?,
+            left: section(&mut map, "left")?.unwrap_or_default(),
+            right: section(&mut map, "right")?.unwrap_or_default(),
             compare: list(&mut map, "compare")?,
             block: list(&mut map, "block")?,
             model: section(&mut map, "model")?.unwrap_or_default(),
@@ -351,6 +377,12 @@ impl RuleSet {
             states: section(&mut map, "states")?.unwrap_or_default(),
             limits: section(&mut map, "limits")?.unwrap_or_default(),
         };
+        // Rules may say no more than how the files are read: what is compared is then inferred.
+        if rules.compare.is_empty() && !(rules.left.is_empty() && rules.right.is_empty()) {
+            rules.left.validate("left")?;
+            rules.right.validate("right")?;
+            return Ok(rules);
+        }
         rules.validate()?;
         Ok(rules)
     }
@@ -368,6 +400,17 @@ impl RuleSet {
         self.compare.iter().filter_map(typed).collect()
     }
 
+    /// Puts into the options of a side what the rules say about reading it; what the options say already stays.
+    pub fn reading(&self, side: Side, options: &mut ReadOptions) {
+        let (reading, id) = match side {
+            Side::Left => (&self.left, &self.left_id),
+            Side::Right => (&self.right, &self.right_id),
+        };
+        options.types = self.column_types(side);
+        options.reading = options.reading.or(reading);
+        options.id_column = options.id_column.take().or_else(|| options.reading.id.clone()).or_else(|| id.clone());
+    }
+
     /// Checks what types cannot: ranges, and options that belong to another kind.
     ///
     /// # Errors
@@ -377,6 +420,8 @@ impl RuleSet {
         if self.version != 1 {
             return fail("version", "only version 1 is known");
         }
+        self.left.validate("left")?;
+        self.right.validate("right")?;
         if self.compare.is_empty() {
             return fail("compare", "at least one comparison is needed");
         }
@@ -400,49 +445,14 @@ impl RuleSet {
         if !(0.0..=1.0).contains(&self.states.auto) {
             return fail("states.auto", "a probability from 0 to 1 is needed");
         }
-        if !(2..=5).contains(&self.sums.max_parts) {
-            return fail("sums.max_parts", "2 to 5 parts");
+        if !(2..=12).contains(&self.sums.max_parts) {
+            return fail("sums.max_parts", "2 to 12 parts");
         }
         if self.limits.max_pairs_per_row == 0 {
             return fail("limits.max_pairs_per_row", "at least 1");
         }
         if self.limits.max_block_rows == 0 {
             return fail("limits.max_block_rows", "at least 1");
-        }
-        Ok(())
-    }
-}
-
-impl Compare {
-    fn validate(&self, path: &str, model: Model) -> Result<(), RuleError> {
-        use CompareKind::{Contains, Exact, Fuzzy, Tolerance, Window};
-        let only = |set: bool, option: &str, kinds: &[CompareKind], names: &str| {
-            if set && !kinds.contains(&self.kind) {
-                return Err(RuleError::new(format!("{path}.{option}"), format!("only for kind {names}")));
-            }
-            Ok(())
-        };
-        only(self.require, "require", &[Exact], "exact")?;
-        only(self.tolerance.is_some(), "tolerance", &[Tolerance], "tolerance")?;
-        only(self.percent.is_some(), "percent", &[Tolerance], "tolerance")?;
-        only(self.before_days.is_some(), "before_days", &[Window], "window")?;
-        only(self.after_days.is_some(), "after_days", &[Window], "window")?;
-        only(self.method.is_some(), "method", &[Contains, Fuzzy], "contains or fuzzy")?;
-        if let Some(text) = &self.tolerance {
-            let value = super::amount::parse(text, super::amount::DecimalStyle::Point);
-            if value.is_none_or(|d| d.units < 0) {
-                return Err(RuleError::new(format!("{path}.tolerance"), format!("{text:?} is not a decimal from 0")));
-            }
-        }
-        if self.percent.is_some_and(|p| !(0.0..=100.0).contains(&p)) {
-            return Err(RuleError::new(format!("{path}.percent"), "0 to 100 is needed"));
-        }
-        if model == Model::Weighted && (self.agree.is_none() || self.disagree.is_none()) {
-            return Err(RuleError::new(path, "the weighted model needs agree and disagree"));
-        }
-        if model == Model::FellegiSunter && (self.agree.is_some() || self.disagree.is_some()) {
-            let option = if self.agree.is_some() { "agree" } else { "disagree" };
-            return Err(RuleError::new(format!("{path}.{option}"), "only for model = \"weighted\""));
         }
         Ok(())
     }
@@ -463,5 +473,6 @@ fn list<T: serde::de::DeserializeOwned>(map: &mut Map<String, Value>, key: &str)
     items.into_iter().enumerate().map(parse).collect()
 }
 
+mod check;
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,20 @@
 //! puts them in order.
 use super::assign::{Edge, assign};
 use super::blocking::Index;
-use super::classify::Found;
+use super::classify::{Found, Law};
+use super::comparing::{Comparing, LeftOut};
 use super::control::{Cancelled, Control, Meter, Phase};
+use super::equal_rows::{EqualRows, equal_rows};
+use super::groups::{Group, Loose, search};
+use super::infer::infer_from_tables;
 use super::levels::Comparator;
-use super::model::{Weights, train};
+use super::model::{ByContent, Rivals, Weights, train};
 use super::outcome::{Outcome, Side};
 use super::plan::Plan;
+use super::recurring;
 use super::rules::{RuleError, RuleSet};
 use super::score::{Scored, level, score};
-use super::sums::{Group, Loose, search};
+
 use super::table::Table;
 
 /// Why a run gave no outcome.
@@ -45,7 +50,7 @@ const RESOLUTION: f64 = 1000.0;
 /// Below this many pairs nothing is refused: it is done before anyone notices.
 const ALWAYS_ALLOWED: u64 = 2_000_000;
 
-/// Reconciles two tables.
+/// Reconciles two tables by rules as they are.
 ///
 /// The outcome is the same at any number of threads. CPU work runs on the current rayon pool.
 ///
@@ -53,47 +58,166 @@ const ALWAYS_ALLOWED: u64 = 2_000_000;
 /// See [`RunError`].
 pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) -> Result<Outcome, RunError> {
     rules.validate()?;
-    let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
-    let mut plan = Plan::new(left, right, rules)?;
-    meter.add(0, 0)?;
-    let passes = std::mem::take(&mut plan.passes);
-    let (indexes, blocks_left_out) = indexes(&passes, left, right, rules, &meter)?;
+    let sides = Sides::new(left, right);
+    let trained = Trained::new(&sides, rules, control)?;
+    trained.outcome(&sides, rules, Comparing::of(rules), control)
+}
 
-    let meter = Meter::start(control, Phase::Scoring, left.len() as u64, 0)?;
-    let scored = score(&plan, &indexes, left.len(), &meter)?;
-    drop(indexes);
-    drop(passes);
+/// Reconciles two tables by rules inferred from the whole of both. A comparison that turns out to disagree in nearly
+/// every best pair is dropped, and said to be.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_inferred(left: &Table, right: &Table, control: &dyn Control) -> Result<Outcome, RunError> {
+    Meter::start(control, Phase::Indexing, 0, 0)?;
+    let (mut rules, mut comparing) = infer_from_tables(left, right);
+    let sides = Sides::new(left, right);
+    loop {
+        rules.validate()?;
+        let trained = Trained::new(&sides, &rules, control)?;
+        let useless = trained.useless(&sides);
+        if useless.is_empty() || useless.len() == rules.compare.len() {
+            return trained.outcome(&sides, &rules, comparing, control);
+        }
+        for at in useless.into_iter().rev() {
+            let gone = rules.compare.remove(at);
+            comparing.compared.remove(at);
+            for (side, column) in [(Side::Left, gone.left), (Side::Right, gone.right)] {
+                let reason = "disagrees in nearly every best pair".to_owned();
+                comparing.left_out.push(LeftOut { side, column, reason });
+            }
+        }
+    }
+}
 
-    let meter = Meter::start(control, Phase::Training, 0, 0)?;
-    let levels: Vec<usize> = plan.comparators.iter().map(|c| c.names().len()).collect();
-    let weights = train(&plan, &scored, rules, &levels, (left.len(), right.len()), &meter)?;
+/// Both tables and what their rows are worth comparing by.
+struct Sides<'a> {
+    left: &'a Table,
+    right: &'a Table,
+    left_content: Vec<u64>,
+    right_content: Vec<u64>,
+    /// Rank of each row by content.
+    left_order: Vec<u32>,
+    right_order: Vec<u32>,
+    /// Rows that are equal in every cell, paired.
+    exact: Vec<EqualRows>,
+}
 
-    let (left_content, right_content) = (left.content_hashes(), right.content_hashes());
-    let (left_order, right_order) = (left.content_order(&left_content), right.content_order(&right_content));
-    let edges = edges(&scored, &weights, rules);
-    let meter = Meter::start(control, Phase::Assigning, edges.len() as u64, 0)?;
-    let pairs = assign(&edges, &left_order, &right_order, &meter)?;
-    drop(edges);
+impl<'a> Sides<'a> {
+    fn new(left: &'a Table, right: &'a Table) -> Self {
+        let (left_content, right_content) = (left.content_hashes(), right.content_hashes());
+        let (left_order, right_order) = (left.content_order(&left_content), right.content_order(&right_content));
+        let exact = equal_rows(left, right, &left_order, &right_order);
+        Self { left, right, left_content, right_content, left_order, right_order, exact }
+    }
 
-    let meter = Meter::start(control, Phase::Summing, 0, pairs.len() as u64)?;
-    let (pairs, groups, sum_searches_cut) = sums(&plan, &scored, &weights, pairs, rules, (left, right), &meter)?;
+    /// Whether the left file is the one whose content comes first, so that swapped sides give the swapped result.
+    fn left_first(&self) -> bool {
+        let sum = |all: &[u64]| all.iter().fold(0_u64, |sum, hash| sum.wrapping_add(super::text::mix(*hash)));
+        (self.left.len(), sum(&self.left_content)) <= (self.right.len(), sum(&self.right_content))
+    }
+}
 
-    Meter::start(control, Phase::Classifying, 0, (pairs.len() + groups.len()) as u64)?;
-    let found = Found {
-        left,
-        right,
-        rules,
-        plan: &plan,
-        scored: &scored,
-        weights: &weights,
-        pairs,
-        groups,
-        sum_searches_cut,
-        blocks_left_out,
-        left_content: &left_content,
-        right_content: &right_content,
-    };
-    Ok(found.outcome())
+/// Rows by rank.
+fn by_rank(order: &[u32]) -> Vec<u32> {
+    let mut rows = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(row, rank)| rows[*rank as usize] = row as u32);
+    rows
+}
+
+/// Candidates compared and weighed.
+struct Trained {
+    plan: Plan,
+    scored: Scored,
+    weights: Weights,
+    blocks_left_out: u64,
+}
+
+impl Trained {
+    fn new(sides: &Sides<'_>, rules: &RuleSet, control: &dyn Control) -> Result<Self, RunError> {
+        let (left, right) = (sides.left, sides.right);
+        let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
+        let mut plan = Plan::new(left, right, rules)?;
+        meter.add(0, 0)?;
+        let passes = std::mem::take(&mut plan.passes);
+        let (indexes, blocks_left_out) = indexes(&passes, left, right, rules, &meter)?;
+        let meter = Meter::start(control, Phase::Scoring, left.len() as u64, 0)?;
+        let scored = score(&plan, &indexes, left.len(), &meter)?;
+        drop(indexes);
+        let meter = Meter::start(control, Phase::Training, 0, 0)?;
+        let (left_rows, right_rows) = (by_rank(&sides.left_order), by_rank(&sides.right_order));
+        let order = ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first() };
+        let weights = train(&plan, &scored, rules, &order, &meter)?;
+        Ok(Self { plan, scored, weights, blocks_left_out })
+    }
+
+    /// Comparisons that disagree in nearly every pair that is the best of both its rows.
+    fn useless(&self, sides: &Sides<'_>) -> Vec<usize> {
+        const NEARLY_ALL: f64 = 0.9;
+        let rows = (sides.left.len(), sides.right.len());
+        let rivals = Rivals::of(&self.scored, &self.weights.of_pattern, rows);
+        let mut seen = vec![[0_u64; 2]; self.plan.comparators.len()];
+        for pair in &self.scored.pairs {
+            let bits = self.weights.of_pattern[pair.pattern as usize];
+            if rivals.probability(pair.l, pair.r, bits) < 0.5 {
+                continue;
+            }
+            for (at, seen) in seen.iter_mut().enumerate() {
+                let level = level(self.scored.patterns[pair.pattern as usize], at);
+                if level > 0 {
+                    seen[usize::from(level == 1)] += 1;
+                }
+            }
+        }
+        let useless = |[agree, differ]: &[u64; 2]| {
+            let all = agree + differ;
+            all >= 4 && *differ as f64 >= NEARLY_ALL * all as f64
+        };
+        seen.iter().enumerate().filter(|(_, seen)| useless(seen)).map(|(at, _)| at).collect()
+    }
+
+    fn outcome(
+        self,
+        sides: &Sides<'_>,
+        rules: &RuleSet,
+        mut comparing: Comparing,
+        control: &dyn Control,
+    ) -> Result<Outcome, RunError> {
+        let Self { plan, scored, weights, blocks_left_out } = self;
+        let (left, right) = (sides.left, sides.right);
+        let edges = edges(&scored, &weights, rules, sides);
+        let meter = Meter::start(control, Phase::Assigning, edges.len() as u64, 0)?;
+        let mut pairs = assign(&edges, &sides.left_order, &sides.right_order, sides.left_first(), &meter)?;
+        drop(edges);
+        pairs.extend(sides.exact.iter().map(|rows| rows.edge()));
+
+        let meter = Meter::start(control, Phase::Summing, 0, pairs.len() as u64)?;
+        let (pairs, groups, sum_searches_cut) = sums(&plan, &scored, &weights, pairs, rules, sides, &meter)?;
+        let recurring = recurring::pairs(&plan, &pairs, &groups, (left.len(), right.len()));
+
+        Meter::start(control, Phase::Classifying, 0, (pairs.len() + groups.len()) as u64)?;
+        comparing.amount = plan.amount.map(|at| plan.columns[at]);
+        comparing.date = plan.date.map(|at| plan.columns[at]);
+        let law = Law::of(&plan, left, right, &mut comparing);
+        let found = Found {
+            left,
+            right,
+            rules,
+            plan: &plan,
+            scored: &scored,
+            weights: &weights,
+            pairs,
+            groups,
+            recurring,
+            law,
+            comparing,
+            sum_searches_cut,
+            blocks_left_out,
+            left_content: &sides.left_content,
+            right_content: &sides.right_content,
+        };
+        Ok(found.outcome())
+    }
 }
 
 /// Builds the index of every pass, and refuses passes that amount to a cross product. A derived pass that is too
@@ -135,12 +259,18 @@ fn indexes<'a>(
     }
 }
 
-/// Candidates above the floor, with what each gains over staying single.
-fn edges(scored: &Scored, weights: &Weights, rules: &RuleSet) -> Vec<Edge> {
+/// Candidates above the floor, with what each gains over staying single; rows that are settled have none.
+fn edges(scored: &Scored, weights: &Weights, rules: &RuleSet, sides: &Sides<'_>) -> Vec<Edge> {
+    let mut settled = [vec![false; sides.left.len()], vec![false; sides.right.len()]];
+    for rows in &sides.exact {
+        settled[0][rows.l as usize] = true;
+        settled[1][rows.r as usize] = true;
+    }
     let floor = (rules.assign.floor.max(1e-6) / (1.0 - rules.assign.floor)).log2();
     let gain: Vec<i64> = weights.of_pattern.iter().map(|bits| ((bits - floor) * RESOLUTION).round() as i64).collect();
     let edge = |pair: &super::score::Pair| Edge { l: pair.l, r: pair.r, gain: gain[pair.pattern as usize] };
-    scored.pairs.iter().map(edge).filter(|edge| edge.gain > 0).collect()
+    let free = |edge: &Edge| !settled[0][edge.l as usize] && !settled[1][edge.r as usize];
+    scored.pairs.iter().map(edge).filter(|edge| edge.gain > 0 && free(edge)).collect()
 }
 
 /// Looks for groups among rows without a partner or with one of another amount; a group takes its rows from such
@@ -151,9 +281,10 @@ fn sums(
     weights: &Weights,
     mut pairs: Vec<Edge>,
     rules: &RuleSet,
-    (left, right): (&Table, &Table),
+    sides: &Sides<'_>,
     meter: &Meter<'_>,
 ) -> Result<(Vec<Edge>, Vec<Group>, u64), Cancelled> {
+    let (left, right) = (sides.left, sides.right);
     let Some(amount) = plan.amount.filter(|_| rules.sums.enabled) else { return Ok((pairs, Vec::new(), 0)) };
     let Comparator::Amount(_) = &plan.comparators[amount] else { return Ok((pairs, Vec::new(), 0)) };
     let mut loose = Loose { left: vec![true; left.len()], right: vec![true; right.len()] };
@@ -164,15 +295,12 @@ fn sums(
             loose.right[pair.r as usize] = false;
         }
     }
-    let (groups, cut) = search(plan, scored, weights, &loose, &rules.sums, meter)?;
+    let (groups, cut) =
+        search(plan, scored, weights, &loose, &rules.sums, (&sides.left_order, &sides.right_order), meter)?;
     let mut grouped = Loose { left: vec![false; left.len()], right: vec![false; right.len()] };
     for group in &groups {
-        let (own, other) = match group.side {
-            Side::Left => (&mut grouped.left, &mut grouped.right),
-            Side::Right => (&mut grouped.right, &mut grouped.left),
-        };
-        own[group.total as usize] = true;
-        group.parts.iter().for_each(|part| other[*part as usize] = true);
+        group.left.iter().for_each(|row| grouped.left[*row as usize] = true);
+        group.right.iter().for_each(|row| grouped.right[*row as usize] = true);
     }
     pairs.retain(|pair| !grouped.left[pair.l as usize] && !grouped.right[pair.r as usize]);
     Ok((pairs, groups, cut))

@@ -3,16 +3,16 @@
 //! A row with a value its column's type cannot hold is a [`RowError`] and not part of the table: it is counted,
 //! named by line, and the rest goes on. Easy to get wrong: line numbers are those of the file (quoted line breaks
 //! count), row numbers those of the table.
-use super::amount::{self, Decimal};
-use super::control::{Control, Meter, Phase};
-use super::csv_text::{self, ReadError, ReadOptions};
-use super::date;
-use super::profile::{ColumnProfile, ColumnType, Profile, profile_bytes};
+use super::amount::{self, DecimalStyle};
+use super::csv_text::is_missing;
+use super::date::{self, DateStyle};
+use super::profile::{ColumnProfile, HeadRows, Profile};
+use super::reading::Reading;
 use super::text;
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use std::io::Read;
+
+pub use super::ingest::read;
 
 /// No amount in this cell.
 pub const NO_AMOUNT: i64 = i64::MIN;
@@ -72,10 +72,56 @@ pub struct Table {
     pub errors: Vec<RowError>,
     /// All rows that could not be read.
     pub error_count: u64,
-    id_column: Option<usize>,
-    cells: String,
-    ends: Vec<u32>,
-    lines: Vec<u32>,
+    /// The user said what the signs are, or that amounts are in minor units: nothing is tried then.
+    pub(crate) options_sign: bool,
+    pub(crate) options_scale: bool,
+    pub(crate) id_column: Option<usize>,
+    pub(crate) cells: Cells,
+    /// Cells of columns that are not in the file, behind the others.
+    pub(crate) derived: Cells,
+    pub(crate) lines: Vec<u32>,
+}
+
+/// Texts of equal rows, end to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cells {
+    pub(crate) text: String,
+    pub(crate) ends: Vec<u32>,
+    pub(crate) width: usize,
+}
+
+impl Cells {
+    pub(crate) fn get(&self, row: usize, column: usize) -> &str {
+        let at = row * self.width + column;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
+        &self.text[start..self.ends[at] as usize]
+    }
+
+    /// Whether there was room: positions are 32 bits.
+    pub(crate) fn push(&mut self, cell: &str) -> bool {
+        self.text.push_str(cell);
+        match u32::try_from(self.text.len()) {
+            Ok(end) => self.ends.push(end),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// The rows that are not in `bad`, which is in order.
+    pub(crate) fn without(&self, bad: &[bool]) -> Self {
+        let mut kept = Self {
+            text: String::with_capacity(self.text.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+            width: self.width,
+        };
+        for (row, _) in bad.iter().enumerate().filter(|(_, bad)| !**bad) {
+            for column in 0..self.width {
+                // Fits: it is a part of what fitted.
+                kept.push(self.get(row, column));
+            }
+        }
+        kept
+    }
 }
 
 impl Table {
@@ -91,9 +137,10 @@ impl Table {
 
     /// The raw text of a cell, trimmed.
     pub fn cell(&self, row: usize, column: usize) -> &str {
-        let at = row * self.columns.len() + column;
-        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
-        &self.cells[start..self.ends[at] as usize]
+        match column.checked_sub(self.cells.width) {
+            None => self.cells.get(row, column),
+            Some(derived) => self.derived.get(row, derived),
+        }
     }
 
     /// The file line of a row.
@@ -112,6 +159,11 @@ impl Table {
     /// The name of the id column; `None` when rows are named by line.
     pub fn id_column(&self) -> Option<&str> {
         self.id_column.map(|at| self.columns[at].profile.name.as_str())
+    }
+
+    /// What was understood of the file.
+    pub fn reading(&self) -> &Reading {
+        &self.profile.reading
     }
 
     /// The position of a column.
@@ -144,263 +196,166 @@ impl Table {
     }
 }
 
-/// Reads a whole file into a table.
-///
-/// `profile` decides delimiter and types; `None` profiles the head first.
-///
-/// # Errors
-/// See [`ReadError`]: unusable header, unknown or repeated id, a bound, a bad row in strict mode, cancellation.
-pub fn read(
-    mut reader: impl Read,
-    profile: Option<&Profile>,
-    options: &ReadOptions,
-    control: &dyn Control,
-) -> Result<Table, ReadError> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(|source| ReadError::Io { name: options.name.clone(), source })?;
-    let profile = match profile {
-        Some(profile) => profile.clone(),
-        None => {
-            let head = &bytes[..bytes.len().min(super::profile::PROFILE_BYTES)];
-            let end = if head.len() < bytes.len() {
-                memchr::memrchr(b'\n', head).map_or(head.len(), |at| at + 1)
-            } else {
-                head.len()
-            };
-            profile_bytes(&head[..end], options)?
-        }
-    };
-    let (content, _) = csv_text::decode(&bytes, options)?;
-    let mut builder = Builder::new(profile, options, content.len())?;
-    let meter = Meter::start(control, Phase::Ingesting, content.len() as u64, 0).map_err(|_| ReadError::Cancelled)?;
-    let mut csv = csv_text::reader(&content, builder.delimiter());
-    let header = csv_text::header(&mut csv, options)?;
-    builder.check_header(&header)?;
-    let mut record = csv::StringRecord::new();
-    let mut reported = 0;
-    loop {
-        let before = csv.position().line();
-        match csv.read_record(&mut record) {
-            Ok(false) => break,
-            Ok(true) => builder.row(&record)?,
-            Err(error) => builder.bad(before, "", "", &error.to_string())?,
-        }
-        let at = csv.position().byte();
-        if at - reported > 256 << 10 {
-            meter.add(at - reported, 0).map_err(|_| ReadError::Cancelled)?;
-            reported = at;
-        }
+/// Amounts of a column read in another way.
+pub(crate) struct Amounts {
+    units: Vec<i64>,
+    scale: u8,
+}
+
+impl Amounts {
+    /// The values in units of `10^-18`, without sign.
+    pub(crate) fn magnitudes(&self) -> Vec<u128> {
+        let factor = 10_u128.pow(u32::from(amount::MAX_SCALE - self.scale));
+        let filled = self.units.iter().filter(|value| **value != NO_AMOUNT && **value != 0);
+        filled.map(|value| u128::from(value.unsigned_abs()) * factor).collect()
     }
-    builder.finish()
 }
 
-/// Collects rows; typed values are parsed with their own scale and brought to one at the end.
-struct Builder<'a> {
-    options: &'a ReadOptions,
-    profile: Profile,
-    money: Vec<Vec<Option<Decimal>>>,
-    dates: Vec<Vec<i32>>,
-    pending: Vec<Parsed>,
-    cells: String,
-    ends: Vec<u32>,
-    lines: Vec<u32>,
-    errors: Vec<RowError>,
-    error_count: u64,
-}
+/// What the other file decides is changed after the table was read; see `reading::settle`.
+impl Table {
+    /// The amounts of a column in another style; `None` when a value is none then.
+    pub(crate) fn amounts_in(&self, column: usize, style: DecimalStyle) -> Option<Amounts> {
+        let cells = (0..self.len()).map(|row| self.cell(row, column));
+        let parsed: Option<Vec<_>> = cells
+            .map(|cell| if is_missing(cell) { Some(None) } else { amount::parse_either(cell, style).map(Some) })
+            .collect();
+        let parsed = parsed?;
+        let scale = parsed.iter().flatten().map(|d| d.scale).max().unwrap_or(2).max(2);
+        let units =
+            parsed.iter().map(|value| value.map_or(Some(NO_AMOUNT), |d| d.at_scale(scale))).collect::<Option<_>>();
+        units.map(|units| Amounts { units, scale })
+    }
 
-#[derive(Clone, Copy)]
-enum Parsed {
-    Money(Option<Decimal>),
-    Date(i32),
-    Text,
-}
+    /// Takes those amounts for the column's.
+    pub(crate) fn retype_amounts(&mut self, column: usize, style: DecimalStyle, amounts: Amounts) {
+        let target = &mut self.columns[column];
+        target.typed = Typed::Money { units: amounts.units, scale: amounts.scale };
+        let before = std::mem::replace(&mut target.profile.format, style.describe().to_owned());
+        target.profile.decimal = Some(style);
+        self.restyled(column, before);
+    }
 
-impl<'a> Builder<'a> {
-    fn new(profile: Profile, options: &'a ReadOptions, bytes: usize) -> Result<Self, ReadError> {
-        if u32::try_from(bytes).is_err() {
-            return Err(ReadError::Limit {
-                name: options.name.clone(),
-                at: String::new(),
-                limit: "bytes",
-                value: u32::MAX as usize,
-            });
-        }
-        let width = profile.columns.len();
-        Ok(Self {
-            options,
-            money: vec![Vec::new(); width],
-            dates: vec![Vec::new(); width],
-            pending: Vec::with_capacity(width),
-            cells: String::with_capacity(bytes),
-            ends: Vec::new(),
-            lines: Vec::new(),
-            errors: Vec::new(),
-            error_count: 0,
-            profile,
+    /// The days of a column in a style; [`NO_DATE`] where there is none.
+    pub(crate) fn dates_in(&self, column: usize, style: DateStyle) -> Option<Vec<i32>> {
+        matches!(self.columns[column].typed, Typed::Date(_)).then(|| {
+            (0..self.len())
+                .into_par_iter()
+                .map(|row| date::parse(self.cell(row, column), style).unwrap_or(NO_DATE))
+                .collect()
         })
     }
 
-    fn delimiter(&self) -> u8 {
-        u8::try_from(self.profile.delimiter).unwrap_or(b',')
+    /// Reads the dates of a column in another style.
+    pub(crate) fn retype_dates(&mut self, column: usize, style: DateStyle) {
+        if self.columns[column].profile.date == Some(style) {
+            return;
+        }
+        let Some(days) = self.dates_in(column, style) else { return };
+        let lost = (0..self.len()).filter(|row| days[*row] == NO_DATE && !is_missing(self.cell(*row, column))).count();
+        let target = &mut self.columns[column];
+        target.typed = Typed::Date(days);
+        target.profile.date = Some(style);
+        target.profile.unread += lost as u64;
+        let before = std::mem::replace(&mut target.profile.format, style.describe().to_owned());
+        self.restyled(column, before);
+        if lost > 0 {
+            let name = self.columns[column].profile.name.clone();
+            self.warn(format!("column {name:?}: {lost} dates cannot be read as {}", style.describe()));
+        }
     }
 
-    fn check_header(&self, header: &[String]) -> Result<(), ReadError> {
-        if header.iter().eq(self.profile.columns.iter().map(|c| &c.name)) {
-            return Ok(());
+    /// Says in the reading that a column's style is not the one that stood there.
+    fn restyled(&mut self, column: usize, before: String) {
+        let ColumnProfile { name, format, unread, .. } = &self.columns[column].profile;
+        if let Some(shown) = self.profile.reading.columns.iter_mut().find(|shown| shown.name == *name) {
+            shown.style.clone_from(format);
+            shown.runner_up = Some(before);
+            shown.unread = *unread;
         }
-        let reason = "the columns are not those of the profile the file was read with".to_owned();
-        Err(ReadError::Header { name: self.options.name.clone(), reason })
+        self.profile.columns[column] = self.columns[column].profile.clone();
     }
 
-    fn bad(&mut self, line: u64, column: &str, value: &str, reason: &str) -> Result<(), ReadError> {
-        let value: String = value.chars().take(200).collect();
-        if self.options.strict {
-            return Err(ReadError::BadRow {
-                name: self.options.name.clone(),
-                line,
-                column: column.to_owned(),
-                value,
-                reason: reason.to_owned(),
-            });
+    /// Turns the signs of a column round.
+    pub(crate) fn flip(&mut self, column: usize) {
+        let target = &mut self.columns[column];
+        if let Typed::Money { units, .. } = &mut target.typed {
+            units.iter_mut().filter(|value| **value != NO_AMOUNT).for_each(|value| *value = -*value);
         }
-        self.error_count += 1;
-        if self.errors.len() < MAX_ROW_ERRORS {
-            self.errors.push(RowError { line, column: column.to_owned(), value, reason: reason.to_owned() });
-        }
-        Ok(())
+        target.profile.flipped = !target.profile.flipped;
+        self.shown(column, |shown, profile| shown.flipped = profile.flipped);
+        self.rewrite_derived(column);
     }
 
-    fn row(&mut self, record: &csv::StringRecord) -> Result<(), ReadError> {
-        let line = record.position().map_or(0, csv::Position::line);
-        let width = self.profile.columns.len();
-        if record.len() == 1 && record.get(0).is_some_and(|cell| cell.trim().is_empty()) && width > 1 {
-            return Ok(());
-        }
-        if record.len() != width {
-            let reason = format!("{} fields where the header has {width}", record.len());
-            let begin: Vec<&str> = record.iter().take(4).collect();
-            return self.bad(line, "", &begin.join(&self.profile.delimiter.to_string()), &reason);
-        }
-        if self.lines.len() >= self.options.limits.max_rows {
-            let value = self.options.limits.max_rows;
-            return Err(ReadError::Limit {
-                name: self.options.name.clone(),
-                at: String::new(),
-                limit: "max_rows",
-                value,
-            });
-        }
-        self.pending.clear();
-        for (column, cell) in record.iter().enumerate() {
-            let cell = cell.trim();
-            match parse_cell(cell, &self.profile.columns[column], self.options) {
-                Ok(parsed) => self.pending.push(parsed),
-                Err(reason) => {
-                    let name = self.profile.columns[column].name.clone();
-                    return self.bad(line, &name, cell, &reason);
-                }
+    /// Reads the whole numbers of a column as units of `10^-digits`.
+    pub(crate) fn divide(&mut self, column: usize, digits: u8) {
+        if let Typed::Money { units, scale } = &mut self.columns[column].typed {
+            let (more, factor) = (digits.min(amount::MAX_SCALE - *scale), 10_i64.pow(u32::from(*scale)));
+            // Whole numbers: their fraction digits become those of the minor unit.
+            units.iter_mut().filter(|value| **value != NO_AMOUNT).for_each(|value| *value /= factor);
+            *scale = more;
+            if *scale < 2 {
+                let raise = 10_i64.pow(u32::from(2 - *scale));
+                units
+                    .iter_mut()
+                    .filter(|value| **value != NO_AMOUNT)
+                    .for_each(|value| *value = value.saturating_mul(raise));
+                *scale = 2;
             }
         }
-        for (column, parsed) in self.pending.iter().enumerate() {
-            match parsed {
-                Parsed::Money(value) => self.money[column].push(*value),
-                Parsed::Date(day) => self.dates[column].push(*day),
-                Parsed::Text => {}
+        self.columns[column].profile.minor_digits = Some(digits);
+        self.shown(column, |shown, profile| shown.minor_digits = profile.minor_digits);
+    }
+
+    /// Closes the open choices of a column.
+    pub(crate) fn decided(&mut self, column: usize, by: &str) {
+        let profile = &mut self.columns[column].profile;
+        profile.date_rivals.clear();
+        profile.decimal_open = false;
+        self.shown(column, |shown, _| shown.decided_by = Some(by.to_owned()));
+    }
+
+    fn shown(&mut self, column: usize, change: impl FnOnce(&mut super::reading::ColumnReading, &ColumnProfile)) {
+        let profile = &self.columns[column].profile;
+        if let Some(shown) = self.profile.reading.columns.iter_mut().find(|shown| shown.name == profile.name) {
+            change(shown, profile);
+        }
+        self.profile.columns[column] = profile.clone();
+    }
+
+    /// Adds something a person should know.
+    pub(crate) fn warn(&mut self, warning: String) {
+        self.profile.reading.warnings.push(warning);
+    }
+
+    /// Adds a choice that nothing decides.
+    pub(crate) fn doubt(&mut self, doubt: String) {
+        self.profile.reading.undecided.push(doubt);
+    }
+
+    /// Writes the cells of a column that is not in the file from its values.
+    pub(crate) fn rewrite_derived(&mut self, column: usize) {
+        let Some(_) = column.checked_sub(self.cells.width) else { return };
+        let mut derived = Cells { width: self.columns.len() - self.cells.width, ..Cells::default() };
+        for row in 0..self.len() {
+            for column in &self.columns[self.cells.width..] {
+                let cell = match &column.typed {
+                    Typed::Money { units, scale } if units[row] != NO_AMOUNT => amount::format(units[row], *scale),
+                    _ => String::new(),
+                };
+                // Fits: an amount is shorter than the two cells it was made of, or as short as a number can be.
+                derived.push(&cell);
             }
         }
-        for cell in record {
-            self.cells.push_str(cell.trim());
-            // Fits: the whole file was checked to be under 4 GiB and trimming only shortens.
-            self.ends.push(self.cells.len() as u32);
-        }
-        self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Table, ReadError> {
-        let mut columns = Vec::with_capacity(self.profile.columns.len());
-        for (at, profile) in self.profile.columns.iter().enumerate() {
-            let typed = match profile.kind {
-                ColumnType::Money | ColumnType::Number => {
-                    let values = std::mem::take(&mut self.money[at]);
-                    let scale = values.iter().flatten().map(|d| d.scale).max().unwrap_or(2).max(2);
-                    // A value that overflows at the column's scale was refused when it was parsed.
-                    let units = values.iter().map(|v| v.and_then(|d| d.at_scale(scale)).unwrap_or(NO_AMOUNT)).collect();
-                    Typed::Money { units, scale }
-                }
-                ColumnType::Date => Typed::Date(std::mem::take(&mut self.dates[at])),
-                ColumnType::Text | ColumnType::Code => Typed::Text,
-            };
-            columns.push(Column { profile: profile.clone(), typed });
-        }
-        let mut table = Table {
-            name: self.options.name.clone(),
-            id_column: None,
-            profile: self.profile,
-            columns,
-            errors: self.errors,
-            error_count: self.error_count,
-            cells: self.cells,
-            ends: self.ends,
-            lines: self.lines,
-        };
-        table.id_column = choose_id(&table, self.options)?;
-        Ok(table)
+        self.derived = derived;
     }
 }
 
-fn parse_cell(cell: &str, column: &ColumnProfile, options: &ReadOptions) -> Result<Parsed, String> {
-    if cell.len() > options.limits.max_field_bytes {
-        return Err(format!("field longer than {} bytes (max_field_bytes)", options.limits.max_field_bytes));
+impl HeadRows for (&Cells, usize) {
+    fn rows(&self) -> usize {
+        self.1
     }
-    match column.kind {
-        ColumnType::Text | ColumnType::Code => Ok(Parsed::Text),
-        ColumnType::Money | ColumnType::Number if csv_text::is_missing(cell) => Ok(Parsed::Money(None)),
-        ColumnType::Money | ColumnType::Number => {
-            let style = column.decimal.unwrap_or(amount::DecimalStyle::Point);
-            let value = amount::parse(cell, style).filter(|d| d.at_scale(amount::MAX_SCALE).is_some());
-            value.map(|d| Parsed::Money(Some(d))).ok_or_else(|| format!("not an amount like {}", column.format))
-        }
-        ColumnType::Date if csv_text::is_missing(cell) => Ok(Parsed::Date(NO_DATE)),
-        ColumnType::Date => {
-            let style = column.date.unwrap_or(date::DateStyle::YearMonthDay);
-            date::parse(cell, style).map(Parsed::Date).ok_or_else(|| format!("not a date like {}", column.format))
-        }
-    }
-}
 
-/// The id column asked for, which must be unique; else the first unique one of the whole file, which the head
-/// the profile saw may have promised wrongly.
-fn choose_id(table: &Table, options: &ReadOptions) -> Result<Option<usize>, ReadError> {
-    if let Some(name) = &options.id_column {
-        let column = table.column_index(name).ok_or_else(|| ReadError::NoColumn {
-            name: options.name.clone(),
-            column: name.clone(),
-            available: table.columns.iter().map(|c| c.profile.name.as_str()).collect::<Vec<_>>().join(", "),
-        })?;
-        return match repeated(table, column) {
-            None => Ok(Some(column)),
-            Some((first, row)) => Err(ReadError::IdRepeated {
-                name: options.name.clone(),
-                line: table.line(row),
-                column: name.clone(),
-                value: table.cell(row, column).to_owned(),
-                first_line: table.line(first),
-            }),
-        };
+    fn cell(&self, row: usize, column: usize) -> &str {
+        self.0.get(row, column)
     }
-    let is_name = |c: &Column| matches!(c.profile.kind, ColumnType::Code | ColumnType::Text);
-    let unique = |names: bool| {
-        let columns = table.columns.iter().enumerate();
-        columns
-            .filter(move |(_, c)| c.profile.unique && is_name(c) == names)
-            .map(|(at, _)| at)
-            .find(|at| repeated(table, *at).is_none())
-    };
-    Ok(unique(true).or_else(|| unique(false)))
-}
-
-fn repeated(table: &Table, column: usize) -> Option<(usize, usize)> {
-    let mut seen = FxHashMap::with_capacity_and_hasher(table.len(), rustc_hash::FxBuildHasher);
-    (0..table.len()).find_map(|row| seen.insert(table.cell(row, column), row).map(|first| (first, row)))
 }

@@ -2,9 +2,6 @@
 //! `tell` waits for room, `try_tell` never does; under `Overflow::DropNewest` both succeed while the message is dropped and counted.
 use std::{fmt, sync::Arc, time::Duration};
 
-use actix::{Actor, Context, Handler, Message};
-use tokio::sync::watch;
-
 use super::{
     ask::Ask,
     control::Control,
@@ -17,7 +14,9 @@ use super::{
     shared::Shared,
     state::State,
     tell::Lane,
+    watch::Watch,
 };
+use actix::{Actor, Context, Handler, Message};
 
 /// Handle to a supervised actor. Cheap to clone, `Send + Sync`, follows the actor through restarts and moves.
 pub struct Addr<A: Actor<Context = Context<A>>> {
@@ -43,8 +42,8 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     }
 
     /// The actor's state, now and on every change.
-    pub fn watch(&self) -> watch::Receiver<State> {
-        self.shared.state.subscribe()
+    pub fn watch(&self) -> Watch<State> {
+        Watch::new(&self.shared.state)
     }
 
     /// Messages waiting in the mailbox.
@@ -64,6 +63,8 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
 
     /// Sends a message without awaiting its handling. Under `Overflow::Wait` it waits for room, at most for the actor's
     /// `ask_timeout`. Messages of one sender are handled in the order sent.
+    ///
+    /// Cancel safety: the message is sent in whole or, when the future is dropped while it waits for room, dropped with it.
     pub async fn tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
         A: Handler<M, Result: 'static>,
@@ -97,6 +98,8 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
 
     /// Takes no more messages, handles those accepted, awaits replies in flight, then stops; past `within` it is ended.
     /// It does not come back, whatever its restart policy. Awaiting it inside the actor's own handler times out.
+    ///
+    /// Cancel safety: once polled, the actor stops. When the future is dropped it goes on draining, and `within` is nobody's any more.
     pub async fn stop(&self, within: Duration) -> Result<(), StopError> {
         if home::on_retired_thread() {
             return Err(StopError::Fenced(self.shared.name.clone()));

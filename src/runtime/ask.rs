@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix::{Actor, Context, Handler, Message};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::{
     cycle::{Edge, Waits},
@@ -23,6 +23,7 @@ use super::{
     shared::Shared,
     state::State,
     tell::{Lane, Offer},
+    timer::Timer,
 };
 
 /// From here on a deadline of an ask's own is left to the sweep: at most 5 % late, and without a timer.
@@ -40,6 +41,9 @@ pub enum OnRestart {
 type Room<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// An ask under way; await it.
+///
+/// Cancel safety: nothing is sent before the first poll. Dropping it withdraws a message that no handler has seen; one that is being
+/// handled runs on, and its reply is thrown away.
 #[must_use = "an ask does nothing unless awaited"]
 pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
     shared: &'a Arc<Shared<A>>,
@@ -51,7 +55,7 @@ pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
     asker: Option<AskHalf<M>>,
     /// Waiting for room in the mailbox.
     room: Option<Room<'a>>,
-    timer: Option<(Pin<Box<Sleep>>, Instant)>,
+    timer: Option<(Timer, Instant)>,
     /// Of an ask inside the turn of an actor that takes no message until it is answered.
     edge: Option<Edge>,
 }
@@ -78,7 +82,8 @@ where
     }
 
     /// The deadline of this ask, in place of the actor's `ask_timeout`. Below `SWEPT_FROM` it is exact to a millisecond and costs a
-    /// timer; from there on the watchdog's sweep keeps it, at most two of its ticks (50 ms) late and never early.
+    /// timer; from there on the watchdog's sweep keeps it, at most two of its ticks (50 ms) late and never early. `Duration::MAX` is no
+    /// deadline.
     pub fn timeout(mut self, d: Duration) -> Self {
         self.timeout = Some(d);
         self
@@ -102,9 +107,8 @@ where
             Offer::Accepted => {
                 match self.timeout {
                     Some(d) if d < SWEPT_FROM || self.lane == Lane::Control => self.arm(d),
-                    Some(_) => self.shared.has_own_deadline(times.deadline),
                     None if self.lane == Lane::Control => self.arm(self.shared.limits.ask),
-                    None => {}
+                    _ => self.shared.due.note(times.deadline),
                 }
                 Ok(())
             }
@@ -157,7 +161,7 @@ where
     }
 
     fn arm(&mut self, d: Duration) {
-        self.timer = Some((Box::pin(self.shared.core.sleep(d)), Instant::now()));
+        self.timer = Some((self.shared.core.sleep(d), Instant::now()));
     }
 
     fn undelivered(&mut self, error: impl FnOnce(&Shared<A>, M) -> AskError<M>) -> AskError<M> {
@@ -171,7 +175,7 @@ where
 
     fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<M::Result, AskError<M>>> {
         let (Some((timer, since)), Some(asker)) = (&mut self.timer, &mut self.asker) else { return Poll::Pending };
-        if timer.as_mut().poll(cx).is_pending() {
+        if Pin::new(timer).poll(cx).is_pending() {
             return Poll::Pending;
         }
         let ran_for = since.elapsed();
@@ -218,7 +222,7 @@ where
                 return Poll::Ready(Err(this.undelivered(|shared, msg| shared.refusal(msg).into())));
             }
             this.shared.sent(this.lane);
-            // The timer stays: the sweep goes by the order of entry and would see this one late.
+            // The timer stays: it is exact, and armed already.
         }
         this.poll_timer(cx)
     }

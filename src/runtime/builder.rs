@@ -3,21 +3,26 @@
 use std::{
     io,
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::Duration,
 };
 
+#[cfg(feature = "test-kit")]
 use actix_rt::System;
 
+#[cfg(feature = "test-kit")]
+use super::timer::Timers;
 use super::{
-    core::{Core, Plugs},
+    core::{Core, Plugs, lock},
     dead::Rejected,
     event::Event,
     home::Home,
+    once::Once,
     panics,
-    shutdown::Threads,
     state::Handled,
     system::{Inner, Runtime},
-    watchdog::{OnStall, Settings, Watchdog},
+    system_thread::{self, Control, ControlThread},
+    watchdog::{self, OnStall, Settings},
 };
 
 /// The watchdog's period, the grain of default deadlines and stall times.
@@ -72,21 +77,22 @@ impl Builder {
         self
     }
 
-    /// Called on every lifecycle event, on the thread where it happens; must be quick and must not panic.
+    /// Called on every lifecycle event, on the thread where it happens; must be quick. Its panic is
+    /// caught and reported as `Event::StrayPanic`. No lock of the runtime is held.
     pub fn on_event(mut self, f: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.plugs.on_event = Some(Box::new(f));
         self
     }
 
-    /// Called on the actor's thread after one in `every` messages (counted per sending thread), for metrics; must be quick
-    /// and must not panic.
+    /// Called on the actor's thread after one in `every` messages (counted per sending thread), for metrics; must be quick.
+    /// As for a panic, see `on_event`.
     pub fn on_handled(mut self, every: u32, f: impl Fn(&Handled) + Send + Sync + 'static) -> Self {
         self.plugs.on_handled = Some((every.max(1), Box::new(f)));
         self
     }
 
-    /// Called for every message that was refused and came back to its sender, on the sender's thread; must be quick and must
-    /// not panic.
+    /// Called for every message that was refused and came back to its sender, on the sender's thread; must be quick.
+    /// As for a panic, see `on_event`.
     pub fn on_rejected(mut self, f: impl Fn(&Rejected) + Send + Sync + 'static) -> Self {
         self.plugs.on_rejected = Some(Box::new(f));
         self
@@ -105,23 +111,29 @@ impl Builder {
     }
 
     /// Starts the threads. Callable from any thread, inside or outside of tokio; blocks for some hundred microseconds.
+    ///
+    /// Errors: the operating system gave no thread, or no reactor; what was started by then has ended again.
     pub fn start(self) -> io::Result<Runtime> {
         panics::install();
-        let (tx, rx) = std::sync::mpsc::sync_channel(1);
-        let control = std::thread::Builder::new().name(format!("{}-control", self.name)).spawn(move || {
-            let runner = System::new();
-            // The receiver waits below for as long as this thread lives.
-            let _ = tx.send((System::current(), runner.runtime().tokio_runtime().handle().clone()));
-            if let Err(e) = runner.run() {
-                log::error!("the control thread of the actor runtime failed: {e}");
+        let shutdown = Arc::new(Once::new());
+        let (control, ControlThread { thread, quit }) = system_thread::start(&self.name, shutdown.clone())?;
+        let home = match Home::start(0, &control.handle) {
+            Ok(home) => home,
+            Err(e) => {
+                drop(quit);
+                join(thread);
+                return Err(e);
             }
-        })?;
-        let (system, handle) = rx.recv().map_err(io::Error::other)?;
-        let home = Home::start(0, &system)?;
-        let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
-        let watchdog = Watchdog::start(&core, self.watchdog)?;
-        let threads = Threads { control: Some(control), watchdog: Some(watchdog) };
-        Ok(Runtime { inner: Arc::new(Inner { core, threads: Mutex::new(Some(threads)), report: Mutex::new(None) }) })
+        };
+        let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, home, shutdown, Some(quit)));
+        if let Err(e) = watchdog::start(&core, self.watchdog) {
+            lock(&core.home).stop();
+            drop(core);
+            join(thread);
+            return Err(e);
+        }
+        core.control.spawn(watchdog::tend(Arc::downgrade(&core), self.watchdog));
+        Ok(Runtime { inner: Arc::new(Inner { core, control: Mutex::new(Some(thread)) }) })
     }
 
     /// The test kit's way: everything on the calling thread, which runs `system`; the caller is the watchdog. `observe` hears of
@@ -142,12 +154,15 @@ impl Builder {
             }
         }));
         let home = Home::here(0, &system);
-        let core = Arc::new(Core::new(self.name, TICK, self.plugs, handle, system, home));
-        let threads = Mutex::new(Some(Threads { control: None, watchdog: None }));
-        (
-            Runtime { inner: Arc::new(Inner { core: core.clone(), threads, report: Mutex::new(None) }) },
-            core,
-            self.watchdog,
-        )
+        let control = Control { system, timers: Timers::new(handle.clone()), handle };
+        let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, home, Arc::new(Once::new()), None));
+        let inner = Inner { core: core.clone(), control: Mutex::new(None) };
+        (Runtime { inner: Arc::new(inner) }, core, self.watchdog)
     }
+}
+
+/// Joins a control thread that was told to end.
+fn join(thread: JoinHandle<()>) {
+    // Its panic would have been logged.
+    let _ = thread.join();
 }

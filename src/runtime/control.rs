@@ -24,7 +24,7 @@ impl<'a, A: Actor<Context = Context<A>>> Control<'a, A> {
         Ask::new(self.shared, msg, Lane::Control)
     }
 
-    /// As `Addr::tell`; waits for room until the actor's `ask_timeout`.
+    /// As `Addr::tell`, in its cancel safety too; waits for room until the actor's `ask_timeout`.
     pub async fn tell<M>(&self, msg: M) -> Result<(), SendError<M>>
     where
         A: Handler<M, Result: 'static>,

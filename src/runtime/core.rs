@@ -1,5 +1,6 @@
 //! What all handles of one runtime share: clock, registry, events, threads. Easy to get wrong: the clock is coarse (one
-//! tick of the watchdog), so deadlines are rounded up by a tick and never fire early.
+//! tick of the watchdog), so deadlines are rounded up by a tick and never fire early; and callbacks are user code, which may panic, so
+//! they are called through `Core::guarded` and under no lock.
 use std::{
     any::Any,
     cell::Cell,
@@ -13,7 +14,7 @@ use std::{
 
 use actix_rt::System;
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{broadcast, oneshot, watch},
     // std's clock, except under the test kit, where it is the test's virtual one.
     time::Instant as Clock,
 };
@@ -27,12 +28,25 @@ use super::{
     health::RuntimeFailure,
     home::Home,
     hosted::Hosted,
+    once::Once,
+    panics,
     spec::OnExhausted,
-    state::{Handled, Stall},
+    state::{Handled, ShutdownReport, Stall},
+    system_thread::Control,
+    timer::{Timer, Timers},
+    watchdog::Watchdog,
 };
+
+/// Of actors, groups and homes. One counter for the process, since a thread knows by number alone whose turn it is.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Lifecycle events kept for a slow listener; past it, it is told how many it missed.
 const EVENTS_KEPT: usize = 256;
+
+/// The watchdog comes by every 25 ms; away for longer than this, it is held up or gone.
+pub(crate) const WATCHDOG_LATE: Duration = Duration::from_secs(2);
+
+const ON_EVENT: &str = "on_event";
 
 pub(crate) struct Entry {
     pub(crate) hosted: Arc<dyn Hosted>,
@@ -68,21 +82,35 @@ pub(crate) struct Core {
     pub(crate) tick: Duration,
     started: Clock,
     clock: AtomicU64,
-    next_id: AtomicU64,
+    /// When the watchdog's thread last came by, in milliseconds on `running_since`; 0 where there is none.
+    watched: AtomicU64,
+    running_since: std::time::Instant,
     registry: Mutex<Registry>,
     /// Actors and groups that belong to no group, in start order.
     members: Mutex<Vec<Member>>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) plugs: Plugs,
     pub(crate) control: tokio::runtime::Handle,
+    timers: Arc<Timers>,
     pub(crate) system: System,
     pub(crate) home: Mutex<Arc<Home>>,
+    /// No thread hosts actors any more; changed with `home` locked.
+    pub(crate) unhosted: AtomicBool,
+    /// Threads of actors that ended unasked.
+    pub(crate) lost_threads: AtomicU64,
+    /// Panics of user code outside of any actor's turn.
+    stray_panics: AtomicU64,
     pub(crate) retired: Mutex<Vec<Arc<Home>>>,
     pub(crate) stall: Mutex<Option<Stall>>,
     pub(crate) failed: watch::Sender<Option<RuntimeFailure>>,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) waits: Waits,
     pub(crate) closing: AtomicBool,
+    pub(crate) shutdown: Arc<Once<ShutdownReport>>,
+    /// The present one is the last; those before were held up by user code. The test kit's runtime has none.
+    pub(crate) watchdogs: Mutex<Vec<Watchdog>>,
+    /// Ends the control thread, if it is the runtime's own.
+    pub(crate) quit: Mutex<Option<oneshot::Sender<ShutdownReport>>>,
 }
 
 pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,9 +123,10 @@ impl Core {
         name: String,
         tick: Duration,
         plugs: Plugs,
-        control: tokio::runtime::Handle,
-        system: System,
+        control: Control,
         home: Arc<Home>,
+        shutdown: Arc<Once<ShutdownReport>>,
+        quit: Option<oneshot::Sender<ShutdownReport>>,
     ) -> Self {
         let waits = Waits::new(plugs.detect_cycles);
         Self {
@@ -105,25 +134,53 @@ impl Core {
             tick,
             started: Clock::now(),
             clock: AtomicU64::new(0),
-            next_id: AtomicU64::new(1),
+            watched: AtomicU64::new(0),
+            running_since: std::time::Instant::now(),
             registry: Mutex::new(Registry::default()),
             members: Mutex::new(Vec::new()),
             events: broadcast::Sender::new(EVENTS_KEPT),
             plugs,
-            control,
-            system,
+            control: control.handle,
+            timers: control.timers,
+            system: control.system,
             home: Mutex::new(home),
+            unhosted: AtomicBool::new(false),
+            lost_threads: AtomicU64::new(0),
+            stray_panics: AtomicU64::new(0),
             retired: Mutex::new(Vec::new()),
             stall: Mutex::new(None),
             failed: watch::Sender::new(None),
             dead_letters: DeadLetters::default(),
             waits,
             closing: AtomicBool::new(false),
+            shutdown,
+            watchdogs: Mutex::new(Vec::new()),
+            quit: Mutex::new(quit),
         }
     }
 
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn next_id() -> u64 {
+        NEXT_ID.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn running_for(&self) -> u64 {
+        u64::try_from(self.running_since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The watchdog's thread comes by.
+    pub(crate) fn watch_now(&self) {
+        self.watched.store(self.running_for().max(1), Ordering::Relaxed);
+    }
+
+    /// For how long the watchdog has not come by, if that is too long.
+    pub(crate) fn watchdog_late(&self) -> Option<Duration> {
+        let last = self.watched.load(Ordering::Relaxed);
+        let away = Duration::from_millis(self.running_for().saturating_sub(last));
+        (last != 0 && away > WATCHDOG_LATE && !self.closing.load(Ordering::Acquire)).then_some(away)
+    }
+
+    pub(crate) fn stray_panics(&self) -> u64 {
+        self.stray_panics.load(Ordering::Relaxed)
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -138,7 +195,7 @@ impl Core {
 
     /// The limit in coarse milliseconds, rounded up so that no deadline fires early.
     pub(crate) fn coarse(&self, limit: Duration) -> u64 {
-        u64::try_from((limit + self.tick).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(limit.saturating_add(self.tick).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Sent now, to be done within the coarse `limit`.
@@ -205,10 +262,40 @@ impl Core {
 
     pub(crate) fn emit(&self, event: &Event) {
         if let Some(on_event) = &self.plugs.on_event {
-            on_event(event);
+            self.guarded(ON_EVENT, || on_event(event));
         }
-        // An error says that nobody listens.
-        let _ = self.events.send(event.clone());
+        self.send(event);
+    }
+
+    /// Past the callback, to those who listen.
+    pub(crate) fn send(&self, event: &Event) {
+        // Guarded, for it wakes listeners, whose executors are users' too. An error of the channel says that nobody listens.
+        let _ = panics::catch(|| self.events.send(event.clone()));
+    }
+
+    /// Runs code of users outside of any actor's turn: a callback, a destructor, a waker. A panic ends here, and is reported.
+    pub(crate) fn guarded<T>(&self, place: &'static str, f: impl FnOnce() -> T) -> Option<T> {
+        match panics::catch(f) {
+            Ok(out) => Some(out),
+            Err(text) => {
+                self.stray(place, text);
+                None
+            }
+        }
+    }
+
+    fn stray(&self, place: &'static str, text: String) {
+        self.stray_panics.fetch_add(1, Ordering::Relaxed);
+        // The logger is a user's too, and a panic in it has nobody left to hear of it.
+        let _ = panics::catch(|| log::error!("user code panicked outside of any actor's turn in={place} panic={text}"));
+        let event = Event::StrayPanic { place, text };
+        if place != ON_EVENT
+            && let Some(on_event) = &self.plugs.on_event
+        {
+            // The one that panics on this too is counted once.
+            let _ = panics::catch(|| on_event(&event));
+        }
+        self.send(&event);
     }
 
     pub(crate) fn dead_letter(&self, actor: &Arc<str>, message: &'static str, reason: DeadReason) {
@@ -219,7 +306,8 @@ impl Core {
     /// A message was refused and came back.
     pub(crate) fn rejected(&self, actor: &Arc<str>, message: &'static str, reason: &'static str) {
         if let Some(on_rejected) = &self.plugs.on_rejected {
-            on_rejected(&Rejected { actor: actor.clone(), message, reason });
+            let rejected = Rejected { actor: actor.clone(), message, reason };
+            self.guarded("on_rejected", || on_rejected(&rejected));
         }
     }
 
@@ -239,17 +327,17 @@ impl Core {
         self.failed.send_if_modified(|f| f.is_none() && f.replace(failure).is_none());
         self.emit(&Event::Escalated { child: child.clone(), to: None, cause: cause.clone() });
         if policy == OnExhausted::StopProcess {
-            (self.plugs.on_fatal)(&format!("{child} used up its restarts: {cause}"));
+            self.fatal(&format!("{child} used up its restarts: {cause}"));
         }
     }
 
-    /// A timer that works on any thread: of the caller's tokio runtime if there is one, else of the control thread.
-    pub(crate) fn sleep(&self, d: Duration) -> tokio::time::Sleep {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            return tokio::time::sleep(d);
-        }
-        let _on_control = self.control.enter();
-        tokio::time::sleep(d)
+    pub(crate) fn fatal(&self, why: &str) {
+        self.guarded("on_fatal", || (self.plugs.on_fatal)(why));
+    }
+
+    /// A timer that works on any thread.
+    pub(crate) fn sleep(&self, d: Duration) -> Timer {
+        self.timers.sleep(d)
     }
 
     /// The future's output, or `None` past the limit; works on any thread.

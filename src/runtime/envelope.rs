@@ -157,7 +157,8 @@ fn undelivered<M>(msg: M, failure: &Failure) -> AskError<M> {
         Failure::Panicked(p) => AskError::Stopped { msg, why: StopReason::Panicked(p.clone()) },
         Failure::Stopped(why) => AskError::Stopped { msg, why: why.clone() },
         Failure::Aborted(AbortReason::ActorStopped(why)) => AskError::Stopped { msg, why: why.clone() },
-        Failure::Aborted(_) => AskError::MailboxFull(msg),
+        // It was about to be handled.
+        Failure::Aborted(_) => AskError::Restarting { msg, retry_after: Duration::ZERO },
     }
 }
 

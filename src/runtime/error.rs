@@ -44,7 +44,7 @@ pub enum StopReason {
     StartFailed(String),
     /// It failed more often than its restart intensity allows.
     Exhausted(String),
-    /// The thread that hosted it ended, or the runtime was dropped without `shutdown`.
+    /// No thread hosts actors any more (see `Event::ThreadLost`), or the runtime was dropped without `shutdown`.
     ThreadLost,
     /// The sender itself runs on a thread that was given up by the watchdog; its late effects are refused.
     Fenced,
@@ -61,7 +61,7 @@ impl fmt::Display for StopReason {
             Self::Panicked(p) => write!(f, "{p}"),
             Self::StartFailed(e) => write!(f, "it failed to start: {e}"),
             Self::Exhausted(e) => write!(f, "it used up its restarts: {e}"),
-            Self::ThreadLost => f.write_str("its thread ended"),
+            Self::ThreadLost => f.write_str("its thread ended, and there is no other"),
             Self::Fenced => f.write_str("the sending thread was given up by the watchdog"),
             Self::GroupRestarted(group) => write!(f, "its group {group} was restarted and it is temporary"),
         }
@@ -84,6 +84,8 @@ pub enum AbortReason {
     },
     /// The actor was restarted with its group while this reply was still being computed.
     GroupRestarted(Arc<str>),
+    /// The actor's thread ended unasked while this reply was still being computed; the actor was rebuilt on another.
+    ThreadLost,
 }
 
 impl fmt::Display for AbortReason {
@@ -94,6 +96,7 @@ impl fmt::Display for AbortReason {
             Self::ActorStopped(why) => write!(f, "the actor stopped: {why}"),
             Self::Rehomed { ran_for } => write!(f, "the handler was stuck for {ran_for:?}; the actor was moved"),
             Self::GroupRestarted(cause) => write!(f, "the actor was restarted with its group: {cause}"),
+            Self::ThreadLost => f.write_str("the actor's thread ended; the actor was rebuilt on another"),
         }
     }
 }
@@ -102,7 +105,8 @@ impl fmt::Display for AbortReason {
 pub enum AskError<M> {
     /// Never delivered: the mailbox was full (also: pushed out by a newer message under `Overflow::DropOldest`).
     MailboxFull(M),
-    /// Never delivered: the actor is being restarted and the caller did not want to wait.
+    /// Never delivered: the actor is being restarted and the caller did not want to wait, or it was moved or restarted at the moment the
+    /// message was about to be handled.
     Restarting {
         /// The message.
         msg: M,
@@ -250,6 +254,14 @@ pub enum StartError {
         name: Arc<str>,
         /// The group's.
         group: Arc<str>,
+    },
+    /// It was ended while it was starting.
+    #[error("actor {name} was not started: {why}")]
+    Stopped {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        why: StopReason,
     },
     /// The caller runs on a thread that was given up by the watchdog; its late effects are refused.
     #[error("{0} was not started: the calling thread was given up by the watchdog")]

@@ -20,6 +20,8 @@ pub enum RestartReason {
     Group,
     /// Its thread was stuck.
     Rehomed,
+    /// Its thread ended unasked.
+    ThreadLost,
 }
 
 impl RestartReason {
@@ -31,6 +33,7 @@ impl RestartReason {
             Self::StartFailed => "start_failed",
             Self::Group => "group",
             Self::Rehomed => "rehomed",
+            Self::ThreadLost => "thread_lost",
         }
     }
 }
@@ -138,6 +141,25 @@ pub enum Event {
         stall: Stall,
         /// Threads given up before; at the bound (`Builder::max_leaked_threads`) no other is.
         leaked_threads: usize,
+    },
+    /// The thread that hosts the actors ended unasked: a handler stopped its Arbiter or the System. All were rebuilt on a fresh one.
+    /// Past the default intensity (5 in 30 s), or without a fresh one, the runtime fails instead: `Escalated`, with its name.
+    ThreadLost {
+        /// How many actors were rebuilt.
+        actors: usize,
+    },
+    /// User code that the watchdog called (a callback, a message's destructor) held it up, and another watchdog took over. Sent to
+    /// `Runtime::events` alone: the callback may be what holds it up.
+    WatchdogReplaced {
+        /// For how long by then.
+        held_up: Duration,
+    },
+    /// User code panicked outside of any actor's turn: a callback, a message's destructor, a waker. The runtime goes on.
+    StrayPanic {
+        /// The callback's name, or the type of the message.
+        place: &'static str,
+        /// The panic's text, with the place if it was on a thread of the runtime.
+        text: String,
     },
     /// An ask was refused because these actors would wait for each other; the first is also the last.
     AskCycle {

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context};
-use tokio::sync::watch;
 
 use super::{
     addr::Addr,
@@ -12,6 +11,7 @@ use super::{
     shutdown::{self, StopReport},
     spec::{Backoff, ChildSpec, OnExhausted, Policy},
     start,
+    watch::Watch,
 };
 
 /// Who is restarted when a member of a group fails.
@@ -145,6 +145,8 @@ impl Group {
 
     /// Starts an actor as the group's last member and awaits its `started()`. A failed first start is not retried and does
     /// not touch the group: it is the answer. While the group is being restarted this waits, within the `start_timeout`.
+    ///
+    /// Cancel safety: as of `Runtime::supervise`, while it waits for the group too.
     pub async fn supervise<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Result<Addr<A>, StartError> {
         start::supervise(&self.node.core()?, Some(&self.node), spec).await
     }
@@ -155,17 +157,19 @@ impl Group {
     }
 
     /// The group's state, now and on every change.
-    pub fn watch(&self) -> watch::Receiver<GroupState> {
-        self.node.state.subscribe()
+    pub fn watch(&self) -> Watch<GroupState> {
+        Watch::new(&self.node.state)
     }
 
     /// How often members were restarted together, now and on every change.
-    pub fn restarts(&self) -> watch::Receiver<u64> {
-        self.node.restarts.subscribe()
+    pub fn restarts(&self) -> Watch<u64> {
+        Watch::new(&self.node.restarts)
     }
 
     /// Stops the members in reverse start order, each draining within its `stop_timeout` and all within `within`. None comes
-    /// back. It goes on to its end when the returned future is dropped.
+    /// back.
+    ///
+    /// Cancel safety: from the first poll on it goes to its end whatever becomes of this future.
     pub async fn stop(&self, within: Duration) -> StopReport {
         shutdown::stop_group(&self.node, within).await
     }

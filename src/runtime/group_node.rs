@@ -89,7 +89,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(core: &Arc<Core>, parent: Option<Arc<Node>>, spec: GroupSpec) -> Self {
         Self {
-            id: core.next_id(),
+            id: Core::next_id(),
             name: spec.name,
             strategy: spec.strategy,
             policy: spec.policy,

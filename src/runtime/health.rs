@@ -65,6 +65,13 @@ pub struct Health {
     pub failed: Option<RuntimeFailure>,
     /// Threads given up by the watchdog and not yet ended.
     pub leaked_threads: usize,
+    /// How often the thread that hosts the actors ended unasked (`Event::ThreadLost`).
+    pub lost_threads: u64,
+    /// For how long the watchdog has not come by, if that is longer than two seconds: user code that it called (a callback, a message's
+    /// destructor) holds it up. Default deadlines wait until another takes over (`Event::WatchdogReplaced`); at most four are given up.
+    pub watchdog_late: Option<Duration>,
+    /// Panics of user code outside of any actor's turn, each reported as `Event::StrayPanic`.
+    pub stray_panics: u64,
     /// Every living actor, in start order.
     pub actors: Vec<ActorHealth>,
     /// Every living group, in start order: with `ActorHealth::group` and `GroupHealth::group`, the tree.
@@ -72,10 +79,11 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether every actor and group is running, none is stuck, and the thread lives.
+    /// Whether every actor and group is running, none is stuck, the watchdog comes by, and the thread lives.
     pub fn ok(&self) -> bool {
         self.thread_alive
             && self.stalled.is_none()
+            && self.watchdog_late.is_none()
             && self.failed.is_none()
             && self.actors.iter().all(|a| a.state == State::Running)
             && self.groups.iter().all(|g| g.state == GroupState::Running)

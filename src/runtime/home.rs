@@ -11,10 +11,21 @@ use std::{
     time::Duration,
 };
 
-use actix_rt::{Arbiter, ArbiterHandle, System};
-use tokio::sync::watch;
+#[cfg(feature = "test-kit")]
+use actix_rt::System;
+use actix_rt::{Arbiter, ArbiterHandle};
+use tokio::{runtime::Handle, sync::watch};
 
 use super::panics;
+
+/// Why actors leave their thread for a fresh one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Move {
+    /// It was stuck for so long.
+    Stuck(Duration),
+    /// It ended, and nobody of the runtime told it to.
+    Lost,
+}
 
 /// How long a fresh thread may take to come up.
 const THREAD_START_LIMIT: Duration = Duration::from_secs(10);
@@ -26,6 +37,8 @@ pub(crate) struct Home {
     thread: Thread,
     /// Given up by the watchdog: what its actors still send is refused.
     retired: Arc<AtomicBool>,
+    /// Told to end.
+    told: AtomicBool,
     /// Which actor's turn it is; 0 for none.
     current: AtomicU64,
     /// Changes with every turn and every message. One writer, the thread itself.
@@ -69,10 +82,10 @@ impl Drop for EndSignal {
 }
 
 impl Home {
-    /// A fresh thread of `system`; blocks until it is up.
-    pub(crate) fn start(id: u64, system: &System) -> io::Result<Arc<Self>> {
+    /// A fresh thread, made by the control thread, which knows the System; blocks until it is up.
+    pub(crate) fn start(id: u64, control: &Handle) -> io::Result<Arc<Self>> {
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
-        system.arbiter().spawn_fn(move || {
+        control.spawn(async move {
             // The receiver is gone only when the limit below has passed.
             let _ = tx.send(Arbiter::try_new());
         });
@@ -83,6 +96,7 @@ impl Home {
             arbiter: arbiter.handle(),
             thread: Thread::Own(Mutex::new(Some(arbiter))),
             retired: Arc::new(AtomicBool::new(false)),
+            told: AtomicBool::new(false),
             current: AtomicU64::new(0),
             beat: AtomicU64::new(0),
             pinged: Arc::new(AtomicBool::new(false)),
@@ -107,6 +121,7 @@ impl Home {
             arbiter: system.arbiter().clone(),
             thread: Thread::Callers(ended_tx),
             retired: Arc::new(AtomicBool::new(false)),
+            told: AtomicBool::new(false),
             current: AtomicU64::new(0),
             beat: AtomicU64::new(0),
             pinged: Arc::new(AtomicBool::new(false)),
@@ -115,11 +130,11 @@ impl Home {
     }
 
     /// The home that follows this one when it is given up.
-    pub(crate) fn successor(&self, id: u64, system: &System) -> io::Result<Arc<Self>> {
+    pub(crate) fn successor(&self, id: u64, control: &Handle) -> io::Result<Arc<Self>> {
         match &self.thread {
-            Thread::Own(_) => Self::start(id, system),
+            Thread::Own(_) => Self::start(id, control),
             #[cfg(feature = "test-kit")]
-            Thread::Callers(_) => Ok(Self::here(id, system)),
+            Thread::Callers(_) => Ok(Self::here(id, &System::current())),
         }
     }
 
@@ -172,6 +187,7 @@ impl Home {
         !self.pinged.load(Ordering::Acquire)
     }
 
+    /// Gives the thread up: whatever its actors still do is refused.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         #[cfg_attr(not(feature = "test-kit"), allow(irrefutable_let_patterns))]
@@ -181,8 +197,19 @@ impl Home {
         }
     }
 
+    /// Whether the runtime told the thread to end.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Acquire)
+    }
+
+    /// Whether it is on its way out although nobody of the runtime told it to: a handler stopped its Arbiter or the System.
+    pub(crate) fn is_lost(&self) -> bool {
+        !self.arbiter.alive() && !self.is_told() && !self.retired.load(Ordering::Acquire)
+    }
+
     /// Tells the thread to end, after what it is doing now.
     pub(crate) fn stop(&self) {
+        self.told.store(true, Ordering::Release);
         match &self.thread {
             Thread::Own(_) => {
                 self.arbiter.stop();
@@ -196,7 +223,8 @@ impl Home {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        *self.ended.borrow()
+        // The sender is gone without a word when the thread was told to end before its first task.
+        *self.ended.borrow() || self.ended.has_changed().is_err()
     }
 
     pub(crate) fn ended(&self) -> watch::Receiver<bool> {

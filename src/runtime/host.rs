@@ -24,33 +24,32 @@ use super::{
 
 const RESTARTING: State = State::Restarting { attempt: 0, retry_after: Duration::ZERO };
 
-/// Starts hosting on `home`.
-pub(crate) fn launch<A: Actor<Context = Context<A>>>(shared: Arc<Shared<A>>, epoch: u64, home: &Arc<Home>) {
-    let (shared2, home2) = (shared.clone(), home.clone());
-    let sent = home.arbiter().spawn_fn(move || {
-        actix_rt::spawn(host(shared2, epoch, home2));
-    });
-    if !sent {
-        shared.finish(StopReason::ThreadLost);
-    }
+/// Starts hosting on `home`; false when that has ended.
+pub(crate) fn launch<A: Actor<Context = Context<A>>>(shared: &Arc<Shared<A>>, epoch: u64, home: &Arc<Home>) -> bool {
+    let (shared, home2) = (shared.clone(), home.clone());
+    home.arbiter().spawn_fn(move || {
+        actix_rt::spawn(host(shared, epoch, home2));
+    })
 }
 
-/// Ends the actor if its task is dropped, e.g. with its thread.
+/// Ends the actor if its task is dropped, with its thread; unless that was lost, and the watchdog moves the actor to another.
 struct EndGuard<A: Actor<Context = Context<A>>> {
     shared: Arc<Shared<A>>,
+    home: Arc<Home>,
     epoch: u64,
 }
 
 impl<A: Actor<Context = Context<A>>> Drop for EndGuard<A> {
     fn drop(&mut self) {
-        if !self.shared.fenced(self.epoch) {
+        let moves = self.home.is_lost() && !std::thread::panicking();
+        if !moves && !self.shared.fenced(self.epoch) {
             self.shared.finish(StopReason::ThreadLost);
         }
     }
 }
 
 async fn host<A: Actor<Context = Context<A>>>(shared: Arc<Shared<A>>, epoch: u64, home: Arc<Home>) {
-    let _guard = EndGuard { shared: shared.clone(), epoch };
+    let _guard = EndGuard { shared: shared.clone(), home: home.clone(), epoch };
     while cleared(&shared, epoch).await {
         shared.begin();
         shared.set_life(epoch, Life::Starting);

@@ -12,11 +12,10 @@ use tokio::sync::watch;
 use super::{
     close::Queue as _,
     core::lock,
-    envelope::Failure,
     error::{AbortReason, StopReason},
     event::{Event, RestartReason},
     health::ActorHealth,
-    home::Home,
+    home::{Home, Move},
     host,
     recover::Recovery,
     shared::{Life, Shared, Wish},
@@ -53,7 +52,7 @@ pub(crate) trait Hosted: Send + Sync {
     /// Ends now.
     fn end(&self, why: StopReason);
     /// Rebuilds it on `home`, with the same queue; the present instance is fenced.
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration);
+    fn rehome(self: Arc<Self>, home: &Arc<Home>, why: Move);
 }
 
 impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
@@ -144,11 +143,14 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
             None => self.unstall(),
             Some(since) => {
                 self.state.send_if_modified(|s| {
-                    let may = matches!(s, State::Running | State::Stalled { .. } | State::Starting);
-                    if may {
-                        *s = State::Stalled { since };
+                    match s {
+                        State::Running => self.stalled_in_start.store(false, Ordering::Relaxed),
+                        State::Starting => self.stalled_in_start.store(true, Ordering::Relaxed),
+                        State::Stalled { .. } => {}
+                        _ => return false,
                     }
-                    may
+                    *s = State::Stalled { since };
+                    true
                 });
             }
         }
@@ -178,23 +180,26 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         self.order(|_| Wish::End);
     }
 
-    fn rehome(self: Arc<Self>, home: &Arc<Home>, ran_for: Duration) {
+    fn rehome(self: Arc<Self>, home: &Arc<Home>, why: Move) {
         if !self.launched.load(Ordering::Acquire) {
             return; // its group has not let it in yet; it will be launched on the present home
         }
+        let (abort, reason) = match why {
+            Move::Stuck(ran_for) => (AbortReason::Rehomed { ran_for }, RestartReason::Rehomed),
+            Move::Lost => (AbortReason::ThreadLost, RestartReason::ThreadLost),
+        };
         let (epoch, reclaimed) = self.raise_epoch();
-        let replies: Vec<_> = lock(&self.in_flight).drain().collect();
-        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
-            item.fail(&Failure::Aborted(AbortReason::Rehomed { ran_for }));
-        }
+        self.abort_under_way(reclaimed, abort);
         self.waker.wake();
         self.restarts.fetch_add(1, Ordering::Relaxed);
         self.set_life(epoch, Life::Down);
         if self.wish.borrow().eq(&Wish::Live) {
-            let (attempt, retry_after, reason) = (1, Duration::ZERO, RestartReason::Rehomed);
+            let (attempt, retry_after) = (1, Duration::ZERO);
             self.set_state(State::Restarting { attempt, retry_after });
             self.core.emit(&Event::Restarting { actor: self.name.clone(), reason, attempt, retry_after });
         }
-        host::launch(self, epoch, home);
+        if !host::launch(&self, epoch, home) && home.is_told() {
+            self.finish(StopReason::ThreadLost);
+        }
     }
 }

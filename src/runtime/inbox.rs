@@ -39,7 +39,7 @@ pub(crate) enum Deal<A: Actor<Context = Context<A>>> {
 /// A hand taken from its pump.
 pub(crate) struct Reclaimed<A: Actor<Context = Context<A>>> {
     pub(crate) running: Option<Item<A>>,
-    _hand: Arc<Hand<A>>,
+    pub(crate) hand: Arc<Hand<A>>,
 }
 
 /// Where senders put messages.
@@ -62,8 +62,6 @@ pub(crate) struct Inbox<A: Actor<Context = Context<A>>> {
     pub(crate) urgent: Option<Item<A>>,
     control_waiting: Arc<AtomicIsize>,
     ahead: usize,
-    /// Nothing in the channel was sent before this (coarse clock): spares the sweep a look.
-    pub(crate) oldest: u64,
 }
 
 impl<A: Actor<Context = Context<A>>> Inbox<A> {
@@ -77,7 +75,7 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
         let doors = Doors { tx, control: control_tx, control_waiting: control_waiting.clone() };
         let hand = Hand::<A>::empty();
         let front = VecDeque::new();
-        (doors, Self { front, held: Vec::new(), rx, hand, control, urgent: None, control_waiting, ahead, oldest: 0 })
+        (doors, Self { front, held: Vec::new(), rx, hand, control, urgent: None, control_waiting, ahead })
     }
 
     /// The next control message, which is then being handled.
@@ -96,19 +94,13 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
     }
 
     /// Deals the next hand. `spare` is empty; it comes back with the old hand's items, to be dropped outside of the lock.
-    pub(crate) fn deal(&mut self, spare: &mut Vec<Item<A>>, now: u64, cx: &mut TaskContext<'_>) -> Deal<A> {
+    pub(crate) fn deal(&mut self, spare: &mut Vec<Item<A>>, cx: &mut TaskContext<'_>) -> Deal<A> {
         let items = Hand::<A>::refill(&mut self.hand, spare);
         if self.front.is_empty() {
             match self.rx.poll_recv_many(cx, items, self.ahead) {
                 Poll::Ready(0) => return self.poll_control(cx).unwrap_or(Deal::Closed),
-                Poll::Pending => {
-                    self.oldest = now;
-                    return self.poll_control(cx).unwrap_or(Deal::Empty);
-                }
+                Poll::Pending => return self.poll_control(cx).unwrap_or(Deal::Empty),
                 Poll::Ready(_) => {}
-            }
-            if let Some(last) = items.last() {
-                self.oldest = last.times().sent;
             }
         } else {
             // No more than from the channel: what is in the hand takes up no place of it.
@@ -134,7 +126,7 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
 
     /// Moves what waits in the channel to the front, where the sweep can look at it; it goes on counting towards the bound. A sender
     /// that waits for room may take a place before it is held: then this stops when the mailbox is full again.
-    pub(crate) fn uncover(&mut self, tx: &mpsc::Sender<Item<A>>) {
+    fn uncover(&mut self, tx: &mpsc::Sender<Item<A>>) {
         for _ in 0..self.rx.len() {
             if self.front.len() >= tx.max_capacity() {
                 return;
@@ -145,6 +137,24 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
         }
     }
 
+    /// Takes out what is past its deadline, which makes room; what else waits stays, in order. With the earliest deadline of that,
+    /// `u64::MAX` for tells, or nothing when nothing waits.
+    pub(crate) fn take_expired(&mut self, now: u64, tx: &mpsc::Sender<Item<A>>) -> (Vec<Item<A>>, Option<u64>) {
+        self.uncover(tx);
+        let (mut late, mut next) = (Vec::new(), None::<u64>);
+        self.front.retain(|item| {
+            let times = item.times();
+            if times.expired(now) {
+                late.push(item.clone());
+            } else {
+                next = Some(next.map_or(times.deadline, |next| next.min(times.deadline)));
+            }
+            !times.expired(now)
+        });
+        self.held.truncate(self.front.len());
+        (late, next)
+    }
+
     /// Takes the hand from its pump: what waited in it goes to the front, what was being handled is in `running`. To be
     /// dropped outside of the lock.
     pub(crate) fn reclaim(&mut self) -> Reclaimed<A> {
@@ -153,13 +163,8 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
         for item in rest.iter().rev() {
             self.front.push_front(item.clone());
         }
-        Reclaimed { running: self.urgent.take().or_else(|| running.cloned()), _hand: hand }
-    }
-
-    /// Undoes `take_normal`; it goes on counting towards the bound.
-    pub(crate) fn put_back(&mut self, item: Item<A>, tx: &mpsc::Sender<Item<A>>) {
-        self.front.push_front(item);
-        self.held.extend(tx.clone().try_reserve_owned());
+        let running = self.urgent.take().or_else(|| running.cloned());
+        Reclaimed { running, hand }
     }
 
     /// Waiting messages outside of the channel.

@@ -52,7 +52,8 @@ enum Call {
     /// Begins the next message and does not end it.
     Crash,
     Sweep,
-    Uncover,
+    /// Before any deadline.
+    Look,
     Close,
 }
 
@@ -95,7 +96,9 @@ impl World {
     fn send(&mut self, control: bool, evict: bool) {
         self.sent[usize::from(control)] += 1;
         self.next += 2;
-        let times = Times { sent: self.next + u64::from(control), deadline: u64::MAX, sample: None };
+        // Every fourth of the normal ones has a deadline, which is past when the sweep comes.
+        let deadline = if !control && self.next.is_multiple_of(8) { 1 } else { u64::MAX };
+        let times = Times { sent: self.next + u64::from(control), deadline, sample: None };
         let mut item: Item<Nobody> = Arc::new(Numbered(times));
         loop {
             let tx = if control { &self.doors.control } else { &self.doors.tx };
@@ -134,7 +137,7 @@ impl World {
             return;
         }
         let mut spare = Vec::new();
-        match self.inbox().deal(&mut spare, 0, &mut TaskContext::from_waker(Waker::noop())) {
+        match self.inbox().deal(&mut spare, &mut TaskContext::from_waker(Waker::noop())) {
             Deal::Hand(hand) => {
                 self.hand = Some((hand, 0));
                 self.pump(crash);
@@ -165,9 +168,11 @@ impl World {
 
     fn sweep(&mut self) {
         let tx = self.doors.tx.clone();
-        let inbox = self.inbox();
-        if let Some(item) = inbox.take_normal() {
-            inbox.put_back(item, &tx);
+        let (late, next) = self.inbox().take_expired(1, &tx);
+        assert!(next.is_none_or(|next| next == u64::MAX), "what is past its deadline was left");
+        for item in late {
+            assert_eq!(item.times().deadline, 1, "what is not past its deadline was taken");
+            self.end(&item, "expired");
         }
     }
 
@@ -180,9 +185,10 @@ impl World {
             Call::Pump => self.pump(false),
             Call::Crash => self.pump(true),
             Call::Sweep => self.sweep(),
-            Call::Uncover => {
+            Call::Look => {
                 let tx = self.doors.tx.clone();
-                self.inbox().uncover(&tx);
+                let (late, _) = self.inbox().take_expired(0, &tx);
+                assert!(late.is_empty(), "too early");
             }
             Call::Close => self.inbox().close(),
         }
@@ -212,7 +218,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         12 => Just(Call::Pump),
         1 => Just(Call::Crash),
         2 => Just(Call::Sweep),
-        2 => Just(Call::Uncover),
+        2 => Just(Call::Look),
     ];
     (prop::collection::vec(call, 0..400), prop::option::of(0..400usize)).prop_map(|(mut calls, close)| {
         if let Some(at) = close.filter(|at| *at < calls.len()) {

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::{
     core::lock,
+    dead::DeadReason,
     envelope::Failure,
     error::{AbortReason, PanicInfo},
     event::Event,
@@ -89,6 +90,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
 
     /// One turn, under guard.
     fn turn<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> std::thread::Result<T> {
+        panics::forget();
         self.home.enter(self.shared.id);
         let out = catch_unwind(AssertUnwindSafe(|| f(self)));
         self.home.leave();
@@ -99,9 +101,9 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
     fn dispose(&mut self) {
         let Some(mut live) = self.live.take() else { return };
         live.fut.ctx().terminate();
-        if self.turn(|_| drop(live)).is_err() {
-            let note = panics::take_note().map(|n| n.into_info(self.shared.name.clone(), None));
-            log::error!("a destructor panicked while an actor was dropped actor={} panic={note:?}", self.shared.name);
+        if let Err(payload) = self.turn(|_| drop(live)) {
+            let panic = panics::caught(payload, self.shared.name.clone(), None);
+            log::error!("a destructor panicked while an actor was dropped actor={} panic={panic:?}", self.shared.name);
         }
     }
 
@@ -124,9 +126,9 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         self.starting.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready())
     }
 
-    fn panicked(&mut self, payload: &(dyn std::any::Any + Send)) -> End {
+    fn panicked(&mut self, payload: Box<dyn std::any::Any + Send>) -> End {
         let Some(reclaimed) = self.shared.reclaim(self.epoch) else {
-            panics::take_note();
+            panics::discard(payload);
             return End::Fenced;
         };
         let running = reclaimed.running;
@@ -135,7 +137,7 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
         let info = panics::caught(payload, self.shared.name.clone(), message);
         self.shared.note_loss(AbortReason::ActorPanicked(info.clone()));
         if let Some(item) = running {
-            item.fail(&Failure::Panicked(info.clone()));
+            self.shared.kill(item, &Failure::Panicked(info.clone()), DeadReason::Stopped);
         }
         log::error!("{info}");
         self.shared.core.emit(&Event::Panicked(info.clone()));
@@ -172,7 +174,7 @@ impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
             // The thread was given up while a timer or a future of the actor was stuck.
             Ok(_) if this.shared.fenced(this.epoch) => End::Fenced,
             Ok(Poll::Pending) if !held && !this.start_is_late(cx) => return Poll::Pending,
-            Err(payload) => this.panicked(&*payload),
+            Err(payload) => this.panicked(payload),
             // What waits in the hand goes back into the queue.
             Ok(_) if this.shared.reclaim(this.epoch).is_none() => End::Fenced,
             Ok(_) if held => End::Held,

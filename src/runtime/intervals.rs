@@ -9,6 +9,8 @@ use std::{
 use actix::{Actor, ActorFuture, AsyncContext, Context, SpawnHandle};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::timer::FOREVER;
+
 /// Calls `tick` every `period`, first after one `period`, as `AsyncContext::run_interval` does; but of the ticks that came due while
 /// the actor was busy or its thread was stuck, it makes up for one only, and then keeps the old beat. For work whose repetition gains
 /// nothing: sweeps, heartbeats, refreshes. `ctx.cancel_future` ends it.
@@ -37,6 +39,7 @@ where
     A: Actor<Context = Context<A>>,
     F: FnMut(&mut A, &mut Context<A>) + 'static,
 {
+    let period = period.min(FOREVER);
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ctx.spawn(Skipping { interval, tick: Box::new(tick) })

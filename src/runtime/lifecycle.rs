@@ -84,12 +84,13 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
-    /// `State::Stalled` is only left behind when the handler returns.
+    /// `State::Stalled` is only left behind when the handler, or the start, returns.
     pub(crate) fn unstall(&self) {
         self.state.send_if_modified(|s| {
             let was = matches!(s, State::Stalled { .. });
             if was {
-                *s = State::Running;
+                let starting = self.stalled_in_start.load(Ordering::Relaxed);
+                *s = if starting { State::Starting } else { State::Running };
             }
             was
         });

@@ -1,9 +1,10 @@
 //! The actor runtime: one dedicated thread that hosts every actor, supervised, reached through handles that stay valid
 //! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here.
 //!
-//! In reading order: what callers see (`addr`, `ask`, `tell`, `control`, `recipient`, `error`, `send_error`, `spec`, `group`, `recover`, `state`, `event`, `health`,
-//! `dead`), how an actor is run (`envelope`, `reply`, `inbox`, `hand`, `close`, `shared`, `lifecycle`, `replies`, `sweep`, `hosted`, `pump`, `cycle`, `incarnation`, `host`,
-//! `policy`, `group_node`, `group_restart`, `panics`), the threads (`home`, `watchdog`, `core`, `builder`, `start`, `system`, `shutdown`). Easy to
+//! In reading order: what callers see (`addr`, `ask`, `tell`, `control`, `recipient`, `error`, `send_error`, `spec`, `group`, `recover`, `state`, `watch`, `event`,
+//! `health`, `dead`), how an actor is run (`envelope`, `reply`, `inbox`, `hand`, `close`, `shared`, `lifecycle`, `replies`, `due`, `sweep`, `hosted`, `pump`, `cycle`,
+//! `incarnation`, `host`, `policy`, `group_node`, `group_restart`, `panics`), the threads (`home`, `watchdog`, `rehome`, `system_thread`, `timer`, `core`, `builder`,
+//! `start`, `system`, `once`, `shutdown`). Easy to
 //! get wrong: an actor's queue outlives the actor, so whoever ends one must close and empty it (`Shared::finish`), or its askers hang.
 #[cfg(panic = "abort")]
 compile_error!("the actor runtime catches panics to restart actors: build with panic = \"unwind\"");
@@ -16,6 +17,7 @@ mod control;
 mod core;
 mod cycle;
 mod dead;
+mod due;
 mod envelope;
 mod error;
 mod event;
@@ -35,11 +37,13 @@ mod inbox_tests;
 mod incarnation;
 pub mod intervals;
 mod lifecycle;
+mod once;
 mod panics;
 mod policy;
 mod pump;
 mod recipient;
 mod recover;
+mod rehome;
 mod replies;
 mod reply;
 mod send_error;
@@ -51,9 +55,12 @@ mod state;
 mod sweep;
 mod sync;
 mod system;
+mod system_thread;
 mod tell;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
+mod timer;
+mod watch;
 mod watchdog;
 
 pub use addr::Addr;
@@ -73,4 +80,5 @@ pub use spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overfl
 pub use state::{Handled, ShutdownReport, Stall, State};
 pub use system::Runtime;
 pub use tell::CONTROL_MAILBOX;
+pub use watch::{Watch, WatchEnded};
 pub use watchdog::OnStall;

@@ -17,10 +17,14 @@ pub(crate) enum Verdict {
     Exhausted,
 }
 
+/// Failures that are counted one by one.
+const COUNTED: u32 = 1_000;
+
 /// One actor's failures.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    failures: VecDeque<Instant>,
+    /// When, and how many.
+    failures: VecDeque<(Instant, usize)>,
     in_a_row: u32,
     /// Since when it has been running, if it is.
     up: Option<Instant>,
@@ -32,11 +36,16 @@ impl Ledger {
         if self.up.take().is_some_and(|up| now.duration_since(up) >= policy.backoff.reset_after) {
             self.in_a_row = 0;
         }
-        self.failures.push_back(now);
-        while self.failures.front().is_some_and(|t| now.duration_since(*t) >= policy.window) {
+        // Many are counted by the grain, so that no intensity asks for more memory than this.
+        let grain = if policy.max_failures > COUNTED as usize { policy.window / COUNTED } else { Duration::ZERO };
+        match self.failures.back_mut() {
+            Some((t, n)) if now.duration_since(*t) < grain => *n += 1,
+            _ => self.failures.push_back((now, 1)),
+        }
+        while self.failures.front().is_some_and(|(t, _)| now.duration_since(*t) >= policy.window) {
             self.failures.pop_front();
         }
-        if self.failures.len() > policy.max_failures {
+        if self.failures.iter().map(|(_, n)| n).sum::<usize>() > policy.max_failures {
             return Verdict::Exhausted;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
@@ -50,7 +59,7 @@ impl Ledger {
 
     /// Failures that count at `now`.
     pub(crate) fn within(&self, policy: &Policy, now: Instant) -> usize {
-        self.failures.iter().filter(|t| now.duration_since(**t) < policy.window).count()
+        self.failures.iter().filter(|(t, _)| now.duration_since(*t) < policy.window).map(|(_, n)| n).sum()
     }
 
     /// Failures in a row, for display.

@@ -90,12 +90,12 @@ where
         self
     }
 
-    /// As `Addr::ask`.
+    /// As `Addr::ask`, in its cancel safety too.
     pub async fn ask(&self, msg: M) -> Result<M::Result, AskError<M>> {
         self.to.ask(msg, self.timeout, self.on_restart).await
     }
 
-    /// As `Addr::tell`.
+    /// As `Addr::tell`, in its cancel safety too.
     pub async fn tell(&self, msg: M) -> Result<(), SendError<M>> {
         self.to.tell(msg).await
     }

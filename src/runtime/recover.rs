@@ -21,6 +21,7 @@ use super::{
     core::lock,
     shared::Shared,
     spec::{ChildSpec, Maker},
+    timer::FOREVER,
 };
 
 /// Starts that may fail on one snapshot before it is given up; below the default intensity, so that an empty start is tried.
@@ -95,7 +96,7 @@ impl<A: Recover> ChildSpec<A> {
         Self::made_by(
             name.into(),
             Maker::Recovering(Recovery {
-                every: every.max(Duration::from_millis(1)),
+                every: every.clamp(Duration::from_millis(1), FOREVER),
                 tries: DEFAULT_SNAPSHOT_TRIES,
                 take: Box::new(|actor: &A| Arc::new(actor.snapshot())),
                 build: Box::new(move |ctx, kept| build(ctx, kept.and_then(|k| k.downcast_ref()))),
@@ -105,11 +106,11 @@ impl<A: Recover> ChildSpec<A> {
         )
     }
 
-    /// A snapshot on which `tries` starts (at least 1) failed within the intensity's window is given up, reported as
+    /// A snapshot on which `tries` starts (1 to 1,000) failed within the intensity's window is given up, reported as
     /// `Event::SnapshotDiscarded`, and the next start goes without. 2 by default; keep it below the intensity.
     pub fn snapshot_tries(mut self, tries: usize) -> Self {
         if let Maker::Recovering(recovery) = &mut self.maker {
-            recovery.tries = tries.max(1);
+            recovery.tries = tries.clamp(1, 1_000);
         }
         self
     }

@@ -20,6 +20,7 @@ use super::{
     close::End,
     core::{Core, lock},
     dead::DeadReason,
+    due::Due,
     envelope::Failure,
     error::{AbortReason, StartError, StopReason},
     event::Event,
@@ -82,9 +83,11 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) tx: mpsc::Sender<Item<A>>,
     pub(crate) control: mpsc::Sender<Item<A>>,
     pub(crate) control_waiting: Arc<AtomicIsize>,
-    /// The earliest deadline of an ask's own that the sweep has to keep.
-    pub(crate) own_deadline: AtomicU64,
+    /// When the sweep has to look at what waits in the queue.
+    pub(crate) due: Due,
     pub(crate) state: watch::Sender<State>,
+    /// `State::Stalled` came after `Starting`; written with `state` locked.
+    pub(crate) stalled_in_start: AtomicBool,
     pub(crate) wish: watch::Sender<Wish>,
     /// The wish is `Hold`; spares the instance a lock per poll.
     pub(crate) held: AtomicBool,
@@ -98,7 +101,8 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     /// Woken when the host has to look: stop, fence, last reply in flight.
     pub(crate) waker: AtomicWaker,
     pub(crate) inbox: Mutex<Inbox<A>>,
-    pub(crate) in_flight: Mutex<HashMap<u64, Item<A>>>,
+    /// A drain waits for each; one past its deadline has no item left to answer.
+    pub(crate) in_flight: Mutex<HashMap<u64, Option<Item<A>>>>,
     pub(crate) next_reply: AtomicU64,
     /// Counts instances, so that a lost reply is explained by the end of its own.
     pub(crate) instance: AtomicU64,
@@ -112,7 +116,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         let (Doors { tx, control, control_waiting }, inbox) = Inbox::new(spec.mailbox.capacity);
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
-            id: core.next_id(),
+            id: Core::next_id(),
             name: spec.name,
             core,
             maker: spec.maker,
@@ -124,8 +128,9 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             tx,
             control,
             control_waiting,
-            own_deadline: AtomicU64::new(u64::MAX),
+            due: Due::new(),
             state: watch::Sender::new(State::Starting),
+            stalled_in_start: AtomicBool::new(false),
             wish: watch::Sender::new(Wish::Live),
             held: AtomicBool::new(false),
             life: watch::Sender::new(Life::Starting),
@@ -150,7 +155,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         if self.fenced(epoch) {
             return Next::Fenced;
         }
-        let deal = inbox.deal(spare, self.core.now(), cx);
+        let deal = inbox.deal(spare, cx);
         drop(inbox);
         spare.clear();
         match deal {
@@ -201,19 +206,64 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         let mut inbox = lock(&self.inbox);
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
         self.epoch.store(epoch, Ordering::Release);
-        (epoch, inbox.reclaim())
+        (epoch, self.take_hand(&mut inbox))
     }
 
     /// The same after a panic of the instance of `epoch`; `None` if it was fenced meanwhile.
     pub(crate) fn reclaim(&self, epoch: u64) -> Option<Reclaimed<A>> {
         let mut inbox = lock(&self.inbox);
-        if self.fenced(epoch) { None } else { Some(inbox.reclaim()) }
+        if self.fenced(epoch) { None } else { Some(self.take_hand(&mut inbox)) }
+    }
+
+    fn take_hand(&self, inbox: &mut Inbox<A>) -> Reclaimed<A> {
+        // What waited in the hand was looked at there; now it waits in the queue.
+        self.due.note(0);
+        inbox.reclaim()
+    }
+
+    /// What an instance that does not go on was handling or computing gets no reply.
+    pub(crate) fn abort_under_way(&self, reclaimed: Reclaimed<A>, why: AbortReason) {
+        let failure = Failure::Aborted(why);
+        let replies: Vec<_> = lock(&self.in_flight).drain().filter_map(|(_, item)| item).collect();
+        let Reclaimed { running, hand } = reclaimed;
+        // One that no handler has seen is given back to its asker; a tell has none.
+        self.kill_all(running.into_iter().chain(replies), |_| failure.clone(), DeadReason::Stopped);
+        self.core.guarded("(a hand)", || drop(hand));
+    }
+
+    /// Fails an envelope, and drops what may be a user's message with it; it is a dead letter if it still waited.
+    pub(crate) fn kill(&self, item: Item<A>, failure: &Failure, reason: DeadReason) {
+        self.kill_all([item], |_| failure.clone(), reason);
+    }
+
+    /// The same for several; every asker is told before a callback, which may block, hears of any.
+    pub(crate) fn kill_all(
+        &self,
+        items: impl IntoIterator<Item = Item<A>>,
+        failure: impl Fn(&Item<A>) -> Failure,
+        reason: DeadReason,
+    ) {
+        let fail = |item: Item<A>| {
+            let (message, failure) = (item.message(), failure(&item));
+            let waited = self.core.guarded(message, || {
+                let waited = item.fail(&failure);
+                drop(item);
+                waited
+            });
+            // A destructor that panicked was that of a message, which waited.
+            waited.unwrap_or(true).then_some(message)
+        };
+        let dead: Vec<_> = items.into_iter().filter_map(fail).collect();
+        for message in dead {
+            self.core.dead_letter(&self.name, message, reason);
+        }
     }
 
     /// Reports a sampled message.
     pub(crate) fn handled(&self, message: &'static str, queue_time: Duration, handle_time: Duration) {
         if let Some((every, on_handled)) = &self.core.plugs.on_handled {
-            on_handled(&Handled { actor: self.name.clone(), message, queue_time, handle_time, weight: *every });
+            let handled = Handled { actor: self.name.clone(), message, queue_time, handle_time, weight: *every };
+            self.core.guarded("on_handled", || on_handled(&handled));
         }
     }
 
@@ -222,10 +272,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         let mut inbox = lock(&self.inbox);
         let oldest = inbox.take_normal();
         drop(inbox);
-        if let Some(item) = oldest
-            && item.fail(&Failure::Full)
-        {
-            self.core.dead_letter(&self.name, item.message(), DeadReason::Overflow);
+        if let Some(item) = oldest {
+            self.kill(item, &Failure::Full, DeadReason::Overflow);
         }
     }
 
@@ -241,14 +289,12 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     pub(crate) fn throw_away(&self, why: &StopReason) {
-        End::empty(&self.inbox, |item: Item<A>| {
-            if item.fail(&Failure::Stopped(why.clone())) {
-                self.core.dead_letter(&self.name, item.message(), DeadReason::Stopped);
-            }
-        });
+        let failure = Failure::Stopped(why.clone());
+        End::empty(&self.inbox, |item: Item<A>| self.kill(item, &failure, DeadReason::Stopped));
     }
 
-    /// The end, decided in one place: nothing is accepted, whoever waits is told, the name is free.
+    /// The end, decided in one place: nothing is accepted, whoever waits is told, the name is free. Called from any thread, so
+    /// whatever of users' it drops or calls is guarded: it always comes to its own end.
     pub(crate) fn finish(&self, why: StopReason) {
         if !self.end.begin() {
             return;
@@ -259,14 +305,20 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             None => self.core.remove(self.id),
         }
         let (_, reclaimed) = self.raise_epoch();
-        let replies: Vec<_> = lock(&self.in_flight).drain().collect();
         self.set_state(State::Stopped { why: why.clone() });
-        for item in reclaimed.running.into_iter().chain(replies.into_iter().map(|(_, item)| item)) {
-            item.fail(&Failure::Aborted(AbortReason::ActorStopped(why.clone())));
-        }
+        self.abort_under_way(reclaimed, AbortReason::ActorStopped(why.clone()));
         self.throw_away(&why);
         self.life.send_replace(Life::Gone);
         self.waker.wake();
+        let first = lock(&self.first).take();
+        if let Some(first) = first {
+            let name = self.name.clone();
+            // Nobody listens when it was the caller who went away.
+            let _ = first.send(Err(match self.core.closing.load(Ordering::Acquire) {
+                true => StartError::ShuttingDown(name),
+                false => StartError::Stopped { name, why: why.clone() },
+            }));
+        }
         self.core.emit(&Event::Stopped { actor: self.name.clone(), why });
     }
 }

@@ -1,8 +1,8 @@
-//! How a runtime ends: every actor in reverse start order, then the threads, all under one deadline; and what was left. Easy
-//! to get wrong: the watchdog may be moving actors to a fresh thread, so it must be gone before the threads are counted.
+//! How a runtime ends: every actor in reverse start order, then the threads, all under one deadline; and what was left. Once, on the
+//! control thread, for whoever waits. Easy to get wrong: whoever asked for it may go away in the middle (a cancelled future, an actor that
+//! is itself stopped); and the watchdog may be moving actors to a fresh thread, so it must be gone before the threads are counted.
 use std::{
     sync::{Arc, atomic::Ordering},
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -17,38 +17,77 @@ use super::{
     group_node::{Member, Node},
     state::ShutdownReport,
     system::{Inner, Runtime},
+    timer::after,
     watchdog::Watchdog,
 };
 
-/// The threads of a runtime that host no actor. The test kit's runtime has none.
-pub(crate) struct Threads {
-    pub(crate) control: Option<JoinHandle<()>>,
-    pub(crate) watchdog: Option<Watchdog>,
-}
-
 impl Runtime {
-    /// Stops every actor and group in reverse start order, a group's members in reverse start order too, each actor draining within its `stop_timeout` and all within `within`; then
-    /// joins the threads. Later calls return the first report.
+    /// Stops every actor and group in reverse start order, a group's members in reverse start order too, each actor draining within its
+    /// `stop_timeout` and all within `within`; then joins the threads. It is done once: every other call, before or after its end, waits
+    /// for the same report, and the first call's `within` holds for all.
+    ///
+    /// Cancel safety: from the first poll on it goes to its end whatever becomes of this future; another call gets its report. An
+    /// actor may call it: its own future goes with the actor, the shutdown does not. One that awaits it in a reply is waited for until
+    /// its `stop_timeout`.
     pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
-        let deadline = Instant::now() + within;
         let core = &self.inner.core;
-        let threads = {
-            let _registry = core.registry();
-            core.closing.store(true, Ordering::Release);
-            lock(&self.inner.threads).take()
-        };
-        let Some(threads) = threads else {
-            return lock(&self.inner.report).clone().unwrap_or_default();
-        };
-        let mut report = ShutdownReport::default();
-        let StopReport { drained, timed_out } = stop_members(core, core.members(), deadline).await;
-        (report.drained, report.timed_out) = (drained, timed_out);
-        report.leaked_threads = threads.stop(core, deadline).await;
-        report.dead_letters = core.dead_letters.total();
-        report.dead_letters_by_reason = core.dead_letters.by_reason();
-        *lock(&self.inner.report) = Some(report.clone());
+        if begin(core) {
+            let ending = Ending { core: core.clone(), report: None };
+            core.control.spawn(end(ending, after(within)));
+        }
+        let report = core.shutdown.wait().await;
+        let control = lock(&self.inner.control).take();
+        if let Some(control) = control {
+            // The report was its last act, so this blocks for microseconds. Its panic would have been logged.
+            let _ = control.join();
+        }
         report
     }
+}
+
+/// True for the one who is to shut down; from then on no actor starts.
+fn begin(core: &Core) -> bool {
+    // With the registry locked: a start has taken its name before, and then sees `closing` later, or takes none.
+    let _registry = core.registry();
+    core.closing.store(true, Ordering::Release);
+    core.shutdown.begin()
+}
+
+/// Sends the report on its way however the shutdown ends, be it by a panic of ours.
+struct Ending {
+    core: Arc<Core>,
+    report: Option<ShutdownReport>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let report = self.report.take().unwrap_or_else(|| ShutdownReport {
+            timed_out: self.core.actors().iter().map(|actor| actor.name().clone()).collect(),
+            ..ShutdownReport::default()
+        });
+        let quit = lock(&self.core.quit).take();
+        match quit {
+            // By the control thread, when it has ended. An error says that it has, and that was the report.
+            Some(quit) => drop(quit.send(report)),
+            None => self.core.shutdown.end(report),
+        }
+    }
+}
+
+/// The shutdown, on the control thread, which ends after it.
+async fn end(mut ending: Ending, deadline: Instant) {
+    let core = &ending.core;
+    let mut report = ShutdownReport::default();
+    let StopReport { drained, timed_out } = stop_members(core, core.members(), deadline).await;
+    (report.drained, report.timed_out) = (drained, timed_out);
+    report.leaked_threads = stop_threads(core, deadline).await;
+    report.dead_letters = core.dead_letters.total();
+    report.dead_letters_by_reason = core.dead_letters.by_reason();
+    report.lost_threads = core.lost_threads.load(Ordering::Relaxed);
+    if lock(&core.quit).is_none() {
+        core.system.stop(); // the test kit's
+    }
+    ending.report = Some(report);
 }
 
 /// What `Group::stop` did.
@@ -69,7 +108,7 @@ impl StopReport {
 
 /// Stops a group; to its end, whether or not the caller waits for it.
 pub(crate) async fn stop_group(node: &Arc<Node>, within: Duration) -> StopReport {
-    let deadline = Instant::now() + within;
+    let deadline = after(within);
     let Ok(core) = node.core() else { return StopReport::default() };
     let (node, control) = (node.clone(), core.control.clone());
     let stopped = control.spawn(async move { stop_node(&core, &node, deadline).await });
@@ -117,54 +156,53 @@ fn stop_members<'a>(core: &'a Arc<Core>, members: Vec<Member>, deadline: Instant
 /// What is left of the deadline for the threads even when the actors used it up.
 const JOIN_GRACE: Duration = Duration::from_millis(250);
 
-impl Threads {
-    /// Stops and joins; the labels of threads that did not end in time.
-    async fn stop(self, core: &Core, deadline: Instant) -> Vec<String> {
-        let left = || deadline.saturating_duration_since(Instant::now()).max(JOIN_GRACE);
-        let mut leaked = Vec::new();
-        if let Some(watchdog) = self.watchdog {
-            watchdog.stop();
-            if core.within(left(), watchdog.ended().wait_for(|e| *e)).await.is_some() {
-                watchdog.join();
-            } else {
-                leaked.push(format!("{}-watchdog", core.name));
-            }
+/// Stops and joins the watchdogs and the threads of actors; the labels of those that did not end in time.
+async fn stop_threads(core: &Core, deadline: Instant) -> Vec<String> {
+    let left = || deadline.saturating_duration_since(Instant::now()).max(JOIN_GRACE);
+    let mut leaked = Vec::new();
+    let watchdogs = std::mem::take(&mut *lock(&core.watchdogs));
+    watchdogs.iter().for_each(Watchdog::stop);
+    for watchdog in watchdogs {
+        if core.within(left(), watchdog.ended().wait_for(|e| *e)).await.is_some() {
+            watchdog.join();
+        } else {
+            leaked.push(format!("{}-watchdog", core.name));
         }
-        let mut homes = std::mem::take(&mut *lock(&core.retired));
-        homes.push(lock(&core.home).clone());
-        for home in &homes {
-            home.stop();
-        }
-        for home in homes {
-            // An error of the channel means that the sender, and so the thread, is gone.
-            core.within(left(), home.ended().wait_for(|e| *e)).await;
-            if !home.join() {
-                leaked.push(home.label());
-            }
-        }
-        core.system.stop();
-        if let Some(control) = self.control {
-            // Blocks for microseconds: the control thread runs nobody's code but actix's. Its panic would have been logged.
-            let _ = control.join();
-        }
-        leaked
     }
+    let mut homes = std::mem::take(&mut *lock(&core.retired));
+    homes.push(lock(&core.home).clone());
+    for home in &homes {
+        home.stop();
+    }
+    for home in homes {
+        // An error of the channel means that the sender, and so the thread, is gone.
+        core.within(left(), home.ended().wait_for(|e| *e)).await;
+        if !home.join() {
+            leaked.push(home.label());
+        }
+    }
+    leaked
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Some(threads) = lock(&self.threads).take() else { return };
-        self.core.closing.store(true, Ordering::Release);
-        for hosted in self.core.actors().into_iter().rev() {
+        let core = &self.core;
+        if !begin(core) {
+            return; // it is shutting down, or has
+        }
+        for hosted in core.actors().into_iter().rev() {
             hosted.end(StopReason::ThreadLost);
         }
-        for group in self.core.groups() {
+        for group in core.groups() {
             group.finish(StopReason::ThreadLost);
         }
-        if let Some(watchdog) = &threads.watchdog {
-            watchdog.stop();
+        lock(&core.watchdogs).iter().for_each(Watchdog::stop);
+        for home in lock(&core.retired).iter() {
+            home.stop();
         }
-        lock(&self.core.home).stop();
-        self.core.system.stop();
+        lock(&core.home).stop();
+        core.system.stop();
+        // The control thread ends by this.
+        drop(lock(&core.quit).take());
     }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context};
+use tokio::sync::Semaphore;
 
 use super::recover::Recovery;
 
@@ -74,9 +75,9 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// At most `capacity` (at least 1) waiting messages, counted over all senders.
+    /// At most `capacity` (at least 1, at most some 2^60) waiting messages, counted over all senders.
     pub fn bounded(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), overflow: Overflow::Wait }
+        Self { capacity: capacity.clamp(1, Semaphore::MAX_PERMITS), overflow: Overflow::Wait }
     }
 
     /// What happens past the bound; `Wait` by default.
@@ -172,7 +173,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
     }
 
     /// At most `restarts` restarts within any `window`; failed starts count. 5 in 30 s by default. In a group the group's
-    /// intensity counts alone, unless this one is given: then it holds as well.
+    /// intensity counts alone, unless this one is given: then it holds as well. More than 1,000 restarts are counted to a
+    /// thousandth of `window`.
     pub fn intensity(mut self, restarts: usize, window: Duration) -> Self {
         self.own_intensity = true;
         self.policy.max_failures = restarts;
@@ -204,7 +206,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         self
     }
 
-    /// The default deadline of an ask; 5 s by default.
+    /// The default deadline of an ask; 5 s by default. `Duration::MAX` is none.
     pub fn ask_timeout(mut self, d: Duration) -> Self {
         self.limits.ask = d;
         self

@@ -72,11 +72,13 @@ pub struct ShutdownReport {
     pub timed_out: Vec<Arc<str>>,
     /// Threads that did not end in time.
     pub leaked_threads: Vec<String>,
+    /// How often over the runtime's life the thread of the actors ended unasked (`Event::ThreadLost`).
+    pub lost_threads: u64,
 }
 
 impl ShutdownReport {
-    /// Whether everything stopped in time.
+    /// Whether everything stopped in time, and the actors' thread never ended unasked.
     pub fn clean(&self) -> bool {
-        self.timed_out.is_empty() && self.leaked_threads.is_empty()
+        self.timed_out.is_empty() && self.leaked_threads.is_empty() && self.lost_threads == 0
     }
 }

@@ -1,55 +1,23 @@
-//! The sweep of one actor's deadlines, once per tick of the watchdog: what replaces a timer per ask. Easy to get wrong: it runs
-//! beside a pump that may be stuck in the hand, so it fails envelopes and never removes them from there; user values are dropped
-//! outside of the lock.
-use std::sync::atomic::Ordering;
-
+//! The sweep of one actor's deadlines, once per tick of the watchdog: what replaces a timer per ask. When the queue is to be looked
+//! at is in `due`. Easy to get wrong: it runs beside a pump that may be stuck in the hand, so it fails envelopes and never removes them
+//! from there; user values are dropped outside of the lock, and guarded.
 use actix::{Actor, Context};
 
 use super::{core::lock, dead::DeadReason, envelope::Failure, inbox::Item, shared::Shared};
 
+/// A queue that holds something is looked at this often, in coarse milliseconds, though no deadline is known: the last resort for one
+/// that slipped in beside a look. A look costs a step for each message that waits.
+const LOOK_AGAIN: u64 = 1_000;
+
 impl<A: Actor<Context = Context<A>>> Shared<A> {
-    /// An ask with a long deadline of its own was accepted.
-    pub(crate) fn has_own_deadline(&self, deadline: u64) {
-        // Deadlines mostly come in order, so this is a load; one missed beside a sweep is seen by the sweep's own second look.
-        if deadline < self.own_deadline.load(Ordering::SeqCst) {
-            self.own_deadline.fetch_min(deadline, Ordering::SeqCst);
-        }
-    }
-
-    /// Expires what has a deadline of its own and waits, when the earliest of these deadlines has come.
-    fn sweep_own(&self, now: u64) {
-        if self.own_deadline.load(Ordering::SeqCst) > now {
-            return;
-        }
-        // Before the look: an ask that comes beside it says so again.
-        self.own_deadline.store(u64::MAX, Ordering::SeqCst);
-        let mut late = Vec::new();
-        let mut next = u64::MAX;
-        let mut inbox = lock(&self.inbox);
-        inbox.uncover(&self.tx);
-        for item in inbox.front.iter().chain(inbox.hand.look().1) {
-            match item.times() {
-                times if times.expired(now) => late.push(item.clone()),
-                times => next = next.min(times.deadline),
-            }
-        }
-        drop(inbox);
-        self.own_deadline.fetch_min(next, Ordering::SeqCst);
-        for item in late {
-            self.expire(&item, now);
-        }
-    }
-
     /// Fails an envelope that is past its deadline; whether it is.
     pub(crate) fn expire(&self, item: &Item<A>, now: u64) -> bool {
         let times = item.times();
-        if !times.expired(now) {
-            return false;
+        let late = times.expired(now);
+        if late {
+            self.kill(item.clone(), &Failure::Expired { ran_for: times.age(now) }, DeadReason::Expired);
         }
-        if item.fail(&Failure::Expired { ran_for: times.age(now) }) {
-            self.core.dead_letter(&self.name, item.message(), DeadReason::Expired);
-        }
-        true
+        late
     }
 
     /// Fails everything that is past its deadline, wherever it is.
@@ -65,27 +33,26 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         for item in urgent.iter().chain(running).chain(waiting) {
             self.expire(item, now);
         }
-        let in_flight: Vec<_> = lock(&self.in_flight).values().filter(|i| i.times().expired(now)).cloned().collect();
-        for item in &in_flight {
-            self.expire(item, now);
+        self.expire_all(self.late_replies(now), now);
+        self.sweep_queue(now);
+    }
+
+    /// Takes what is past its deadline out of the queue, wherever in it.
+    fn sweep_queue(&self, now: u64) {
+        let waits = || self.tx.capacity() < self.tx.max_capacity();
+        if !self.due.take(now, waits) {
+            return;
         }
-        self.sweep_own(now);
-        loop {
-            let mut inbox = lock(&self.inbox);
-            if inbox.oldest.saturating_add(self.ask_limit) > now {
-                return;
-            }
-            let Some(item) = inbox.take_normal() else {
-                inbox.oldest = now;
-                return;
-            };
-            inbox.oldest = item.times().sent;
-            if !item.times().expired(now) {
-                inbox.put_back(item, &self.tx);
-                return;
-            }
-            drop(inbox);
-            self.expire(&item, now);
+        let (late, next) = lock(&self.inbox).take_expired(now, &self.tx);
+        if let Some(next) = next {
+            self.due.note(next.min(now.saturating_add(LOOK_AGAIN)));
         }
+        self.expire_all(late, now);
+    }
+
+    /// Fails what is in no queue any more.
+    fn expire_all(&self, late: Vec<Item<A>>, now: u64) {
+        let expired = |item: &Item<A>| Failure::Expired { ran_for: item.times().age(now) };
+        self.kill_all(late, expired, DeadReason::Expired);
     }
 }

@@ -1,9 +1,12 @@
 //! `Runtime`: supervises, looks up, reports. Starting its threads is left to `builder`, stopping them to `shutdown`. Easy to
 //! get wrong: whoever awaits here may be any thread, with or without tokio, so timers come from `Core::sleep`.
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    thread::JoinHandle,
+};
 
 use actix::{Actor, Context};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use super::{
     addr::Addr,
@@ -14,17 +17,15 @@ use super::{
     group::{Group, GroupSpec},
     health::{Health, RuntimeFailure},
     shared::Shared,
-    shutdown::Threads,
     spec::ChildSpec,
     start,
-    state::ShutdownReport,
+    watch::Watch,
 };
 
 pub(crate) struct Inner {
     pub(crate) core: Arc<Core>,
-    /// Taken by the first shutdown.
-    pub(crate) threads: Mutex<Option<Threads>>,
-    pub(crate) report: Mutex<Option<ShutdownReport>>,
+    /// The test kit's runtime has none.
+    pub(crate) control: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The actor runtime's handle.
@@ -72,6 +73,9 @@ impl Runtime {
     }
 
     /// Starts an actor and awaits its `started()`. A failed first start is not retried: it is the answer.
+    ///
+    /// Cancel safety: dropping the future before it is ready ends the actor, wherever its start is, and frees its name; what was
+    /// sent to it by `lookup` comes back as `Stopped`. The same goes for a panic.
     pub async fn supervise<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Result<Addr<A>, StartError> {
         start::supervise(&self.inner.core, None, spec).await
     }
@@ -99,6 +103,9 @@ impl Runtime {
             stalled: lock(&core.stall).clone(),
             failed: core.failed.borrow().clone(),
             leaked_threads: lock(&core.retired).iter().filter(|h| !h.has_ended()).count(),
+            lost_threads: core.lost_threads.load(Ordering::Relaxed),
+            watchdog_late: core.watchdog_late(),
+            stray_panics: core.stray_panics(),
             actors: core.actors().iter().map(|h| h.health()).collect(),
             groups: core.groups().iter().map(|g| g.health()).collect(),
         }
@@ -132,13 +139,13 @@ impl Runtime {
     /// let spec = spec.intensity(0, Duration::from_secs(1)).on_exhausted(OnExhausted::Escalate);
     /// let frail = rt.supervise(spec).await?;
     /// frail.tell(Break).await?;
-    /// let failure = rt.failed().wait_for(Option::is_some).await?.clone();
+    /// let failure = rt.failed().wait_for(Option::is_some).await?;
     /// assert_eq!(&*failure.unwrap().name, "frail");
     /// # rt.shutdown(Duration::from_secs(5)).await;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn failed(&self) -> watch::Receiver<Option<RuntimeFailure>> {
-        self.inner.core.failed.subscribe()
+    pub fn failed(&self) -> Watch<Option<RuntimeFailure>> {
+        Watch::new(&self.inner.core.failed)
     }
 }

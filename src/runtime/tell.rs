@@ -101,6 +101,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             return Err(self.refused(&cell, |msg| SendError::Stalled { msg, since }));
         }
         tokio::select! {
+            // In this order: the end of the runtime closes the queue, and then ends the timer.
+            biased;
             sent = self.sender(lane).send(item) => match sent {
                 Ok(()) => { self.sent(lane); Ok(()) }
                 Err(_) => Err(self.closed(&cell)),

@@ -1,5 +1,6 @@
-//! The watchdog thread: advances the coarse clock, expires asks, finds stuck handlers and does what the policy says. Easy
-//! to get wrong: when its own tick came late the machine was busy, not the handler, so that tick gives no verdict.
+//! The watchdog thread: advances the coarse clock, expires asks, finds stuck handlers and lost threads and does what the policy
+//! says; moving actors is left to `rehome`. Easy to get wrong: when its own tick came late the machine was busy, not the handler, so that
+//! tick gives no verdict; and it drops messages and calls callbacks, which may panic, so every step of a tick is guarded.
 use std::{
     sync::{
         Arc, Weak,
@@ -12,9 +13,13 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    core::{Core, lock},
+    core::{Core, WATCHDOG_LATE, lock},
     event::Event,
     home::Home,
+    hosted::Hosted,
+    panics,
+    policy::Ledger,
+    rehome,
     state::Stall,
 };
 
@@ -28,6 +33,9 @@ pub enum OnStall {
     /// Rebuilds all actors of the stuck thread on a fresh one, with the same queues and handles.
     Rehome,
 }
+
+/// Watchdogs that may be given up at a time.
+const MAX_HELD_UP: usize = 4;
 
 /// Ticks between pings, so that an idle process wakes its actor thread only a few times a second.
 const PING_EVERY: u32 = 8;
@@ -46,13 +54,48 @@ pub(crate) struct Watchdog {
     thread: JoinHandle<()>,
 }
 
+/// Starts a watchdog, from now on the present one.
+pub(crate) fn start(core: &Arc<Core>, settings: Settings) -> std::io::Result<()> {
+    let watchdog = Watchdog::start(core, settings)?;
+    core.watch_now();
+    lock(&core.watchdogs).push(watchdog);
+    Ok(())
+}
+
+/// Watches the watchdog, on the control thread: one that is held up by user code is given up for another.
+pub(crate) async fn tend(core: Weak<Core>, settings: Settings) {
+    loop {
+        tokio::time::sleep(WATCHDOG_LATE / 2).await;
+        let Some(core) = core.upgrade() else { return };
+        if let Some(held_up) = core.watchdog_late() {
+            replace(&core, settings, held_up);
+        }
+    }
+}
+
+fn replace(core: &Arc<Core>, settings: Settings, held_up: Duration) {
+    {
+        let mut watchdogs = lock(&core.watchdogs);
+        watchdogs.retain(|watchdog| !*watchdog.ended.borrow());
+        if watchdogs.len() > MAX_HELD_UP {
+            return; // `Health::watchdog_late` says so
+        }
+        watchdogs.iter().for_each(Watchdog::stop);
+    }
+    // Not told to the log and the callback: they may be what holds it up, and this is the thread that is left. Without a thread there is
+    // another try at the next look.
+    if start(core, settings).is_ok() {
+        core.send(&Event::WatchdogReplaced { held_up });
+    }
+}
+
 impl Watchdog {
-    pub(crate) fn start(core: &Arc<Core>, settings: Settings) -> std::io::Result<Self> {
+    fn start(core: &Arc<Core>, settings: Settings) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (weak, stop2, tick) = (Arc::downgrade(core), stop.clone(), core.tick);
         let (end_tx, ended) = watch::channel(false);
         let thread = thread::Builder::new().name(format!("{}-watchdog", core.name)).spawn(move || {
-            run(&weak, &stop2, tick, settings);
+            run(&weak, stop2, tick, settings);
             end_tx.send_replace(true);
         })?;
         Ok(Self { stop, ended, thread })
@@ -68,7 +111,7 @@ impl Watchdog {
     }
 
     pub(crate) fn join(self) {
-        // Its loop catches nothing and panics nowhere; an error has no one left to tell.
+        // Its loop catches every panic of a tick; an error has no one left to tell.
         let _ = self.thread.join();
     }
 }
@@ -82,12 +125,16 @@ struct Suspect {
     stays: Option<usize>,
 }
 
-fn run(core: &Weak<Core>, stop: &AtomicBool, tick: Duration, settings: Settings) {
-    let mut rounds = Rounds::new(settings);
+fn run(core: &Weak<Core>, stop: Arc<AtomicBool>, tick: Duration, settings: Settings) {
+    panics::note_on_this_thread();
+    let mut rounds = Rounds { stop: stop.clone(), ..Rounds::new(settings) };
     while !stop.load(Ordering::Acquire) {
         thread::park_timeout(tick);
         let Some(core) = core.upgrade() else { return };
-        rounds.tick(&core);
+        core.watch_now();
+        core.guarded("the watchdog", || rounds.tick(&core));
+        // It may be the last, with the callbacks in it; then there is nobody left to report to.
+        let _ = panics::catch(|| drop(core));
     }
 }
 
@@ -97,22 +144,41 @@ pub(crate) struct Rounds {
     suspect: Option<Suspect>,
     last: Instant,
     ticks: u32,
+    losses: Ledger,
+    /// Another has taken over, or the runtime ends.
+    stop: Arc<AtomicBool>,
 }
 
 impl Rounds {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, suspect: None, last: Instant::now(), ticks: 0 }
+        Self {
+            settings,
+            suspect: None,
+            last: Instant::now(),
+            ticks: 0,
+            losses: Ledger::default(),
+            stop: Arc::default(),
+        }
     }
 
     /// One look at everything; due every `core.tick`.
     pub(crate) fn tick(&mut self, core: &Arc<Core>) {
         let now = core.set_clock();
         for hosted in core.actors() {
-            hosted.sweep(now);
+            sweep(core, hosted, now);
         }
-        let ended = std::mem::take(&mut core.registry().ended);
-        let kept: Vec<_> = ended.into_iter().filter(|e| e.upgrade().inspect(|h| h.sweep(now)).is_some()).collect();
-        core.registry().ended.extend(kept);
+        // A copy: the sweep may be held up in the middle, and then another goes on with the list.
+        let ended = core.registry().ended.clone();
+        ended.iter().filter_map(Weak::upgrade).for_each(|hosted| sweep(core, hosted, now));
+        core.registry().ended.retain(|e| e.strong_count() > 0);
+        if self.stop.load(Ordering::Acquire) {
+            return; // it was held up, and verdicts are another's
+        }
+        let home = lock(&core.home).clone();
+        if home.is_lost() && !core.closing.load(Ordering::Acquire) {
+            self.suspect = None;
+            rehome::after_loss(core, &home, &mut self.losses);
+        }
         let late = self.last.elapsed() > core.tick * 4 + self.settings.after / 2;
         self.last = Instant::now();
         if late {
@@ -123,6 +189,14 @@ impl Rounds {
         self.ticks = self.ticks.wrapping_add(1);
         look(core, &mut self.suspect, self.settings, self.ticks.is_multiple_of(PING_EVERY));
     }
+}
+
+/// Sweeps one actor, and drops what may be the last handle to it, with its factory.
+fn sweep(core: &Core, hosted: Arc<dyn Hosted>, now: u64) {
+    core.guarded("(a sweep)", || {
+        hosted.sweep(now);
+        drop(hosted);
+    });
 }
 
 fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, ping: bool) {
@@ -156,10 +230,9 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
     core.emit(&Event::Stalled(stall.clone()));
     match settings.on_stall {
         OnStall::Report => {}
-        OnStall::FailFast => (core.plugs.on_fatal)(&format!(
-            "actor {} has been stuck in {} for {:?}",
-            stall.actor, stall.message, stall.for_
-        )),
+        OnStall::FailFast => {
+            core.fatal(&format!("actor {} has been stuck in {} for {:?}", stall.actor, stall.message, stall.for_))
+        }
         OnStall::Rehome => {
             if move_or_say(core, &home, &stall, settings, s) {
                 *suspect = None;
@@ -170,8 +243,9 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
 
 /// Threads that were given up and have not ended.
 fn given_up(core: &Core) -> usize {
+    // Not joined, for whatever a thread does at its very end would hold up the watchdog.
     let mut retired = lock(&core.retired);
-    retired.retain(|h| !h.join());
+    retired.retain(|h| !h.has_ended());
     retired.len()
 }
 
@@ -182,7 +256,7 @@ fn move_or_say(core: &Arc<Core>, home: &Arc<Home>, stall: &Stall, settings: Sett
         log::error!("not re-homing: {leaked_threads} threads are stuck already limit={}", settings.max_leaked);
         false
     } else {
-        rehome(core, home, stall)
+        rehome::off_stuck(core, home, stall)
     };
     if !moved {
         suspect.stays = Some(leaked_threads);
@@ -208,25 +282,4 @@ fn recovered(core: &Core, stall: Stall) {
     }
     log::warn!("a stuck handler returned actor={} message={}", stall.actor, stall.message);
     core.emit(&Event::Recovered(stall));
-}
-
-/// Moves everybody off the stuck thread; false when no fresh one can be had.
-fn rehome(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall) -> bool {
-    let fresh = match stuck.successor(core.next_id(), &core.system) {
-        Ok(fresh) => fresh,
-        Err(e) => {
-            log::error!("not re-homing: no fresh thread: {e}");
-            return false;
-        }
-    };
-    *lock(&core.home) = fresh.clone();
-    lock(&core.retired).push(stuck.clone());
-    stuck.retire();
-    let actors = core.actors();
-    for hosted in &actors {
-        hosted.clone().rehome(&fresh, stall.for_);
-    }
-    *lock(&core.stall) = None;
-    core.emit(&Event::Rehomed { stall: stall.clone(), actors: actors.len() });
-    true
 }

@@ -68,7 +68,14 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "connections",
         labels: &[],
-        what: "refused at `max_http_connections`",
+        what: "refused at `max_http_connections` or `connections_per_address`",
+    },
+    Metric {
+        name: "tieout_http_cut_total",
+        kind: Kind::Counter,
+        unit: "ends",
+        labels: &["reason"],
+        what: "connections, or streams of one, that were ended: `stalled`, the client reads nothing; `flood`, it sends frames that ask for nothing",
     },
     Metric {
         name: "tieout_http_accept_errors_total",

@@ -1,11 +1,13 @@
 //! Log set-up of the process.
 //!
 //! Leaves what is logged to whoever knows, by the `log` facade. Easy to get wrong: a logger may be installed once for a
-//! process; a second call (a test that starts two apps) is fine.
+//! process; a second call (a test that starts two apps) is fine. And what libraries say below `warn` holds what they carry:
+//! frames with tokens in them, headers, statements with customers' cells.
 
-/// Writes log lines of `level` and worse to standard error. Does nothing when a logger is installed already.
+/// Writes log lines of `level` and worse to standard error, of libraries none below a warning. Does nothing when a logger is
+/// installed already.
 pub fn start_log(level: log::LevelFilter) {
-    let libraries = if level == log::LevelFilter::Trace { level } else { level.min(log::LevelFilter::Warn) };
+    let libraries = level.min(log::LevelFilter::Warn);
     let installed = env_logger::Builder::new()
         .filter_level(libraries)
         .filter_module("tieout", level)

@@ -149,7 +149,9 @@ impl TestApp {
 
 fn files(folder: &Path) -> Vec<String> {
     let Ok(listing) = std::fs::read_dir(folder) else { return Vec::new() };
-    listing.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    // The mark and the trash are no uploads.
+    let names = listing.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
 }
 
 /// Waits until `done` holds.

@@ -5,7 +5,10 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::io;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const CSV: &str = "id,amount,date\n1,10.50,2025-01-31\n2,11.50,2025-02-01\n";
 
@@ -45,6 +48,10 @@ async fn a_source_whose_file_is_lost_gets_it_back_when_the_same_bytes_are_upload
     assert_eq!((again.status, &again.json()["id"]), (200, &json!(source)), "{}", again.text);
     assert_eq!(app.uploads(), [source.as_str()]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), CSV);
+    // Also one that is there, and was changed on the disk.
+    std::fs::write(&file, CSV.replace("10.50", "10.51")).unwrap();
+    assert_eq!(app.upload(&project, CSV).await.status, 200);
+    assert_eq!((std::fs::read_to_string(&file).unwrap().as_str(), app.uploads().len()), (CSV, 1));
     app.stop().await;
 }
 
@@ -112,6 +119,50 @@ async fn uploads_past_the_limit_of_transfers_are_told_so() {
     assert_eq!(second.problem(503, "limit_exceeded")["limit"], "max_transfers");
     drop(first);
     eventually("the first upload to end", || app.uploads().is_empty()).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upload_keeps_its_place_for_as_long_as_it_is_still_read() {
+    let app = TestApp::start(&[("max_transfers", "1")]).await;
+    let project = app.project().await;
+    let mut refused = TcpStream::connect(app.address()).await.unwrap();
+    let form = "--XX\r\ncontent-disposition: form-data; name=\"colour\"\r\n\r\nred";
+    let head = format!(
+        "POST /api/v1/projects/{project}/sources HTTP/1.1\r\nhost: localhost\r\n\
+         content-type: multipart/form-data; boundary=XX\r\ncontent-length: 100000\r\n\r\n{form}"
+    );
+    refused.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    refused.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 400");
+    let second = app.upload(&project, CSV).await;
+    assert_eq!(second.problem(503, "limit_exceeded")["limit"], "max_transfers");
+    drop(refused);
+    let mut status = 503;
+    let deadline = tokio::time::Instant::now() + crate::http_support::PATIENCE;
+    while status == 503 && tokio::time::Instant::now() < deadline {
+        status = app.upload(&project, CSV).await.status;
+    }
+    assert_eq!(status, 201, "the place is given back");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_whose_fields_or_head_are_too_many_or_too_long_is_refused_by_name() {
+    let app = TestApp::start(&[]).await;
+    let project = app.project().await;
+    let path = app.url(&format!("/api/v1/projects/{project}/sources"));
+    let names = reqwest::multipart::Form::new().text("name", "a").text("name", "b").text("file", CSV);
+    let twice = app.send(app.client.post(&path).multipart(names)).await.problem(400, "bad_request");
+    assert!(twice["detail"].as_str().unwrap().contains("two fields `name`"), "{twice}");
+    let long = format!("--XX\r\ncontent-disposition: form-data; name=\"file\"\r\nx: {}", "a".repeat(200_000));
+    for body in [long.clone(), format!("{}{long}", "\r\n".repeat(50_000))] {
+        let request = app.client.post(&path).header("content-type", "multipart/form-data; boundary=XX").body(body);
+        let refused = app.send(request).await;
+        assert_eq!(refused.problem(413, "limit_exceeded")["limit"], "multipart_head_bytes");
+    }
+    assert_eq!(app.uploads(), [] as [&str; 0]);
     app.stop().await;
 }
 

@@ -220,6 +220,7 @@ async fn refused_everything(store: &Store, job: &Job) {
         status: tieout::db::results::ResultStatus::Matched,
         match_id: None,
         kind: "one_to_one",
+        related_id: None,
         state: "auto",
         probability: None,
         comparisons: "[]".into(),

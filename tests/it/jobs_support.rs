@@ -69,7 +69,9 @@ pub async fn upload(kept: &TestStore, project: ProjectId, name: &str, content: &
     let options = ReadOptions { name: name.into(), ..ReadOptions::default() };
     let seen = profile(content, &options).expect("a readable file");
     let columns = serde_json::to_value(&seen).expect("plain data");
-    let new = sources::NewSource { columns, filename: format!("{name}.csv"), ..new_source(project, name) };
+    let sha256 = tieout::uploads::Hashing::new(content).finish().expect("a slice can be read").sha256;
+    let (filename, bytes) = (format!("{name}.csv"), content.len() as u64);
+    let new = sources::NewSource { columns, filename, bytes, sha256, ..new_source(project, name) };
     let folder = kept.dir.path().join("uploads");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(new.id.to_string()), content).unwrap();

@@ -127,3 +127,23 @@ async fn news_of_claims_that_were_lost_without_a_word_are_made_up_for_by_the_clo
         assert_eq!((&told["user_id"], &told["project_id"]), (&json!("ana"), &json!(project)));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_lost_connection_to_one_replica_held_its_user_takes_over_on_another() {
+    let replicas = Replicas::start(2).await;
+    let project = replicas.project().await;
+    let (mut ana, _) = replicas.joined(0, "ana", project).await;
+    let (mut bob, _) = replicas.joined(1, "bob", project).await;
+    let fence = ask(&mut ana, "claim", project).await["Collaboration"]["fence"].as_u64();
+    told(&mut bob, "claimed").await;
+    drop(ana);
+    let (mut ana, _) = replicas.joined(1, "ana", project).await;
+    let mut granted = ask(&mut ana, "claim", project).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while granted["Error"].is_object() && tokio::time::Instant::now() < deadline {
+        // The other replica may not have noticed yet.
+        granted = ask(&mut ana, "claim", project).await;
+    }
+    assert_eq!(granted["Collaboration"]["fence"].as_u64(), fence.map(|fence| fence + 1), "{granted}");
+    assert_eq!(ask(&mut bob, "claim", project).await["Error"]["holder"], "ana");
+}

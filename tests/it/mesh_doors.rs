@@ -60,17 +60,18 @@ async fn a_ticket_opens_one_connection_on_whatever_replica() {
     let reply = socket.ask("Auth", json!({ "token": token("bob", "owner", 600) })).await;
     assert_eq!(reply["Error"]["code"], "AUTH_ERROR", "the connection is ana's: {reply}");
     for app in [&here, &there, &third] {
-        let again = Socket::try_open_at(app.address(), &path, &[]).await.err().expect("refused");
-        assert!(again.starts_with("401"), "used up everywhere: {again}");
+        assert_eq!(Socket::refused_at(app.address(), &path).await.1.code, Some(4401), "used up everywhere");
     }
     // Asked for at once on two replicas, it opens one.
     let word = ticket(&here, "ana").await;
     let path = format!("/ws?ticket={word}");
-    let (one, two) = tokio::join!(
-        Socket::try_open_at(there.address(), &path, &[]),
-        Socket::try_open_at(third.address(), &path, &[])
-    );
-    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|opened| **opened).count(), 1);
+    let open = async |app: &TestApp| {
+        let mut socket = Socket::try_open_at(app.address(), &path, &[]).await.expect("opens");
+        let first = socket.next().await.expect("a first frame");
+        (first["AuthSuccess"].is_object(), socket)
+    };
+    let (one, two) = tokio::join!(open(&there), open(&third));
+    assert!(one.0 != two.0, "one of them is let in");
     drop((socket, one, two));
     for app in [here, there, third] {
         app.stop().await;
@@ -108,8 +109,7 @@ async fn doors_of_replicas_over_redis_are_one_whatever_the_users_name() {
     events.wait(|data| data["re"] == 7 && data["Pong"].is_object()).await;
     let path = format!("/ws?ticket={}", ticket(&here, user).await);
     let opened = Socket::try_open_at(there.address(), &path, &[]).await.expect("opens on another replica");
-    let again = Socket::try_open_at(there.address(), &path, &[]).await.err().expect("refused");
-    assert!(again.starts_with("401"), "used up: {again}");
+    assert_eq!(Socket::refused_at(there.address(), &path).await.1.code, Some(4401), "used up");
     drop((events, opened));
     here.stop().await;
     there.stop().await;
@@ -129,8 +129,7 @@ async fn a_made_up_secret_is_refused_without_asking_anybody_and_a_good_one_asks_
     let (events, hello) = stream(&here, "ana").await;
     for ticket in ["junk", "", &"0".repeat(63)] {
         let path = format!("/ws?ticket={ticket}");
-        let refused = Socket::try_open_at(there.address(), &path, &[]).await.err().expect("refused");
-        assert!(refused.starts_with("401"), "{ticket}: {refused}");
+        assert_eq!(Socket::refused_at(there.address(), &path).await.1.code, Some(4401), "{ticket}");
     }
     let guess = json!({ "conn": hello["conn"], "key": "guess" });
     say(&there, "ana", &guess, json!("Ping")).await.problem(404, "no_such_stream");
@@ -154,8 +153,8 @@ async fn what_cant_be_asked_of_the_others_is_answered_in_time_and_may_be_tried_a
     assert!(!late.header("retry-after").is_empty());
     let word = ticket(&here, "ana").await;
     let path = format!("/ws?ticket={word}");
-    let refused = Socket::try_open_at(there.address(), &path, &[]).await.err().expect("refused");
-    assert!(refused.starts_with("503"), "not known, which is not the same as used up: {refused}");
+    let (error, ended) = Socket::refused_at(there.address(), &path).await;
+    assert_eq!((&error["code"], ended.code), (&json!("UNAVAILABLE"), Some(4500)), "not known is not used up: {error}");
     bus.leave_alone();
     let opened = Socket::try_open_at(there.address(), &path, &[]).await.expect("nobody has used it");
     // The link is down, and known to be.
@@ -164,6 +163,9 @@ async fn what_cant_be_asked_of_the_others_is_answered_in_time_and_may_be_tried_a
     assert_eq!(say(&here, "ana", &hello, json!("Ping")).await.status, 202, "where it lives nobody needs to be asked");
     let ready = there.get("/api/ready").await;
     assert_eq!((ready.status, &ready.json()["status"]), (200, &json!("degraded")), "{}", ready.text);
+    assert_eq!(ready.json()["checks"], json!(null), "nothing is told to who shows no token: {}", ready.text);
+    let ready = there.client.get(there.url("/api/ready")).bearer_auth(token("ana", "viewer", 600));
+    let ready = there.send(ready).await;
     assert_eq!(ready.json()["checks"]["relay"], json!({ "state": "down", "reason": "cut by the test" }));
     drop((events, opened));
     here.stop().await;

@@ -144,3 +144,27 @@ async fn a_user_who_is_sent_away_while_a_replica_cant_be_told_is_out_there_once_
     replicas.bus.set_link(&replicas.all[0].id, Link::Up);
     assert_eq!(back.closed().await.map(|frame| u16::from(frame.code)), Some(4403));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_project_puts_its_members_out_on_every_replica_and_lets_nobody_in() {
+    let replicas = Replicas::start(2).await;
+    let project = replicas.project().await;
+    let (ana, joined) = replicas.joined(0, "ana", project).await;
+    let (bob, _) = replicas.joined(1, "bob", project).await;
+    let deleted = tieout::db::projects::delete(&replicas.store.store, project).await.expect("deleted");
+    replicas.all[0].realtime.publish(deleted.event.expect("an event"));
+    for mut client in [ana, bob] {
+        let told = client.wait(|message| message["DataUpdate"].is_object() || message["ProjectLeft"].is_object()).await;
+        assert_eq!(told["DataUpdate"]["action"], "deleted", "first what happened: {told}");
+        let left = client.wait(|message| message["ProjectLeft"].is_object()).await;
+        assert_eq!(left["ProjectLeft"]["reason"], "deleted");
+        for since in [Value::Null, json!({ "ep": joined["ep"], "off": 0 })] {
+            let mut body = json!({ "project_id": project });
+            if since.is_object() {
+                body["since"] = since;
+            }
+            let refused = client.ask("JoinProject", body).await;
+            assert_eq!(refused["Error"]["code"], "NOT_FOUND", "{refused}");
+        }
+    }
+}

@@ -41,23 +41,28 @@ async fn a_foreign_page_can_neither_ask_nor_open_a_websocket() {
 
 #[tokio::test]
 async fn elsewhere_than_loopback_a_token_is_required_on_all_but_the_health_checks() {
-    let server = Server::start(Options::default().everywhere().env("TIEOUT_TOKEN", "secret-token-for-this-test")).await;
+    let server =
+        Server::start(Options::default().everywhere().env("TIEOUT_TOKEN", "secret-token-for-this-test-and-no-other"))
+            .await;
     let api = server.api();
-    for path in ["/api/health", "/api/ready"] {
-        api.get(path).await.expect(200);
-    }
+    api.get("/api/health").await.expect(200);
+    assert_eq!(api.get("/api/ready").await.expect(200), json!({ "status": "ready" }), "no detail without a token");
+    let guess = api.clone().with_token("secret-token-for-this-tesu").get("/api/ready").await.expect(200);
+    assert_eq!(guess, json!({ "status": "ready" }), "nor with a wrong one");
+    let told = api.clone().with_token("secret-token-for-this-test").get("/api/ready").await.expect(200);
+    assert_eq!(told["checks"]["store"]["state"], "ready", "{told}");
     for path in ["/api/v1/projects", "/metrics"] {
         let answer = api.get(path).await;
         assert!(answer.header("www-authenticate").is_some_and(|h| h.starts_with("Bearer")), "{path} says how");
         answer.expect_problem(401, "unauthorized");
     }
     api.clone()
-        .with_token("secret-token-for-this-tesu")
+        .with_token("secret-token-for-this-test-and-no-othes")
         .get("/api/v1/projects")
         .await
         .expect_problem(401, "unauthorized");
-    api.with_token("secret-token-for-this-test").get("/api/v1/projects").await.expect(200);
-    assert!(!server.log().contains("secret-token-for-this-test"), "a given token is never logged");
+    api.with_token("secret-token-for-this-test-and-no-other").get("/api/v1/projects").await.expect(200);
+    assert!(!server.log().contains("secret-token-for-this-test-and-no-other"), "a given token is never logged");
 }
 
 #[tokio::test]
@@ -77,7 +82,7 @@ async fn without_a_given_token_one_is_made_kept_and_printed_once() {
 
 #[tokio::test]
 async fn a_websocket_authenticates_with_its_first_message() {
-    const TOKEN: &str = "secret-token-for-this-test";
+    const TOKEN: &str = "secret-token-for-this-test-and-no-other";
     let server = Server::start(Options::default().everywhere().env("TIEOUT_TOKEN", TOKEN)).await;
     let project = Api::with_token(server.api(), TOKEN).project("p").await;
 

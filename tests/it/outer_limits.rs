@@ -58,17 +58,21 @@ async fn more_open_jobs_than_allowed_get_503_and_can_be_started_later() {
 }
 
 #[tokio::test]
-async fn more_sockets_than_allowed_get_503_and_the_others_stay() {
+async fn more_sockets_than_allowed_are_told_the_limit_and_the_others_stay() {
     let server = Server::start(Options::default().env("TIEOUT_MAX_SOCKETS", 2)).await;
     let project = server.api().project("sockets").await;
     let mut first = server.socket().await;
     let second = server.socket().await;
-    let refusal = Socket::try_open(server.addr, &[]).await.err().expect("a third socket is refused");
-    assert!(refusal.starts_with("503 ") && refusal.contains("max_sockets"), "{refusal}");
+    let (error, ended) = Socket::refused_at(server.addr, "/ws").await;
+    assert_eq!((&error["limit"], ended.code), (&json!("max_sockets"), Some(4409)), "{error}");
     first.join(&project, None).await;
     second.close().await;
     crate::support::eventually(LONG, "a place to be free again", || async {
         let mut socket = Socket::try_open(server.addr, &[]).await?;
+        let first = socket.next().await.map_err(|ended| ended.why)?;
+        if first["Error"].is_object() {
+            return Err(first.to_string());
+        }
         socket.join(&project, None).await;
         Ok(())
     })

@@ -79,7 +79,7 @@ async fn downloads_keep_the_output_contract() {
     assert_eq!(csv.status, 200, "{}", csv.text);
     let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
     let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
-    assert_eq!(header, ["match_id", "left_id", "right_id", "kind", "probability", "state", "explanation"]);
+    assert_eq!(header, tieout::reconcile::report::MATCHES_HEADER);
     let mut found = BTreeSet::new();
     for row in reader.records() {
         let row = row.unwrap();
@@ -87,6 +87,7 @@ async fn downloads_keep_the_output_contract() {
         assert!(kinds.contains(&&row[3]), "kind in {row:?}");
         assert!(["auto", "review", "discrepancy"].contains(&&row[5]), "state in {row:?}");
         assert!((0.0..=1.0).contains(&row[4].parse::<f64>().unwrap()), "probability in {row:?}");
+        assert!((7..13).all(|column| !row[column].is_empty()), "lines, amounts and dates of both sides in {row:?}");
         found.insert((row[1].to_owned(), row[2].to_owned()));
     }
     assert_eq!(found, expected, "the CSV has the pairs of the pages");

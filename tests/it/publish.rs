@@ -4,7 +4,15 @@ use crate::{
     support::Socket,
     ws_auth::{app_with, token},
 };
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tieout::db::publications::{self, Published};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
 
 async fn publish(app: &TestApp, key: Option<&str>, body: &Value) -> Answer {
     let mut request = app.client.post(app.url("/api/realtime/publish")).json(body);
@@ -83,5 +91,123 @@ async fn only_an_owner_speaks_for_the_server() {
             app.client.post(app.url("/api/realtime/publish")).bearer_auth(token("ana", role, 600)).json(&body);
         assert_eq!(app.send(request).await.status, status, "{role}");
     }
+    app.stop().await;
+}
+
+/// What a printer of JSON would change: digits, spellings, order, what stands twice, space.
+const AS_WRITTEN: [&str; 7] = [
+    "1234567890123456.78",
+    "123456789012345678901234567890",
+    "[0.1234567890123456789,100.00,1E2,-0]",
+    r#"{"z":1,"a":2,"z":3}"#,
+    r#"{ "a" : [ 1 , 2 ],	"b":"\u00e9\ud800" }"#,
+    "{\n  \"a\": 1.0\n}",
+    "null",
+];
+
+fn update(project: &str, entity_id: usize, data: &str) -> String {
+    format!(
+        r#"{{"DataUpdate":{{"project_id":"{project}","entity":"e","entity_id":"{entity_id}","action":"a","data":{data}}}}}"#
+    )
+}
+
+async fn publish_text(app: &TestApp, key: Option<&str>, body: String) -> Answer {
+    let mut request = app.client.post(app.url("/api/realtime/publish")).header("content-type", "application/json");
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    app.send(request.body(body)).await
+}
+
+type Raw = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A WebSocket that has sent these and joined.
+async fn joined(address: SocketAddr, sent: &[Value]) -> Raw {
+    let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "tieout.v1+json".parse().unwrap());
+    let (mut socket, _) = connect_async(request).await.unwrap();
+    for message in sent {
+        socket.send(Message::text(message.to_string())).await.unwrap();
+    }
+    texts(&mut socket, "ProjectJoined", 1).await;
+    socket
+}
+
+/// The next frames of this kind, as they came.
+async fn texts(socket: &mut Raw, kind: &str, wanted: usize) -> Vec<String> {
+    let mut frames = Vec::new();
+    while frames.len() < wanted {
+        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap_or_else(|_| panic!("no {kind}"));
+        let Message::Text(text) = frame.expect("the socket stays open").unwrap() else { continue };
+        frames.extend(text.contains(kind).then(|| text.to_string()));
+    }
+    frames
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_is_stored_and_sent_byte_for_byte() {
+    let app = TestApp::start(&[]).await;
+    let project = app.project().await;
+    let head = app.get(&format!("/api/v1/projects/{project}")).await.json();
+    let (ep, off) = (head["ep"].as_str().unwrap(), head["off"].as_u64().unwrap());
+    let since = json!({ "JoinProject": { "project_id": project, "since": { "ep": ep, "off": off } } });
+    for (n, data) in AS_WRITTEN.into_iter().enumerate() {
+        let told = publish_text(&app, None, update(&project, n, data)).await;
+        assert_eq!(told.status, 200, "{data}: {}", told.text);
+    }
+    // Out of the store, as one who comes back reads it, on both doors.
+    let mut socket = joined(app.address(), &[since]).await;
+    for (frame, data) in texts(&mut socket, "DataUpdate", AS_WRITTEN.len()).await.iter().zip(AS_WRITTEN) {
+        assert!(frame.ends_with(&format!(r#""data":{data}}}}}"#)), "{data} came as {frame}");
+    }
+    let id = format!("{}~{ep}~{off}", project.replace('-', ""));
+    let url = app.url(&format!("/events?project={project}&last_event_id={id}"));
+    let mut stream = app.client.get(url).send().await.unwrap();
+    let mut text = String::new();
+    while text.matches("DataUpdate").count() < AS_WRITTEN.len() || !text.ends_with("\n\n") {
+        text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().expect("the stream goes on")).unwrap());
+    }
+    for data in AS_WRITTEN {
+        // A line of an event begins with its name.
+        let expected = format!(r#""data":{}}}}}"#, data.replace('\n', "\ndata: "));
+        assert!(text.contains(&expected), "{data} is not in {text}");
+    }
+    drop((stream, socket));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_crosses_between_replicas_byte_for_byte() {
+    let replicas = crate::mesh_support::Replicas::start(2).await;
+    let project = replicas.project().await;
+    let join = [json!({ "Auth": { "token": "bob" } }), json!({ "JoinProject": { "project_id": project } })];
+    let mut socket = joined(replicas.all[1].address, &join).await;
+    for data in AS_WRITTEN {
+        let body = format!(
+            r#""DataUpdate":{{"project_id":"{project}","entity":"e","entity_id":"1","action":"a","data":{data}}}"#
+        );
+        let published = publications::publish(&replicas.store.store, project, Some(body), None).await.unwrap();
+        let Published::Now(_, Some(event)) = published else { panic!("{published:?}") };
+        replicas.all[0].realtime.publish(event);
+    }
+    for (frame, data) in texts(&mut socket, "DataUpdate", AS_WRITTEN.len()).await.iter().zip(AS_WRITTEN) {
+        assert!(frame.ends_with(&format!(r#""data":{data}}}}}"#)), "{data} came as {frame}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_tells_amounts_apart_to_the_last_digit_and_not_by_spelling() {
+    let app = TestApp::start(&[]).await;
+    let project = app.project().await;
+    let first = publish_text(&app, Some("k"), update(&project, 1, r#"{"a":1234567890123456.78,"b":"é"}"#)).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (200, ""), "{}", first.text);
+    let respelled = update(&project, 1, "{ \"b\": \"\\u00e9\", \"a\": 1234567890123456.78 }");
+    let again = publish_text(&app, Some("k"), respelled).await;
+    assert_eq!((again.header("idempotency-replayed"), &again.text), ("true", &first.text));
+    let other = publish_text(&app, Some("k"), update(&project, 1, r#"{"a":1234567890123456.79,"b":"é"}"#)).await;
+    other.problem(422, "idempotency_key_reused");
+    let deep = format!("{}1{}", "[".repeat(101), "]".repeat(101));
+    let refused = publish_text(&app, None, update(&project, 1, &deep)).await.problem(422, "invalid");
+    assert!(refused["detail"].as_str().unwrap().contains("deeper than 100"), "{refused}");
     app.stop().await;
 }

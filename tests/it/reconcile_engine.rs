@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tieout::reconcile::{
     BreakKind, Compare, CompareKind, MatchState, Outcome, Phase, Progress, ReadError, ReadOptions, RuleSet, RunError,
-    Side, Table, Unattended, infer_rules, read, run,
+    Side, Table, Unattended, infer_from_tables, read, run,
 };
 
 fn table(name: &str, csv: &str) -> Table {
@@ -15,7 +15,7 @@ fn table(name: &str, csv: &str) -> Table {
 }
 
 fn inferred(left: &Table, right: &Table) -> RuleSet {
-    infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column())
+    infer_from_tables(left, right).0
 }
 
 /// `rows` payments with references; the right side books a day later and some rows differ.

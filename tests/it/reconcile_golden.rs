@@ -1,10 +1,10 @@
-//! Golden folders: two small files in, the five output files out, byte for byte and at one and two threads.
+//! Golden folders: two small files in, the output files out, byte for byte and at one and two threads.
 //!
 //! `UPDATE_GOLDEN=1 cargo test reconcile_golden` writes what the engine says now; read the difference before you commit it.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
-use tieout::reconcile::{ReadOptions, RuleSet, Side, Table, Unattended, infer_rules, profile, read, report, run};
+use tieout::reconcile::{ReadOptions, RuleSet, Side, Table, Unattended, profile, read, report, run, run_inferred};
 
 fn load(path: &Path, rules: Option<&RuleSet>, side: Side) -> Table {
     let id_column = rules.and_then(|r| if side == Side::Left { r.left_id.clone() } else { r.right_id.clone() });
@@ -15,29 +15,19 @@ fn load(path: &Path, rules: Option<&RuleSet>, side: Side) -> Table {
     read(File::open(path).unwrap(), Some(&profile), &options, &Unattended).unwrap()
 }
 
-fn outputs(case: &Path) -> BTreeMap<&'static str, Vec<u8>> {
+fn outputs(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let rules = fs::read_to_string(case.join("rules.toml")).ok().map(|text| RuleSet::parse(&text).unwrap());
     let left = load(&case.join("left.csv"), rules.as_ref(), Side::Left);
     let right = load(&case.join("right.csv"), rules.as_ref(), Side::Right);
-    let rules =
-        rules.unwrap_or_else(|| infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column()));
-    let outcome = run(&left, &right, &rules, &Unattended).unwrap();
-    let mut all = BTreeMap::from([
-        ("matches.csv", Vec::new()),
-        ("unmatched_left.csv", Vec::new()),
-        ("unmatched_right.csv", Vec::new()),
-        ("errors.csv", Vec::new()),
-        ("summary.json", Vec::new()),
-    ]);
-    report::write_matches_csv(all.get_mut("matches.csv").unwrap(), &outcome, &left, &right).unwrap();
-    for (name, side) in [("unmatched_left.csv", Side::Left), ("unmatched_right.csv", Side::Right)] {
-        report::write_unmatched_csv(all.get_mut(name).unwrap(), &outcome, side, &left, &right).unwrap();
-    }
-    report::write_errors_csv(all.get_mut("errors.csv").unwrap(), &left, &right).unwrap();
-    let summary = report::summary_json(&outcome, &left, &right);
-    *all.get_mut("summary.json").unwrap() =
-        format!("{}\n", serde_json::to_string_pretty(&summary).unwrap()).into_bytes();
-    all
+    let outcome = match &rules {
+        Some(rules) => run(&left, &right, rules, &Unattended).unwrap(),
+        None => run_inferred(&left, &right, &Unattended).unwrap(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    report::write_all(|name| File::create(folder.path().join(name)), report::Cells::Exact, &outcome, &left, &right)
+        .unwrap();
+    let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())).collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
-use tieout::reconcile::{MatchKind, ReadOptions, Side, Table, Unattended, infer_rules, profile, read, run};
+use tieout::reconcile::{MatchKind, ReadOptions, Side, Table, Unattended, profile, read, run_inferred};
 
 fn shared(set: &str) -> Option<PathBuf> {
     let root = std::env::var_os("TIEOUT_SHARED").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
@@ -24,8 +24,7 @@ fn load(path: PathBuf) -> Table {
 /// F1 of the one-to-one matches under the inferred rules.
 fn f1(folder: PathBuf, left: &str, right: &str) -> f64 {
     let (left, right) = (load(folder.join(left)), load(folder.join(right)));
-    let rules = infer_rules(&left.profile, &right.profile, left.id_column(), right.id_column());
-    let outcome = run(&left, &right, &rules, &Unattended).unwrap();
+    let outcome = run_inferred(&left, &right, &Unattended).unwrap();
     let id = |table: &Table, row: Option<u32>| table.id(row.unwrap() as usize).into_owned();
     let single = outcome.matches.iter().filter(|m| m.kind == MatchKind::OneToOne);
     let found: BTreeSet<(String, String)> =

@@ -222,8 +222,8 @@ pub async fn state(addr: &Addr<Act>, what: &str, is: impl Fn(&State) -> bool) ->
     let mut states = addr.watch();
     let found = tokio::time::timeout(LIMIT, states.wait_for(|s| is(s))).await;
     match found {
-        Ok(Ok(s)) => s.clone(),
-        other => panic!("{what} did not come: {:?}", other.map(|r| r.map(|s| s.clone()))),
+        Ok(Ok(s)) => s,
+        other => panic!("{what} did not come: {other:?}"),
     }
 }
 

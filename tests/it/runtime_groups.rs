@@ -40,13 +40,13 @@ async fn three(rt: &Runtime, spec: GroupSpec, log: &Log) -> (Group, Vec<Addr<Lea
 async fn restarted(group: &Group, times: u64) {
     let mut restarts = group.restarts();
     let found = timeout(LIMIT, restarts.wait_for(|n| *n == times)).await;
-    found.unwrap_or_else(|_| panic!("the group does not restart: {:?}", group.watch().borrow())).unwrap();
+    found.unwrap_or_else(|_| panic!("the group does not restart: {:?}", group.watch().get())).unwrap();
 }
 
 async fn group_state(group: &Group, what: &str, is: impl Fn(&GroupState) -> bool) -> GroupState {
     let mut state = group.watch();
     let found = timeout(LIMIT, state.wait_for(|s| is(s))).await;
-    found.unwrap_or_else(|_| panic!("{what} did not come: {:?}", group.watch().borrow())).unwrap().clone()
+    found.unwrap_or_else(|_| panic!("{what} did not come: {:?}", group.watch().get())).unwrap()
 }
 
 async fn end(addr: &Addr<Leaf>) -> StopReason {
@@ -195,7 +195,7 @@ async fn a_nested_groups_exhaustion_is_its_parents_failure_and_at_the_root_the_r
     assert_eq!(rt.health().failed, None);
     assert!(z.ask(Fail).await.is_err());
     let mut failed = rt.failed();
-    let failure = timeout(LIMIT, failed.wait_for(Option::is_some)).await.expect("the runtime fails").unwrap().clone();
+    let failure = timeout(LIMIT, failed.wait_for(Option::is_some)).await.expect("the runtime fails").unwrap();
     let failure = failure.unwrap();
     assert_eq!(&*failure.name, "outer");
     assert!(failure.cause.contains("z fails") && failure.cause.contains("group inner"), "{failure:?}");

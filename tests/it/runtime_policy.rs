@@ -24,7 +24,6 @@ fn backoff() -> Backoff {
 /// Makes it panic; how long it is down, by the virtual clock.
 async fn fail(rt: &TestRuntime, addr: &Addr<Act>) -> Duration {
     let mut states = addr.watch();
-    states.borrow_and_update();
     let begun = rt.now();
     inject_panic(addr).unwrap();
     states.wait_for(|s| matches!(s, State::Restarting { .. } | State::Stopped { .. })).await.unwrap();
@@ -99,16 +98,16 @@ fn the_intensity_slides_spread_failures_never_exhaust_it_and_dense_ones_do() {
         // 21 s apart: never more than three in any minute, though a window that was only emptied as a whole would hold more.
         for n in 0..20 {
             fail(&rt, &addr).await;
-            assert_eq!(*addr.watch().borrow(), State::Running, "failure {n}");
+            assert_eq!(addr.watch().get(), State::Running, "failure {n}");
             rt.pass(20 * SECOND).await;
         }
         rt.pass(60 * SECOND).await;
         for n in 0..3 {
             fail(&rt, &addr).await;
-            assert_eq!(*addr.watch().borrow(), State::Running, "failure {n} of the dense ones");
+            assert_eq!(addr.watch().get(), State::Running, "failure {n} of the dense ones");
         }
         fail(&rt, &addr).await;
-        let end = addr.watch().borrow().clone();
+        let end = addr.watch().get();
         assert!(matches!(end, State::Stopped { why: StopReason::Exhausted(_) }), "the fourth in a minute: {end:?}");
     });
     rt.assert_clean();

@@ -161,7 +161,7 @@ async fn an_instance_that_comes_out_of_its_start_too_late_never_runs() {
     zombie_gone(&rt).await;
     let restarted = std::iter::from_fn(|| events.try_recv().ok()).filter(|e| matches!(e, Event::Restarted { .. }));
     assert_eq!(restarted.count(), 1, "the zombie did not say that it runs");
-    assert!(matches!(*addr.watch().borrow(), State::Restarting { .. }));
+    assert!(matches!(addr.watch().get(), State::Restarting { .. }));
     stop(rt).await;
 }
 

@@ -2,9 +2,10 @@
 //! queued asks, cuts asynchronous ones, runs `stopped()` without a reactor, and joins nothing.
 use std::time::Duration;
 
-use tieout::runtime::{AskError, Restart, Runtime, SendError, StartError, State, StopReason};
+use tieout::runtime::{Addr, AskError, Restart, Runtime, SendError, StartError, State, StopReason};
+use tokio::sync::broadcast;
 
-use crate::runtime_actor::{Add, Do, LIMIT, Log, StopYourself, ViaActFuture, ViaFuture, block, one, spec, state};
+use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, StopYourself, ViaActFuture, ViaFuture, block, one, spec, state};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_drains_queues_and_replies_in_reverse_start_order() {
@@ -89,7 +90,7 @@ async fn a_stopped_actor_does_not_come_back_whatever_its_restart_type() {
         let addr = rt.supervise(spec(&format!("{restart:?}"), &log).restart(restart)).await.unwrap();
         addr.tell(Add(1)).await.unwrap();
         addr.stop(LIMIT).await.unwrap();
-        assert_eq!(*addr.watch().borrow(), State::Stopped { why: StopReason::Requested });
+        assert_eq!(addr.watch().get(), State::Stopped { why: StopReason::Requested });
     }
     assert_eq!(log.lines(), ["stopped at 1"; 3]);
     assert!(rt.shutdown(LIMIT).await.clean());
@@ -134,4 +135,107 @@ fn the_runtime_refuses_to_compile_where_panics_abort() {
     let refused = compile("abort");
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("catches panics"), "{refused:?}");
+}
+
+/// A runtime whose shutdown waits for the sender.
+async fn slow_to_stop() -> (Runtime, Addr<Act>, tokio::task::JoinHandle<bool>, tokio::sync::oneshot::Sender<()>) {
+    let (rt, addr, _) = one(|s| s).await;
+    let (open, gate) = tokio::sync::oneshot::channel();
+    let asked = addr.clone();
+    let asking = tokio::spawn(async move { asked.ask(ViaFuture(Do::Wait(gate))).await.is_ok() });
+    let under_way = async {
+        while rt.health().actors[0].replies_in_flight == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, under_way).await.expect("it is being answered");
+    (rt, addr, asking, open)
+}
+
+#[tokio::test]
+async fn every_caller_of_a_shutdown_waits_for_the_one_report() {
+    let (rt, addr, asking, open) = slow_to_stop().await;
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let rt = rt.clone();
+            tokio::spawn(async move { rt.shutdown(LIMIT).await })
+        })
+        .collect();
+    state(&addr, "the drain", |s| *s == State::Stopping).await;
+    let early = tokio::time::timeout(Duration::from_millis(50), rt.shutdown(Duration::ZERO)).await;
+    assert!(early.is_err(), "it is not clean at once: {early:?}");
+    open.send(()).unwrap();
+    assert!(asking.await.unwrap(), "the drain was not cut short");
+    let report = rt.shutdown(LIMIT).await;
+    assert_eq!((report.clean(), report.drained.len()), (true, 1), "{report:?}");
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), report);
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_whose_caller_goes_away_comes_to_its_end_and_ends_its_threads() {
+    for again in [true, false] {
+        let (rt, addr, asking, open) = slow_to_stop().await;
+        drop(addr);
+        assert!(tokio::time::timeout(Duration::from_millis(30), rt.shutdown(LIMIT)).await.is_err());
+        let mut events = rt.events();
+        match again {
+            true => {
+                let second = tokio::spawn(async move { rt.shutdown(LIMIT).await });
+                open.send(()).unwrap();
+                let report = second.await.unwrap();
+                assert_eq!((report.clean(), report.drained.len()), (true, 1), "{report:?}");
+            }
+            false => {
+                drop(rt);
+                open.send(()).unwrap();
+            }
+        }
+        assert!(asking.await.unwrap(), "the drain goes on");
+        // The channel of the events closes with the last of the runtime, on whichever thread that is.
+        let closed = async { while !matches!(events.recv().await, Err(broadcast::error::RecvError::Closed)) {} };
+        tokio::time::timeout(LIMIT, closed).await.expect("nothing of the runtime is left");
+    }
+}
+
+/// Awaits the shutdown of its own runtime in a reply, or beside it.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct ShutDown(Runtime);
+impl actix::Handler<ShutDown> for Act {
+    type Result = ();
+    fn handle(&mut self, m: ShutDown, ctx: &mut actix::Context<Self>) {
+        use actix::{AsyncContext, WrapFuture};
+        ctx.spawn(async move { drop(m.0.shutdown(LIMIT).await) }.into_actor(self));
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_that_an_actor_asked_for_outlives_the_actor() {
+    let (rt, addr, log) = one(|s| s).await;
+    let other = rt.supervise(spec("other", &log)).await.unwrap();
+    other.tell(Add(1)).await.unwrap();
+    addr.tell(ShutDown(rt.clone())).await.unwrap();
+    state(&addr, "its own end", |s| matches!(s, State::Stopped { .. })).await;
+    let report = rt.shutdown(LIMIT).await;
+    assert_eq!((report.clean(), report.drained.len()), (true, 2), "{report:?}");
+    assert!(!rt.health().thread_alive);
+}
+
+#[tokio::test]
+async fn a_start_beside_a_shutdown_is_refused_or_stopped_with_the_others() {
+    for _ in 0..50 {
+        let rt = Runtime::builder().start().unwrap();
+        let starting = tokio::spawn({
+            let rt = rt.clone();
+            async move { rt.supervise(spec("act", &Log::default())).await }
+        });
+        let report = rt.shutdown(LIMIT).await;
+        assert!(report.clean(), "{report:?}");
+        match starting.await.unwrap() {
+            Ok(addr) => assert!(matches!(addr.watch().get(), State::Stopped { .. }), "{:?}", addr.watch().get()),
+            Err(e) => assert!(matches!(e, StartError::ShuttingDown(_)), "{e}"),
+        }
+    }
 }

@@ -28,7 +28,7 @@ async fn a_stuck_handler_is_named_with_its_actor_message_and_duration() {
     let health = rt.health();
     assert!(!health.ok());
     assert_eq!(health.stalled.unwrap().actor, stall.actor);
-    assert!(matches!(*addr.watch().borrow(), State::Stalled { .. }));
+    assert!(matches!(addr.watch().get(), State::Stalled { .. }));
     let got = addr.ask(Add(1)).on_restart(OnRestart::Fail).await.unwrap_err();
     assert!(matches!(got, AskError::Stalled { msg: Add(1), .. }), "{got:?}");
     open.send(()).unwrap();

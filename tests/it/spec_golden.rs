@@ -86,7 +86,7 @@ fn from_the_server() -> BTreeMap<String, Vec<u8>> {
         })
     };
     let cursor = serde_json::value::to_raw_value(&json!({"x": 1, "y": [2.5, null]})).unwrap();
-    let entity = json!({"id": JOB, "state": "created"});
+    let entity = serde_json::value::to_raw_value(&json!({"id": JOB, "state": "created"})).unwrap();
     let update = |action: &'static str, data, url: Option<&str>| DataUpdate {
         project_id: project(),
         entity: "job",
@@ -260,7 +260,7 @@ fn the_schema_refuses_what_the_parser_refuses() {
         ("Ping", json!({"ids": 1, "Ping": {}})),
         ("Auth", json!({"Auth": {}})),
         ("Collaboration", json!({"Collaboration": {"project_id": PROJECT, "action": ""}})),
-        ("Collaboration", json!({"Collaboration": {"project_id": PROJECT, "action": "x".repeat(129)}})),
+        ("Collaboration", json!({"Collaboration": {"project_id": PROJECT, "action": "x".repeat(201)}})),
         ("Collaboration", json!({"Collaboration": {"project_id": PROJECT, "action": "a", "entity_id": ""}})),
     ] {
         assert!(parse(&frame.to_string()).is_err(), "the parser takes {frame}");

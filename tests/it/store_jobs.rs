@@ -217,6 +217,7 @@ fn found(ordinal: u64, left: u64, right: u64) -> NewResult {
         status: ResultStatus::Matched,
         match_id: Some(format!("m{ordinal}")),
         kind: "one_to_one",
+        related_id: None,
         state: "auto",
         probability: Some(0.99),
         comparisons: "[]".into(),

@@ -30,10 +30,11 @@ async fn a_ticket_opens_one_socket_as_the_user_who_asked_for_it() {
     assert_eq!(reply["Error"]["code"], "NOT_FOUND", "authenticated already: {reply}");
     let other = socket.ask("Auth", json!({ "token": token("bob", "owner", 600) })).await;
     assert_eq!(other["Error"]["code"], "AUTH_ERROR", "the connection is ana's: {other}");
-    let again = opened(&app, &path, &[]).await.err().expect("refused");
-    assert!(again.starts_with("401"), "used up: {again}");
-    let guess = opened(&app, "/ws?ticket=guess", &[]).await.err().expect("refused");
-    assert!(guess.starts_with("401"), "{guess}");
+    for path in [&path, "/ws?ticket=guess"] {
+        let (error, ended) = Socket::refused_at(app.address(), path).await;
+        assert_eq!((&error["code"], ended.code), (&json!("AUTH_ERROR"), Some(4401)), "{path}: {error}");
+        assert_eq!(ended.why, r#"{"c":"TOKEN"}"#, "used up, or never given out");
+    }
     app.stop().await;
 }
 
@@ -50,7 +51,7 @@ async fn a_ticket_is_of_no_use_to_another_user_or_after_its_time() {
     let (late, lapses) = (answer.json()["ticket"].as_str().unwrap().to_owned(), answer.json()["expires_at_ms"].clone());
     let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     eventually("the ticket lapses", || now_ms() > lapses.as_i64().unwrap()).await;
-    let refused = opened(&app, &format!("/ws?ticket={late}"), &[]).await.err().expect("refused");
-    assert!(refused.starts_with("401"), "{refused}");
+    let (_, ended) = Socket::refused_at(app.address(), &format!("/ws?ticket={late}")).await;
+    assert_eq!(ended.code, Some(4401));
     app.stop().await;
 }

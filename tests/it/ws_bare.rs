@@ -22,6 +22,9 @@ async fn without_the_subprotocol_frames_are_bare_and_with_it_they_have_their_sib
     let project = server.project().await;
     let (mut plain, chosen) = Client::offering(server.address, None).await;
     assert_eq!(chosen, None);
+    let hello = plain.message().await;
+    assert_bare(&hello);
+    assert_eq!(hello["AuthSuccess"]["role"], "owner", "{hello}");
     plain.send(json!({"JoinProject": {"project_id": project}})).await;
     let joined = plain.message().await;
     assert_bare(&joined);

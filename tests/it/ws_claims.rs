@@ -1,8 +1,9 @@
 //! Claims outlive what holds them: the server's process, and the store for a while.
 use crate::{
-    http_support::{PATIENCE, TestApp},
+    http_support::{PATIENCE, TestApp, eventually},
+    sse_support::Events,
     support::{LONG, Options, SHORT, Socket},
-    ws_auth::{authenticated_at, server_with, token},
+    ws_auth::{app_with, authenticated, authenticated_at, project, server_with, token},
 };
 use serde_json::{Value, json};
 use std::{
@@ -143,8 +144,10 @@ async fn a_claim_lasts_while_its_connection_is_heard_and_lapses_soon_after() {
     let released = |m: &Value| m["Collaboration"]["action"] == "released";
     assert!(!bob.seen.iter().any(released), "{:?}", bob.seen);
     assert!(ana.open(), "a client that answers pings is not closed");
-    ana.stop().await;
-    bob.wait(SHORT, "the lease of a connection that is gone to end", released).await;
+    let lost_at = Instant::now();
+    ana.lose();
+    bob.wait(SHORT, "the lease of a connection that is lost to end", released).await;
+    assert!(lost_at.elapsed() > Duration::from_secs(1), "free after {:?}", lost_at.elapsed());
     bob.close().await;
     app.stop().await;
 }
@@ -162,5 +165,54 @@ async fn a_user_gives_back_over_http_what_it_claimed_on_a_connection() {
     socket.wait(SHORT, "the room to be told", |m| m["Collaboration"]["action"] == "released").await;
     assert_eq!(app.send(app.client.delete(app.url(&path))).await.status, 404, "it is nobody's now");
     socket.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_left_gives_its_claim_back_and_what_a_lost_connection_held_is_its_own_users_to_take() {
+    let (app, _secret) = app_with(&[]).await;
+    let project = project(&app).await;
+    let reviewer = async |user: &str| {
+        let (mut socket, _) = authenticated(&app, &token(user, "reviewer", 600)).await;
+        socket.join(&project, None).await;
+        socket
+    };
+    let (mut ana, mut bob) = (reviewer("ana").await, reviewer("bob").await);
+    let (first, _) = granted(&claim(&mut ana, &project, "m1").await);
+    // A reload: the page closes its socket, and comes back.
+    ana.close().await;
+    bob.wait(SHORT, "the claim to be free", |m| m["Collaboration"]["action"] == "released").await;
+    let mut ana = reviewer("ana").await;
+    let (second, _) = granted(&claim(&mut ana, &project, "m1").await);
+    assert!(second > first, "fence {first}, then {second}");
+    // The line breaks: nobody else gets it, and she does on her next connection.
+    let other = reviewer("ana").await;
+    drop(ana);
+    eventually("the lost connection to be noticed", || app.connections() == 2).await;
+    assert_eq!(claim(&mut bob, &project, "m1").await["Error"]["holder"], "ana");
+    let mut ana = other;
+    let (third, _) = granted(&claim(&mut ana, &project, "m1").await);
+    assert!(third > second, "fence {second}, then {third}");
+    let mut second_tab = reviewer("ana").await;
+    let refused = claim(&mut second_tab, &project, "m1").await;
+    assert_eq!(refused["Error"]["code"], "ALREADY_CLAIMED", "of two that live only one has it: {refused}");
+    // An event stream has no close of its own.
+    let query = format!("project={project}");
+    let mut events = Events::open_as(&app, Some(&token("eve", "reviewer", 600)), &query, None).await;
+    let hello = events.wait(|data| data["AuthSuccess"].is_object()).await.data["AuthSuccess"].clone();
+    events.wait(|data| data["ProjectJoined"].is_object()).await;
+    let message = json!({ "id": 1, "Collaboration": { "project_id": project, "action": "claim", "entity_id": "m2" } });
+    let body = json!({ "conn": hello["conn"], "key": hello["key"], "message": message });
+    let send = app.client.post(app.url("/api/realtime/send")).bearer_auth(token("eve", "reviewer", 600)).json(&body);
+    assert_eq!(app.send(send).await.status, 202);
+    granted(&events.wait(|data| data["re"] == 1).await.data);
+    drop(events);
+    eventually("the stream to end", || app.connections() == 3).await;
+    assert_eq!(claim(&mut bob, &project, "m2").await["Error"]["holder"], "eve");
+    let mut eve = reviewer("eve").await;
+    granted(&claim(&mut eve, &project, "m2").await);
+    for socket in [ana, bob, second_tab, eve] {
+        socket.close().await;
+    }
     app.stop().await;
 }

@@ -80,10 +80,11 @@ async fn limits_are_answered_by_name() {
         }
     }
     assert_eq!(let_in, 1);
-    for _ in 0..6 {
-        client.send(json!({"Ping": {}})).await;
+    for id in 100..106 {
+        client.send(json!({"id": id, "Ping": {}})).await;
     }
     let limited = client.wait(|message| message["Error"].is_object()).await;
+    assert!(limited["re"].as_u64().is_some_and(|re| (100..106).contains(&re)), "which it refuses: {limited}");
     assert_eq!(limited["Error"]["code"], "RATE_LIMITED");
     assert!(limited["Error"]["retry_after_ms"].as_u64().unwrap() > 0);
 }
@@ -137,4 +138,57 @@ async fn a_drain_tells_closes_and_leaves_nothing() {
     tokio::time::timeout(Duration::from_secs(5), server.tracker.wait()).await.expect("no session is left");
     let report = server.runtime.shutdown(Duration::from_secs(5)).await;
     assert!(report.clean(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_join_is_done_after_it_also_where_the_room_is_cold() {
+    let server = WsServer::new().await;
+    let mut client = server.client().await;
+    for round in 0..20 {
+        let project = server.project().await;
+        let said = |id: u64, action: &str| json!({"id": id, "Collaboration": {"project_id": project, "action": action, "entity_id": "m1"}});
+        client.send(json!({"id": 1, "JoinProject": {"project_id": project}})).await;
+        client.send(said(2, "wave")).await;
+        client.send(said(3, "claim")).await;
+        client.send(json!({"id": 4, "LeaveProject": {"project_id": project}})).await;
+        client.send(said(5, "wave")).await;
+        let mut replies = std::collections::BTreeMap::new();
+        while replies.len() < 5 {
+            let reply = client.wait(|message| message["re"].is_u64()).await;
+            replies.insert(reply["re"].as_u64().unwrap(), reply);
+        }
+        assert!(replies[&1]["ProjectJoined"].is_object(), "{round}: {replies:?}");
+        assert_eq!(replies[&2]["Collaboration"]["action"], "wave", "{round}");
+        assert_eq!(replies[&3]["Collaboration"]["action"], "claimed", "{round}");
+        assert_eq!(replies[&4]["ProjectLeft"]["reason"], "left", "{round}");
+        assert_eq!(replies[&5]["Error"]["code"], "NOT_JOINED", "{round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_join_of_a_room_repeats_no_event() {
+    let server = WsServer::new().await;
+    let project = server.project().await;
+    let (mut client, joined) = server.joined(project).await;
+    let (ep, start) = (joined["ep"].as_str().unwrap().to_owned(), joined["off"].as_u64().unwrap());
+    // What came before it is in the room's history, and was never sent on this connection.
+    let (mut seen, mut last) = (Vec::new(), start);
+    for round in 0..10 {
+        for name in 0..5 {
+            last = server.change(project, &format!("{round} {name}")).await;
+        }
+        // It has read nothing yet, so for all it knows it lacks everything.
+        let since = json!({"ep": ep, "off": start});
+        client.send(json!({"id": round, "JoinProject": {"project_id": project, "since": since}})).await;
+    }
+    while seen.last() != Some(&last) {
+        seen.extend(client.message().await["off"].as_u64());
+    }
+    assert_eq!(seen, (start + 1..=last).collect::<Vec<_>>());
+    // Earlier ones than it has ever been sent come once.
+    let again = client.join(project, Some((&ep, 0))).await;
+    assert_eq!((&again["recovered"], &again["off"]), (&json!(true), &json!(last)));
+    assert_eq!(client.offsets_until(start).await, (1..=start).collect::<Vec<_>>());
+    last = server.change(project, "last").await;
+    assert_eq!(client.offsets_until(last).await, [last]);
 }

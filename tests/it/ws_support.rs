@@ -47,6 +47,7 @@ pub struct WsServer {
     pub realtime: Realtime,
     pub address: SocketAddr,
     pub tracker: TaskTracker,
+    known: bool,
 }
 
 impl WsServer {
@@ -69,7 +70,7 @@ impl WsServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(accept(listener, door, known));
-        Self { store, runtime, realtime, address, tracker }
+        Self { store, runtime, realtime, address, tracker, known }
     }
 
     /// A new project.
@@ -91,7 +92,12 @@ impl WsServer {
     }
 
     pub async fn client(&self) -> Client {
-        Client::open(self.address).await
+        let mut client = Client::open(self.address).await;
+        if self.known {
+            let hello = client.message().await;
+            assert!(hello["AuthSuccess"]["conn"].is_string(), "who is known is told so first of all: {hello}");
+        }
+        client
     }
 
     pub async fn joined(&self, project: ProjectId) -> (Client, Value) {
@@ -111,7 +117,7 @@ pub async fn accept(listener: TcpListener, door: Door, known: bool) {
                 let (door, upgraded) = (door.clone(), upgraded.clone());
                 async move {
                     let grant = known.then(|| Principal::local_owner().into());
-                    let answer = upgrade(request.map(axum::body::Body::new), grant, door).await;
+                    let answer = upgrade(&mut request.map(axum::body::Body::new), grant, door).await;
                     let mut answer = answer.unwrap_or_else(|refused| {
                         let body = axum::body::Body::from(refused.code);
                         http::Response::builder().status(refused.status).body(body).expect("a response")

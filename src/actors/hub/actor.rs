@@ -7,9 +7,9 @@ use super::{
     core::{Core, Given, Output},
     limits::Shared,
     messages::{
-        Announce, Attach, Beat, BeginClaims, ClaimAsk, ClaimEntity, ClaimTold, ClaimsTold, Count, Counts, Disconnect,
-        FromReplica, PanicNow, Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve,
-        StallNow, Told, View, Waiter,
+        Announce, Attach, Beat, BeginClaims, Change, ClaimAsk, ClaimEntity, ClaimTold, ClaimsTold, Count, Counts,
+        Disconnect, FromReplica, PanicNow, Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView,
+        Serve, StallNow, Told, View, Waiter,
     },
     presence::Memory,
     queue::Queue,
@@ -154,10 +154,10 @@ impl Hub {
     }
 
     /// A change of a claim that somebody in this process waits for.
-    fn ask(&mut self, project: ProjectId, entity_id: String, user: Arc<str>, release: Option<bool>, waiter: Waiter) {
+    fn ask(&mut self, project: ProjectId, entity_id: String, user: Arc<str>, change: Change, waiter: Waiter) {
         // A name of its own: no other call renews it, and the process's end does not free it.
         let holder = format!("call-{}", Uuid::new_v4().simple());
-        self.core.ask(ClaimAsk { project, entity_id, user, holder, release, waiter }, now(&self.base));
+        self.core.ask(ClaimAsk { project, entity_id, user, holder, change, waiter }, now(&self.base));
     }
 
     fn wind(&mut self, ctx: &mut Context<Self>) {
@@ -237,7 +237,7 @@ impl Handler<ClaimEntity> for Hub {
     type Result = ResponseFuture<Result<Claim, ClaimRefused>>;
     fn handle(&mut self, m: ClaimEntity, ctx: &mut Context<Self>) -> Self::Result {
         let (sender, answer) = oneshot::channel();
-        self.ask(m.project, m.entity_id, m.user, None, Waiter::Claim(sender));
+        self.ask(m.project, m.entity_id, m.user, Change::Take, Waiter::Claim(sender));
         self.carry_out(ctx);
         Box::pin(async move { answer.await.unwrap_or(Err(LOST)) })
     }
@@ -247,7 +247,7 @@ impl Handler<ReleaseEntity> for Hub {
     type Result = ResponseFuture<Result<(), ClaimRefused>>;
     fn handle(&mut self, m: ReleaseEntity, ctx: &mut Context<Self>) -> Self::Result {
         let (sender, answer) = oneshot::channel();
-        self.ask(m.project, m.entity_id, m.user, Some(false), Waiter::Release(sender));
+        self.ask(m.project, m.entity_id, m.user, Change::Release, Waiter::Release(sender));
         self.carry_out(ctx);
         Box::pin(async move { answer.await.unwrap_or(Err(LOST)) })
     }

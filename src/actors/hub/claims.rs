@@ -197,6 +197,14 @@ impl View {
         self.due.insert((held.due(), entity.to_owned()));
     }
 
+    /// The holder with this tag is gone: the claim lasts as long as it did, and is not renewed.
+    pub fn abandon(&mut self, entity: &str, tag: &str) {
+        let Some(held) = self.claims.get_mut(entity).filter(|held| held.tag == tag) else { return };
+        self.due.remove(&(held.due(), entity.to_owned()));
+        (held.conn, held.renew_at, held.tag) = (None, None, claims::abandoned(tag));
+        self.due.insert((held.due(), entity.to_owned()));
+    }
+
     /// It is no longer claimed; returns whose it was.
     pub fn remove(&mut self, entity: &str) -> Option<Held> {
         let held = self.claims.remove(entity)?;

@@ -26,8 +26,9 @@ use super::{
     jobs::{ClaimNews, Cursor, JoinedJob, Outgoing, Reply, ShardJob, Snapshot},
     limits::Limits,
     messages::{
-        Asker, Attach, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, ClaimsTold, Counts, Disconnect, History, Join,
-        Leave, Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomPositions, RoomView, Say, Told, Waiter,
+        Asker, Attach, Change, ClaimAsk, ClaimByFrame, ClaimOutcome, ClaimTold, ClaimsTold, Counts, Disconnect,
+        History, Join, Leave, Progress, Publish, Purpose, RenewTold, Request, Revoke, RoomPositions, RoomView, Say,
+        Told, Waiter,
     },
     meters::Meters,
     outbox::{Kind, RoomFrame},
@@ -64,6 +65,9 @@ const MAX_WAITING_JOINS: usize = 20_000;
 const MAX_EARLY: usize = 20_000;
 /// Changes of claims that wait for the store; past it they are refused as unavailable.
 const MAX_WAITING_CLAIMS: usize = 20_000;
+/// Bytes of requests that wait behind joins, in all rooms together; past it they are refused as unavailable. How many a
+/// connection may have is bounded by `pending_requests`.
+const MAX_BEHIND_BYTES: usize = 16 * 1024 * 1024;
 /// Least time between two samples of the delivery lag.
 const LAG_EVERY: Duration = Duration::from_millis(10);
 
@@ -90,6 +94,7 @@ pub enum Output {
 enum Timer {
     Open(ProjectId),
     Hole(ProjectId),
+    Check(ProjectId),
     Presence(ProjectId),
     Progress(ProjectId, JobId),
     Empty(ProjectId),
@@ -146,6 +151,7 @@ pub struct Core {
     /// Claims about which the store is being asked.
     asked: HashMap<(ProjectId, String), Asked>,
     asked_count: usize,
+    behind_bytes: usize,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     lag_at: Option<Instant>,
     meters: Meters,
@@ -166,6 +172,7 @@ impl Core {
             draining: false,
             asked: HashMap::new(),
             asked_count: 0,
+            behind_bytes: 0,
             timers: BinaryHeap::new(),
             lag_at: None,
             meters: Meters::default(),
@@ -204,7 +211,7 @@ impl Core {
             return;
         }
         if let History::NotFound = history {
-            return self.vanished(project, purpose);
+            return self.vanished(project, purpose, now);
         }
         let about_another = matches!(purpose, Purpose::Check | Purpose::Claims | Purpose::Hole | Purpose::Catchup(_))
             && self.rooms.get(&project).is_some_and(|room| !room.live);
@@ -236,6 +243,7 @@ impl Core {
                     }
                 }
                 Timer::Hole(project) => self.read_hole(project),
+                Timer::Check(project) => self.check_again(project),
                 Timer::Presence(project) => self.announce(project, due, now),
                 Timer::Progress(project, job) => self.send_progress(project, job, now),
                 Timer::Share(project) => self.share_due(project, now),

@@ -207,6 +207,8 @@ pub struct Snapshot {
 pub struct JoinedJob {
     /// Who.
     pub conn: ConnId,
+    /// Its user.
+    pub user: Arc<str>,
     /// Which room.
     pub room: ProjectId,
     /// The request this answers.
@@ -224,12 +226,12 @@ pub struct JoinedJob {
 }
 
 impl JoinedJob {
-    /// The reply; `user` is in the room from now on, also before the next `PresenceDiff` says so.
-    pub fn encode(&self, user: &str, role: Role, degraded: bool) -> Bytes {
+    /// The reply; its user is in the room from now on, also before the next `PresenceDiff` says so.
+    pub fn encode(&self, role: Role, degraded: bool) -> Bytes {
         let seen = &self.snapshot.presence;
         let mut users: Vec<String> = seen.users.iter().map(ToString::to_string).collect();
-        if !users.iter().any(|known| known == user) {
-            users.push(user.to_string());
+        if !users.iter().any(|known| **known == *self.user) {
+            users.push(self.user.to_string());
         }
         let presence = Presence { rev: seen.rev, count: seen.count.max(1), users, partial: seen.partial };
         let body = ProjectJoined {

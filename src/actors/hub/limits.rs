@@ -160,6 +160,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// Connections that were let in and are not open yet.
     pub arriving: AtomicUsize,
+    /// Sockets that are open only to be told why they are closed.
+    pub refusing: AtomicUsize,
     /// A connection has ended.
     pub ended: Notify,
     /// Connections by user.
@@ -184,6 +186,7 @@ impl Shared {
             origin: Instant::now(),
             connections: AtomicUsize::new(0),
             arriving: AtomicUsize::new(0),
+            refusing: AtomicUsize::new(0),
             ended: Notify::new(),
             users: Arc::default(),
             draining: AtomicBool::new(false),

@@ -64,6 +64,27 @@ impl Request {
     }
 }
 
+impl Request {
+    /// In which room.
+    pub fn project(&self) -> ProjectId {
+        match self {
+            Self::Join(join) => join.project,
+            Self::Leave(leave) => leave.project,
+            Self::Say(say) => say.project,
+            Self::Claim(claim) => claim.project,
+        }
+    }
+
+    /// What it takes to keep it.
+    pub fn bytes(&self) -> usize {
+        let said = match self {
+            Self::Say(say) => say.frame.bytes.len() + say.ack.as_ref().map_or(0, Bytes::len),
+            Self::Join(_) | Self::Leave(_) | Self::Claim(_) => 0,
+        };
+        size_of::<Self>() + said
+    }
+}
+
 /// Requests of a shard's connections wait in its queue.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
@@ -98,8 +119,12 @@ pub struct Leave {
 pub struct Disconnect {
     /// Who.
     pub conn: ConnId,
+    /// Its user.
+    pub user: Arc<str>,
     /// Where it was.
     pub rooms: Vec<ProjectId>,
+    /// Its client closed it in order: it gives back what it has claimed.
+    pub farewell: bool,
 }
 
 /// A shard tells a new hub whom it serves.
@@ -395,6 +420,19 @@ pub enum Waiter {
     Nobody,
 }
 
+/// What is to become of a claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// The asker's.
+    Take,
+    /// Free, whatever connection of the user has it.
+    Release,
+    /// Free, if this holder has it.
+    ReleaseOwn,
+    /// Its user's to take over, for this holder is gone.
+    Abandon,
+}
+
 /// A change of a claim, for the store to decide.
 #[derive(Debug)]
 pub struct ClaimAsk {
@@ -406,8 +444,8 @@ pub struct ClaimAsk {
     pub user: Arc<str>,
     /// On which connection, or a name of its own.
     pub holder: String,
-    /// Let it go instead; only `holder`'s when true, else whatever connection of the user has it.
-    pub release: Option<bool>,
+    /// What is asked for.
+    pub change: Change,
     /// Who waits.
     pub waiter: Waiter,
 }
@@ -419,6 +457,8 @@ pub enum ClaimOutcome {
     Taken(claims::Taken),
     /// Whether there was something to release.
     Released(bool),
+    /// Whether the holder had it still.
+    Abandoned(bool),
     /// It could not be done.
     Failed(ClaimRefused),
 }

@@ -4,12 +4,14 @@
 //! conflatable keeps the newest per key. The peer's lock is held around every call, so data, pongs and close frames
 //! never interleave. Easy to get wrong: a frame that is partly on the wire must be finished before any other, also
 //! when its room is discarded.
-use super::limits::{Limits, Shared};
+mod backlog;
+
+use super::limits::Shared;
 use crate::protocol::{bare::bare, frame, ids::ProjectId, server};
+use backlog::{Backlog, Ordered};
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use std::{
-    collections::VecDeque,
     io::{self, IoSlice},
     sync::OnceLock,
     time::Instant,
@@ -82,12 +84,13 @@ impl Batch {
     }
 }
 
-/// What the caller must do after handing over frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the caller must do after handing over frames; of several, the greatest.
+#[must_use = "a queued connection that is not woken hangs"]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum After {
     /// Nothing: all is written.
     Written,
-    /// Bytes wait for the socket: wake the connection's task.
+    /// Bytes wait for the connection's task: wake it.
     Waiting,
     /// The connection does not keep up even with its replies: close it.
     Overrun,
@@ -101,32 +104,14 @@ pub trait Wire {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
-#[derive(Debug)]
-struct Ordered {
-    room: ProjectId,
-    bytes: Bytes,
-}
-
-/// What waits for the socket. Boxed and absent while all is written, so an idle connection pays a pointer.
-#[derive(Debug)]
-struct Backlog {
-    head: Bytes,
-    control: VecDeque<Bytes>,
-    control_bytes: usize,
-    ordered: VecDeque<Ordered>,
-    keyed: Vec<(ProjectId, u128, Bytes)>,
-    bytes: usize,
-    since: Instant,
-    progress_at: Instant,
-    full_since: Option<Instant>,
-}
-
 /// The outgoing side of one connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
     backlog: Option<Box<Backlog>>,
     /// Rooms whose stream has a hole: nothing more until the client joins again.
     broken: SmallVec<[ProjectId; 1]>,
+    /// Whoever takes the frames found none and waits to be woken.
+    taker_waits: bool,
     /// A close frame is queued or written; nothing follows it.
     closed: bool,
 }
@@ -150,6 +135,23 @@ impl Outbox {
     /// Since when no byte went out although some wait, and since when it has been full.
     pub fn stuck_since(&self) -> Option<(Instant, Option<Instant>)> {
         self.backlog.as_ref().map(|b| (b.progress_at, b.full_since))
+    }
+
+    /// What waits was not offered to the connection yet: its time to take it begins now.
+    pub fn begin_anew(&mut self, now: Instant) {
+        if let Some(backlog) = &mut self.backlog {
+            (backlog.progress_at, backlog.full_since) = (now, None);
+        }
+    }
+
+    /// Whether frames wait for a taker that waits for frames.
+    pub fn is_unoffered(&self) -> bool {
+        self.taker_waits && self.backlog.is_some()
+    }
+
+    /// Whether the stream of `room` has a hole.
+    pub fn is_broken(&self, room: ProjectId) -> bool {
+        self.broken.contains(&room)
     }
 
     /// Frames of one room, in order. Writes at once when nothing waits.
@@ -216,6 +218,14 @@ impl Outbox {
         self.settle();
     }
 
+    /// Forget what waits for `room` but its events: the client joins again what it is in.
+    pub fn forget_ephemeral(&mut self, shared: &Shared, room: ProjectId) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.drop_frames(shared, |of, durable| of == room && !durable);
+        }
+        self.settle();
+    }
+
     /// The stream of `room` has a hole: tell the client once, send no more of it until it joins again.
     pub fn break_room(&mut self, wire: &impl Wire, shared: &Shared, room: ProjectId, reason: &str) -> After {
         if self.closed || self.broken.contains(&room) {
@@ -268,6 +278,7 @@ impl Outbox {
             backlog.consume(taken, shared);
         }
         self.settle();
+        self.taker_waits = frames.is_empty();
         frames
     }
 
@@ -338,122 +349,20 @@ impl Outbox {
         backlog.count(size, shared);
         match frame.kind {
             Kind::Keyed(key) => backlog.keyed.push((room, key, frame.bytes.clone())),
-            _ => backlog.ordered.push_back(Ordered { room, bytes: frame.bytes.clone() }),
+            kind => {
+                let durable = kind == Kind::Durable;
+                backlog.ordered.push_back(Ordered { room, durable, bytes: frame.bytes.clone() });
+            }
         }
     }
 
     fn backlog(&mut self) -> &mut Backlog {
-        self.backlog.get_or_insert_with(|| {
-            let now = Instant::now();
-            Box::new(Backlog {
-                head: Bytes::new(),
-                control: VecDeque::new(),
-                control_bytes: 0,
-                ordered: VecDeque::new(),
-                keyed: Vec::new(),
-                bytes: 0,
-                since: now,
-                progress_at: now,
-                full_since: None,
-            })
-        })
+        self.backlog.get_or_insert_with(|| Box::new(Backlog::new(Instant::now())))
     }
 
     fn settle(&mut self) {
         if self.backlog.as_ref().is_some_and(|b| b.bytes == 0) {
             self.backlog = None;
-        }
-    }
-}
-
-impl Backlog {
-    fn waiting(&self) -> impl Iterator<Item = &Bytes> {
-        let head = (!self.head.is_empty()).then_some(&self.head);
-        head.into_iter()
-            .chain(&self.control)
-            .chain(self.ordered.iter().map(|o| &o.bytes))
-            .chain(self.keyed.iter().map(|(_, _, bytes)| bytes))
-    }
-
-    fn put_head(&mut self, bytes: Bytes, shared: &Shared) {
-        self.count(bytes.len(), shared);
-        self.head = bytes;
-    }
-
-    fn frames(&self) -> usize {
-        self.ordered.len() + self.keyed.len()
-    }
-
-    fn fill(&self, limits: &Limits, shared: &Shared) -> f64 {
-        let bytes = self.bytes as f64 / limits.queue_bytes as f64;
-        let frames = self.frames() as f64 / limits.queue_frames as f64;
-        bytes.max(frames).max(shared.budget.fill())
-    }
-
-    fn is_full(&self, limits: &Limits, shared: &Shared, size: usize) -> bool {
-        self.bytes + size > limits.queue_bytes || self.frames() >= limits.queue_frames || shared.budget.fill() >= 1.0
-    }
-
-    fn count(&mut self, size: usize, shared: &Shared) {
-        self.bytes += size;
-        shared.budget.take(size);
-    }
-
-    fn uncount(&mut self, size: usize, shared: &Shared) {
-        self.bytes -= size;
-        shared.budget.give_back(size);
-    }
-
-    fn largest_room(&self) -> Option<ProjectId> {
-        let mut sums: SmallVec<[(ProjectId, usize); 4]> = SmallVec::new();
-        for entry in &self.ordered {
-            match sums.iter_mut().find(|(room, _)| *room == entry.room) {
-                Some((_, sum)) => *sum += entry.bytes.len(),
-                None => sums.push((entry.room, entry.bytes.len())),
-            }
-        }
-        sums.into_iter().max_by_key(|(_, sum)| *sum).map(|(room, _)| room)
-    }
-
-    fn drop_rooms(&mut self, shared: &Shared, which: impl Fn(ProjectId) -> bool) {
-        let mut freed = 0;
-        self.ordered.retain(|entry| {
-            let drop = which(entry.room);
-            freed += if drop { entry.bytes.len() } else { 0 };
-            !drop
-        });
-        self.keyed.retain(|(room, _, bytes)| {
-            let drop = which(*room);
-            freed += if drop { bytes.len() } else { 0 };
-            !drop
-        });
-        self.uncount(freed, shared);
-    }
-
-    /// `written` bytes left in the order of [`Backlog::waiting`].
-    fn consume(&mut self, written: usize, shared: &Shared) {
-        self.uncount(written, shared);
-        self.progress_at = Instant::now();
-        if self.bytes < shared.limits.queue_bytes / 2 && self.frames() < shared.limits.queue_frames / 2 {
-            self.full_since = None;
-        }
-        let mut left = written;
-        let in_head = left.min(self.head.len());
-        self.head.advance(in_head);
-        left -= in_head;
-        while left > 0 {
-            let mut bytes = if let Some(bytes) = self.control.pop_front() {
-                self.control_bytes -= bytes.len();
-                bytes
-            } else if let Some(entry) = self.ordered.pop_front() {
-                entry.bytes
-            } else {
-                self.keyed.remove(0).2
-            };
-            let taken = left.min(bytes.len());
-            bytes.advance(taken);
-            left -= taken;
-            self.head = bytes;
         }
     }
 }

@@ -24,6 +24,7 @@ use std::{
         atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -46,6 +47,7 @@ pub struct Peer {
     expires_at_ms: AtomicI64,
     heard_at: AtomicU32,
     dead: AtomicBool,
+    farewell: AtomicBool,
     /// Without the subprotocol: frames go out without siblings.
     bare: AtomicBool,
     pending: Arc<AtomicU32>,
@@ -128,6 +130,7 @@ impl Peer {
             expires_at_ms: AtomicI64::new(NEVER),
             heard_at,
             dead: AtomicBool::new(false),
+            farewell: AtomicBool::new(false),
             bare: AtomicBool::new(false),
             pending: Arc::default(),
             seat: OnceLock::new(),
@@ -158,6 +161,11 @@ impl Peer {
     /// Who it is, once authenticated. The role may have changed since: [`Peer::role`].
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.get()
+    }
+
+    /// Its user's name; empty before [`Peer::authenticate`].
+    pub fn user(&self) -> Arc<str> {
+        self.principal().map_or("", |principal| &principal.user_id).into()
     }
 
     /// What it is now.
@@ -235,12 +243,34 @@ impl Peer {
         let after = {
             let mut outbox = self.outbox();
             outbox.forget_room(&self.shared, room);
-            match outbox.control(&self.wire, &self.shared, self.formed(reply)) {
+            let replied = outbox.control(&self.wire, &self.shared, self.formed(reply));
+            let delivered = match replied {
                 After::Written | After::Waiting => outbox.deliver(&self.wire, &self.shared, room, self.form(missed)),
                 bad => bad,
-            }
+            };
+            replied.max(delivered)
         };
         self.after(after);
+    }
+
+    /// Reply to a member that joins again, then what it was not handed yet. Of what waits for the room only events stay.
+    pub fn enter_again(&self, room: ProjectId, reply: Bytes, lacking: &Batch) {
+        let after = {
+            let mut outbox = self.outbox();
+            outbox.forget_ephemeral(&self.shared, room);
+            let replied = outbox.control(&self.wire, &self.shared, self.formed(reply));
+            let delivered = match replied {
+                After::Written | After::Waiting => outbox.deliver(&self.wire, &self.shared, room, self.form(lacking)),
+                bad => bad,
+            };
+            replied.max(delivered)
+        };
+        self.after(after);
+    }
+
+    /// Whether the room's stream has a hole.
+    pub fn is_broken(&self, room: ProjectId) -> bool {
+        self.outbox().is_broken(room)
     }
 
     /// Forget what waits for the room, then reply.
@@ -277,6 +307,16 @@ impl Peer {
     pub fn answer_close(&self, bytes: Bytes) {
         let after = self.outbox().answer_close(&self.wire, &self.shared, bytes);
         self.after(after);
+    }
+
+    /// Its client has closed it in order.
+    pub fn farewell(&self) {
+        self.farewell.store(true, Ordering::Release);
+    }
+
+    /// Whether it was.
+    pub fn said_farewell(&self) -> bool {
+        self.farewell.load(Ordering::Acquire)
     }
 
     /// End the session now, whatever waits.
@@ -346,6 +386,23 @@ impl Peer {
         }
     }
 
+    /// Offer what waits once more, now: before a connection counts as slow it must have had its chance.
+    pub fn offer(&self, now: Instant) {
+        let after = {
+            let mut outbox = self.outbox();
+            match &self.wire {
+                Transport::Tcp(_) if outbox.flush(&self.wire, &self.shared).is_err() => After::Broken,
+                Transport::Tcp(_) => After::Written,
+                Transport::Queued if outbox.is_unoffered() => {
+                    outbox.begin_anew(now);
+                    After::Waiting
+                }
+                Transport::Queued => After::Written,
+            }
+        };
+        self.after(after);
+    }
+
     /// Look at the outbox.
     pub fn outbox(&self) -> MutexGuard<'_, Outbox> {
         // Every change of an outbox is complete when it could panic; a poisoned one is still whole.
@@ -377,3 +434,6 @@ impl Drop for Peer {
         self.shared.ended.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests;

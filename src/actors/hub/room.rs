@@ -6,7 +6,7 @@ use super::{
     claims::View,
     jobs::{Cursor, Outgoing, Snapshot},
     limits::Limits,
-    messages::Join,
+    messages::{Change, Join, Request},
     outbox::{Kind, RoomFrame},
 };
 use crate::cluster::ReplicaId;
@@ -40,6 +40,8 @@ pub struct Event {
     pub bytes: Bytes,
     /// The job that it ends.
     pub ends: Option<JobId>,
+    /// It says that the project was deleted; whether it was the store knows.
+    pub deletes: bool,
 }
 
 /// A member of a room.
@@ -101,12 +103,16 @@ pub struct Room {
     ahead: BTreeMap<u64, (Arc<str>, Event)>,
     /// A timer for the hole runs, or the store is being read for it.
     pub hole_watched: bool,
+    /// A timer runs, after which its position is compared with the store's.
+    pub check_timed: bool,
     /// Who is in.
     pub members: HashMap<ConnId, Member>,
     /// Per shard.
     pub shards: Vec<ShardView>,
     /// Joins that wait for the position, a shard or an offset.
     pub waiting: Vec<Join>,
+    /// Connections that are being let in, and what they have asked since, in order.
+    pub behind_joins: HashMap<ConnId, VecDeque<Request>>,
     /// Replicas that are about to say who is there; nobody is let in before, for a moment.
     pub expected: HashSet<ReplicaId>,
     /// A timer runs, after which the other replicas are told who came and went.
@@ -117,8 +123,8 @@ pub struct Room {
     pub jobs: HashMap<JobId, Line>,
     /// Who works on what, as the store said last.
     pub claims: View,
-    /// Who left before the claims were known, and gives back what it turns out to have.
-    pub leavers: Vec<(ConnId, Arc<str>)>,
+    /// Who left before the claims were known, and what becomes of those it turns out to have.
+    pub leavers: Vec<(ConnId, Arc<str>, Change)>,
     /// The claims are being read.
     pub reading_claims: bool,
     /// And must be once more after that.
@@ -142,9 +148,11 @@ impl Room {
             ring_bytes: 0,
             ahead: BTreeMap::new(),
             hole_watched: false,
+            check_timed: false,
             members: HashMap::new(),
             shards: (0..shards).map(|_| ShardView::default()).collect(),
             waiting: Vec::new(),
+            behind_joins: HashMap::new(),
             expected: HashSet::new(),
             share_timed: false,
             presence_due: None,

@@ -8,7 +8,7 @@ use super::{
     actor::Hub,
     jobs::{Attached, Cursor, JoinedJob, Reply, ShardJob},
     limits::Shared,
-    line::Line,
+    line::{Line, Missed},
     messages::{Attach, Disconnect, Serve},
     outbox::{Batch, RoomFrame},
     pace::Pace,
@@ -138,17 +138,15 @@ impl Shard {
     pub(super) async fn abandon(&mut self) {
         self.kill_all();
         self.rooms.clear();
-        for (conn, line) in std::mem::take(&mut self.lines) {
-            if !line.rooms.is_empty() {
-                self.tell(Disconnect { conn, rooms: line.rooms.to_vec() }).await;
-            }
+        for line in std::mem::take(&mut self.lines).into_values() {
+            self.tell_gone(&line).await;
         }
         self.queue.forget_nudge();
         // What was still to be done. Frames and answers were for those who are gone.
         for job in std::mem::take(&mut self.taken) {
             match job {
                 ShardJob::Add(peer) => peer.kill(),
-                ShardJob::Joined(job) => self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await,
+                ShardJob::Joined(job) => self.tell_not_entered(&job).await,
                 ShardJob::NewHub { generation } => self.attach(generation).await,
                 ShardJob::Drain { window } => self.begin_drain(window),
                 _ => {}
@@ -267,43 +265,57 @@ impl Shard {
 
     async fn remove(&mut self, conn: ConnId) {
         let Some(line) = self.lines.remove(&conn) else { return };
-        for room in &line.rooms {
-            self.leave_room(*room, conn);
+        for member in &line.rooms {
+            self.leave_room(member.room, conn);
         }
-        if !line.rooms.is_empty() {
-            self.tell(Disconnect { conn, rooms: line.rooms.to_vec() }).await;
+        self.tell_gone(&line).await;
+    }
+
+    /// A connection has ended.
+    async fn tell_gone(&self, line: &Line) {
+        let rooms: Vec<ProjectId> = line.rooms.iter().map(|member| member.room).collect();
+        if !rooms.is_empty() {
+            let (conn, user) = (line.peer.id, line.peer.user());
+            self.tell(Disconnect { conn, user, rooms, farewell: line.peer.said_farewell() }).await;
         }
+    }
+
+    /// A connection was let in that is not there, or may not be: it never heard of it, nor of what it claimed.
+    async fn tell_not_entered(&self, job: &JoinedJob) {
+        let (conn, user, rooms) = (job.conn, job.user.clone(), vec![job.room]);
+        self.tell(Disconnect { conn, user, rooms, farewell: true }).await;
     }
 
     async fn joined(&mut self, job: JoinedJob) {
         let Some(line) = self.lines.get_mut(&job.conn) else {
             // It ended between asking and being let in; the hub must not keep it as a member.
-            return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
+            return self.tell_not_entered(&job).await;
         };
         // Here, where memberships are counted: a connection may send many joins before the first is answered.
         let most = self.shared.limits.rooms_per_connection;
-        if line.rooms.len() >= most && !line.rooms.contains(&job.room) {
+        let is_new = line.rooms.iter().all(|member| member.room != job.room);
+        if is_new && line.rooms.len() >= most {
             let text = format!("a connection may be in {most} rooms");
             let mut body = ErrorBody::new(ErrorCode::LimitExceeded, &text);
             body.limit = Some("rooms_per_connection");
             line.peer.control(server::encode(Head::reply(job.re), &ServerMessage::Error(body)));
-            return self.tell(Disconnect { conn: job.conn, rooms: vec![job.room] }).await;
+            return self.tell_not_entered(&job).await;
         }
-        let user = line.peer.principal().map_or("", |p| &p.user_id);
-        let degraded = self.shared.degraded.load(Ordering::Relaxed);
-        let reply = job.encode(user, line.peer.role(), degraded);
-        line.peer.enter(job.room, reply, &Batch::new(job.missed));
-        if !line.rooms.contains(&job.room) {
-            line.rooms.push(job.room);
-            let room = self.rooms.entry(job.room).or_default();
-            room.members.push((job.conn, line.peer.clone()));
-            room.cursor = Some(job.cursor);
+        let handed = self.rooms.get(&job.room).and_then(|room| room.cursor.as_ref());
+        let handed = handed.filter(|at| at.ep == job.cursor.ep).map(|at| at.off);
+        let reply = job.encode(line.peer.role(), self.shared.degraded.load(Ordering::Relaxed));
+        let JoinedJob { conn, room, cursor, recovered, missed, .. } = job;
+        line.enter(room, reply, Missed { events: missed, upto: cursor.off, recovered }, handed);
+        if is_new {
+            let members = self.rooms.entry(room).or_default();
+            members.members.push((conn, line.peer.clone()));
+            members.cursor = Some(cursor);
         }
     }
 
     fn left(&mut self, conn: ConnId, room: ProjectId, re: Option<u64>, reason: &'static str) {
         let Some(line) = self.lines.get_mut(&conn) else { return };
-        line.rooms.retain(|r| *r != room);
+        line.rooms.retain(|member| member.room != room);
         let body = server::ProjectLeft { project_id: room, reason };
         line.peer.leave(room, server::encode(Head::reply(re), &ServerMessage::ProjectLeft(body)));
         self.leave_room(room, conn);
@@ -326,11 +338,7 @@ impl Shard {
         let rooms = self.rooms.iter().map(|(id, room)| Attached {
             room: *id,
             cursor: room.cursor.clone(),
-            members: room
-                .members
-                .iter()
-                .map(|(conn, peer)| (*conn, peer.principal().map_or("", |p| &p.user_id).into()))
-                .collect(),
+            members: room.members.iter().map(|(conn, peer)| (*conn, peer.user())).collect(),
         });
         let attach = Attach { generation, shard: self.index, rooms: rooms.collect() };
         self.tell(attach).await;

@@ -34,8 +34,7 @@ impl Users {
     pub fn seat(self: &Arc<Self>, principal: &Principal, most: usize) -> Option<Seat> {
         let mut users = self.lock();
         let user: Arc<str> = principal.user_id.as_str().into();
-        let limited = principal.user_id != Principal::local_owner().user_id;
-        if limited && users.get(&user).map_or(0, |user| user.seats) >= most {
+        if !principal.is_local_owner() && users.get(&user).map_or(0, |user| user.seats) >= most {
             return None;
         }
         users.entry(user.clone()).or_default().seats += 1;
@@ -52,7 +51,7 @@ impl Users {
         // In two steps: the lock is gone before the peer can be.
         let peer = self.lock().get(user).and_then(|user| user.peers.get(&conn)).and_then(Weak::upgrade)?;
         let tick = peer.shared().tick();
-        (!peer.is_closed()).then(|| Duration::from_millis(u64::from(peer.silent_ms(tick))))
+        (!peer.is_closed() && !peer.is_dead()).then(|| Duration::from_millis(u64::from(peer.silent_ms(tick))))
     }
 
     /// The open connections of `user`.

@@ -9,6 +9,7 @@ use crate::db::Store;
 use crate::protocol::ids::JobId;
 use crate::reconcile::ReadLimits;
 use crate::runtime::{Addr, ChildSpec, Mailbox, OnExhausted, Overflow, Runtime, StartError};
+use crate::uploads::Folder;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub(crate) struct Shared {
     pub store: Store,
     pub realtime: Realtime,
     pub runtime: Runtime,
-    pub data_dir: PathBuf,
+    pub uploads: Folder,
     pub limits: Limits,
     pub board: Board,
     /// Where database futures and blocking work run: never the arbiter thread.
@@ -75,13 +76,6 @@ pub(crate) struct Shared {
     pub draining: CancellationToken,
     /// One look at the queue at a time, also across a restart of the dispatcher; and what the looks remember.
     pub looks: Mutex<Looks>,
-}
-
-impl Shared {
-    /// The file of a source.
-    pub(crate) fn upload(&self, source: crate::protocol::ids::SourceId) -> PathBuf {
-        self.data_dir.join("uploads").join(source.to_string())
-    }
 }
 
 /// The handle: cheap to clone, usable from any thread.
@@ -108,7 +102,7 @@ impl Jobs {
             store,
             realtime,
             runtime: runtime.clone(),
-            data_dir: data_dir.into(),
+            uploads: Folder::of(&data_dir.into()),
             limits,
             board: Board::default(),
             tokio: Handle::try_current().map_err(|_| JobsError::NoRuntime)?,

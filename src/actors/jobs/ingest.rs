@@ -1,14 +1,16 @@
 //! Files of a job: stored as records once per source, and read typed for the match.
 //!
 //! Records are stored as text by line, whatever the rules make of them: rules decide types, and types decide which rows
-//! are bad, but a record stays what it was. The one thing easy to get wrong: a half-stored source has no row count yet
+//! are bad, but a record stays what it was. A file is hashed as it is read, and used only when it is still what was uploaded.
+//! The one thing easy to get wrong: a half-stored source has no row count yet
 //! and is stored on from the last line that is there, which may be in the middle of what would be a batch.
 use super::run::{Run, Stop};
 use crate::db::jobs::JobState;
 use crate::db::records::{self, NewRecord};
 use crate::db::sources::{self, Source};
 use crate::protocol::ids::SourceId;
-use crate::reconcile::{ColumnType, ReadOptions, RuleSet, Side, Table, profile, read};
+use crate::reconcile::{ColumnType, ReadError, ReadOptions, RuleSet, Side, Table, profile, read};
+use crate::uploads::{Digest, Hashing};
 use std::fs::File;
 use std::io::ErrorKind;
 
@@ -52,30 +54,63 @@ fn rows_through(rows: usize, line: impl Fn(usize) -> u64, last: u64) -> usize {
 
 /// Reads a side with the types that the rules give its columns.
 pub(crate) fn typed(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
-    let (id, rule_id) = match side {
-        Side::Left => (run.job.left_source_id, rules.left_id.clone()),
-        Side::Right => (run.job.right_source_id, rules.right_id.clone()),
+    let id = match side {
+        Side::Left => run.job.left_source_id,
+        Side::Right => run.job.right_source_id,
     };
     let source = run.store(|| sources::get(&run.shared.store, id))?;
     let asked = run.job.options.get(format!("{}_id", side.as_str())).and_then(serde_json::Value::as_str);
     let mut options = options(run, &source);
-    options.id_column = asked.map(str::to_owned).or(rule_id);
-    options.types = rules.column_types(side);
+    options.id_column = asked.map(str::to_owned);
+    rules.reading(side, &mut options);
     load(run, &source, &options)
 }
 
 /// Every row whose shape is right, whatever its values.
 fn as_text(run: &Run, source: &Source) -> Result<Table, Stop> {
     let mut options = options(run, source);
-    let seen = profile(open(run, source)?, &options).map_err(|error| run.read_failed(&error))?;
+    let seen = profile(open(run, source)?, &options).map_err(|error| unreadable(run, source, &error))?;
     options.types = seen.columns.into_iter().map(|column| (column.name, ColumnType::Text)).collect();
     load(run, source, &options)
 }
 
+/// Reads a file to its end, and takes it only when it is the one that was uploaded, byte for byte.
 fn load(run: &Run, source: &Source, options: &ReadOptions) -> Result<Table, Stop> {
-    let failed = |error| run.read_failed(&error);
-    let seen = profile(open(run, source)?, options).map_err(failed)?;
-    read(open(run, source)?, Some(&seen), options, &run.meter).map_err(failed)
+    let failed = |error| unreadable(run, source, &error);
+    let mut hashing = Hashing::new(open(run, source)?);
+    let table = read(&mut hashing, None, options, &run.meter).map_err(failed)?;
+    let digest = hashing.finish().map_err(|error| Stop::Failed(format!("{}: {error}", source.filename)))?;
+    if is_as_uploaded(source, &digest) { Ok(table) } else { Err(changed(source, &digest)) }
+}
+
+/// What a reader made of a file that it could not read: it may be another one than was uploaded, and then that is the reason.
+fn unreadable(run: &Run, source: &Source, error: &ReadError) -> Stop {
+    let digest = match error {
+        ReadError::Cancelled => None,
+        _ => open(run, source).ok().and_then(|file| Hashing::new(file).finish().ok()),
+    };
+    match digest {
+        Some(digest) if !is_as_uploaded(source, &digest) => changed(source, &digest),
+        _ => run.read_failed(error),
+    }
+}
+
+fn is_as_uploaded(source: &Source, digest: &Digest) -> bool {
+    digest.bytes == source.bytes && digest.sha256 == source.sha256
+}
+
+fn changed(source: &Source, digest: &Digest) -> Stop {
+    let (name, id) = (&source.filename, source.id);
+    log::error!(
+        "a file is no longer the file that was uploaded source={id} bytes={} then={} sha256={} then={}",
+        digest.bytes,
+        source.bytes,
+        digest.sha256,
+        source.sha256
+    );
+    Stop::Failed(format!(
+        "{name}: the stored file is no longer the file that was uploaded; upload it again and start the job anew"
+    ))
 }
 
 fn options(run: &Run, source: &Source) -> ReadOptions {
@@ -85,9 +120,15 @@ fn options(run: &Run, source: &Source) -> ReadOptions {
 /// Opens the uploaded file. That it cannot be may pass, or be so on this machine alone; a file that is missing is so for good
 /// only where nobody else can have it.
 fn open(run: &Run, source: &Source) -> Result<File, Stop> {
-    let path = run.shared.upload(source.id);
-    File::open(&path).map_err(|error| {
-        log::error!("cannot open an uploaded file path={} error={error}", path.display());
+    let uploads = &run.shared.uploads;
+    uploads.open(source.id).map_err(|error| {
+        log::error!("cannot open an uploaded file path={} error={error}", uploads.file(source.id).display());
+        if error.kind() == ErrorKind::InvalidInput {
+            return Stop::Failed(format!(
+                "{}: what is stored is no longer the file that was uploaded: {error}",
+                source.filename
+            ));
+        }
         let what = format!("{}: the uploaded file cannot be opened: {error}", source.filename);
         match (run.shared.store.exclusive(), error.kind()) {
             (true, ErrorKind::NotFound) => Stop::Failed(what),

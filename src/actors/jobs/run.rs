@@ -107,9 +107,16 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
     let rules = RuleSet::from_value(run.job.rules.clone()).map_err(|error| failed_rules(&error))?;
     ingest::store_source(&run, run.job.left_source_id)?;
     ingest::store_source(&run, run.job.right_source_id)?;
-    let left = ingest::typed(&run, &rules, Side::Left)?;
-    let right = ingest::typed(&run, &rules, Side::Right)?;
-    let outcome = crate::reconcile::run(&left, &right, &rules, &run.meter).map_err(|error| run.run_failed(&error))?;
+    let mut left = ingest::typed(&run, &rules, Side::Left)?;
+    let mut right = ingest::typed(&run, &rules, Side::Right)?;
+    let inferred = run.job.options["inferred"].as_bool() == Some(true);
+    crate::reconcile::settle(&mut left, &mut right, Some(&rules).filter(|_| !inferred));
+    let outcome = if inferred {
+        crate::reconcile::run_inferred(&left, &right, &run.meter)
+    } else {
+        crate::reconcile::run(&left, &right, &rules, &run.meter)
+    };
+    let outcome = outcome.map_err(|error| run.run_failed(&error))?;
     run.check()?;
     let counts = stage::all(&run, &outcome, &left, &right)?;
     run.meter.flush(&run.shared.tokio);

@@ -74,6 +74,7 @@ fn matched(ordinal: usize, found: &Match, left: &Table, right: &Table) -> NewRes
         status: if disagrees { ResultStatus::Discrepancy } else { ResultStatus::Matched },
         match_id: Some(report::match_id(found, left, right)),
         kind: found.kind.as_str(),
+        related_id: None,
         state: found.state.as_str(),
         probability: Some(found.probability),
         comparisons: serde_json::to_string(&found.fields).expect("comparisons are plain data"),
@@ -89,6 +90,7 @@ fn unmatched(ordinal: usize, lonely: &Break, left: &Table, right: &Table) -> New
         status: if lonely.side == Side::Left { ResultStatus::UnmatchedLeft } else { ResultStatus::UnmatchedRight },
         match_id: None,
         kind: lonely.kind.as_str(),
+        related_id: report::related_id(lonely, left, right),
         state: "unmatched",
         probability: None,
         comparisons: "[]".into(),
@@ -106,6 +108,7 @@ fn why(lonely: &Break, left: &Table, right: &Table) -> String {
         BreakKind::Missing => format!("nothing on the {} side is like it", other.as_str()),
         BreakKind::Duplicate => format!("repeats{} of its own side", related(lonely.side)),
         BreakKind::Outbid => format!("its best candidate{} is a better match for another record", related(other)),
+        BreakKind::Contra => format!("undone by{} of its own side", related(lonely.side)),
         BreakKind::Unlike => format!("its best candidate{} is too unlike", related(other)),
     }
 }

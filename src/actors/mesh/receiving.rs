@@ -122,8 +122,8 @@ fn note_life(base: &Base, incoming: &Incoming, message: &Message) {
 
 fn about_room(base: &Base, project: ProjectId, message: Message, frame: Bytes) -> bool {
     match message {
-        Message::Event { ep, off, ts_ms, ends } => {
-            let event = Event { off, ts_ms, bytes: frame, ends };
+        Message::Event { ep, off, ts_ms, ends, deletes } => {
+            let event = Event { off, ts_ms, bytes: frame, ends, deletes };
             let taken = tell(base, Publish { project, ep: ep.into(), event });
             if !taken {
                 base.note_missed(project);

@@ -31,6 +31,9 @@ pub enum Message {
         /// The job that it ends.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ends: Option<JobId>,
+        /// It says that the project was deleted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        deletes: bool,
     },
     /// Somebody said something to the room; its frame follows.
     Said {},
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_heard_and_what_is_broken_is_not() {
-        let event = Message::Event { ep: "k3".into(), off: 7, ts_ms: 5, ends: Some(JobId::generate()) };
+        let event = Message::Event { ep: "k3".into(), off: 7, ts_ms: 5, ends: Some(JobId::generate()), deletes: true };
         let frame = frame::text(br#"{"ep":"k3","off":7,"DataUpdate":{}}"#);
         let sent = event.encode(&frame);
         assert_eq!(Message::decode(&sent), Some((event, frame.clone())));

@@ -43,7 +43,28 @@ impl Drop for Admission {
     }
 }
 
+/// Sockets that are open only to be told why they are closed; past it the HTTP answer says so.
+const MAX_REFUSALS: usize = 256;
+
+/// A place for one of them.
+#[derive(Debug)]
+pub struct RefusalPlace(Arc<Shared>);
+
+impl Drop for RefusalPlace {
+    fn drop(&mut self) {
+        self.0.refusing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Realtime {
+    /// A place to tell a client on its own socket why it is refused; none when too many are being told.
+    pub fn refusal(&self) -> Option<RefusalPlace> {
+        let shared = &self.0.base.shared;
+        let before = shared.refusing.fetch_add(1, Ordering::Relaxed);
+        let place = RefusalPlace(shared.clone());
+        (before < MAX_REFUSALS).then_some(place)
+    }
+
     /// Lets a new connection in; asked before an upgrade, and kept until [`Realtime::connect`]. Starts a lazy hub.
     ///
     /// # Errors
@@ -78,10 +99,10 @@ impl Realtime {
     }
 
     /// Take over the writing end of an upgraded socket, with its user and the seat that was taken for it, or neither
-    /// until it authenticates; `bare` when it did not ask for the subprotocol. Whoever calls this must call
-    /// [`Realtime::disconnect`] in the end.
+    /// until it authenticates; `bare` when it did not ask for the subprotocol. What is written to it first comes first;
+    /// then [`Realtime::enlist`] is due.
     pub fn connect(&self, place: Place, half: OwnedWriteHalf, known: Option<(Grant, Seat)>, bare: bool) -> Arc<Peer> {
-        self.welcome(place, known, |conn, shard, shared| {
+        self.made(place, known, |conn, shard, shared| {
             let peer = Peer::new(conn, shard, half, shared);
             if bare {
                 peer.speak_bare();
@@ -90,13 +111,18 @@ impl Realtime {
         })
     }
 
-    /// A connection whose frames are taken with [`Peer::poll_frames`]. Whoever calls this must call
-    /// [`Realtime::disconnect`] in the end.
+    /// The same for a connection whose frames are taken with [`Peer::poll_frames`].
     pub fn connect_queued(&self, grant: Grant, seat: Seat) -> Arc<Peer> {
-        self.welcome(self.place(), Some((grant, seat)), Peer::queued)
+        self.made(self.place(), Some((grant, seat)), Peer::queued)
     }
 
-    fn welcome(
+    /// From now on the connection is looked after, and others write to it. Whoever calls this must call
+    /// [`Realtime::disconnect`] in the end.
+    pub fn enlist(&self, peer: &Arc<Peer>) {
+        self.0.base.queues[peer.shard].push(ShardJob::Add(peer.clone()));
+    }
+
+    fn made(
         &self,
         place: Place,
         known: Option<(Grant, Seat)>,
@@ -109,7 +135,6 @@ impl Realtime {
             peer.authenticate(&grant);
             peer.sit(seat);
         }
-        base.queues[shard].push(ShardJob::Add(peer.clone()));
         peer
     }
 
@@ -118,8 +143,9 @@ impl Realtime {
         self.0.base.queues[peer.shard].clone()
     }
 
-    /// The connection has ended.
+    /// The connection has ended; nobody counts on it from now on.
     pub fn disconnect(&self, peer: &Peer) {
+        peer.kill();
         self.0.base.queues[peer.shard].push(ShardJob::Remove(peer.id));
     }
 

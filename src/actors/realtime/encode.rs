@@ -30,7 +30,7 @@ pub fn encode(event: &DurableEvent, most: usize) -> Event {
     let DurableEvent { ref ep, off, ts_ms, ref body, .. } = *event;
     let short = if body.len() > most { shortened(body) } else { None };
     let bytes = server::durable((ep, off), ts_ms, short.as_deref().unwrap_or(body));
-    Event { off, ts_ms, bytes, ends: ended_job(body) }
+    Event { off, ts_ms, bytes, ends: ended_job(body), deletes: deletes_project(body) }
 }
 
 /// The job that a durable event ends: terminal progress is the only durable progress.
@@ -41,6 +41,14 @@ fn ended_job(body: &str) -> Option<JobId> {
     }
     let json = body.strip_prefix(r#""JobProgressUpdate":"#)?;
     serde_json::from_str::<Job>(json).ok().map(|job| job.job_id)
+}
+
+/// Whether it reads as the deletion of its project: as `db::projects` writes one, the head of it in this order.
+fn deletes_project(body: &str) -> bool {
+    let head = &body.as_bytes()[..body.len().min(256)];
+    body.starts_with(r#""DataUpdate":"#)
+        && memchr::memmem::find(head, br#","entity":"project","#).is_some()
+        && memchr::memmem::find(head, br#","action":"deleted","#).is_some()
 }
 
 fn shortened(body: &str) -> Option<String> {

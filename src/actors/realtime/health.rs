@@ -43,7 +43,7 @@ impl Realtime {
         let shared = &self.0.base.shared;
         RealtimeHealth {
             mode: self.0.mode,
-            hub: self.running().map(|hub| hub.watch().borrow().clone()),
+            hub: self.running().map(|hub| hub.watch().get()),
             link: self.0.base.mesh.state(),
             draining: shared.draining.load(Ordering::Relaxed),
             connections: self.connections(),

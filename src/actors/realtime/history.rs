@@ -10,7 +10,7 @@ use crate::{
         actor::Base,
         claims::ClaimRefused,
         jobs::Cursor,
-        messages::{ClaimAsk, ClaimOutcome, ClaimTold, History, Purpose, RenewTold, Told},
+        messages::{Change, ClaimAsk, ClaimOutcome, ClaimTold, History, Purpose, RenewTold, Told},
     },
     db::{Store, StoreError, claims, events},
     protocol::ids::ProjectId,
@@ -175,8 +175,8 @@ where
 
 async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
     let limits = &base.shared.limits;
-    let decided = match ask.release {
-        None => {
+    let decided = match ask.change {
+        Change::Take => {
             let wanted = claims::Wanted {
                 entity_id: ask.entity_id.clone(),
                 user_id: ask.user.to_string(),
@@ -185,8 +185,12 @@ async fn decide(store: &Store, base: &Base, ask: &ClaimAsk) -> ClaimOutcome {
             let most = limits.claims_per_project as u64;
             claims::take(store, ask.project, wanted, limits.claim_ttl, most).await.map(ClaimOutcome::Taken)
         }
-        Some(only_its_own) => {
-            let holder = only_its_own.then(|| ask.holder.clone());
+        Change::Abandon => {
+            let abandoned = claims::abandon(store, ask.project, &ask.entity_id, &ask.holder).await;
+            abandoned.map(ClaimOutcome::Abandoned)
+        }
+        Change::Release | Change::ReleaseOwn => {
+            let holder = (ask.change == Change::ReleaseOwn).then(|| ask.holder.clone());
             let released = claims::release(store, ask.project, &ask.entity_id, &ask.user, holder).await;
             released.map(ClaimOutcome::Released)
         }

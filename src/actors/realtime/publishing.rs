@@ -40,8 +40,8 @@ impl Realtime {
         let encoded = encode::encode(&event, self.limits().outbound_bytes);
         let DurableEvent { project_id: project, ep, .. } = event;
         if !mesh.is_alone() {
-            let Event { off, ts_ms, ends, .. } = encoded;
-            let message = Message::Event { ep: ep.clone(), off, ts_ms, ends };
+            let Event { off, ts_ms, ends, deletes, .. } = encoded;
+            let message = Message::Event { ep: ep.clone(), off, ts_ms, ends, deletes };
             mesh.tell(Channel::Room(project), &message, &encoded.bytes);
         }
         let Some(hub) = hub else { return };

@@ -134,7 +134,7 @@ async fn results(
     batch: &[NewResult],
 ) -> Result<(), StoreError> {
     let into = "COPY results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, \
-                explanation) FROM STDIN BINARY";
+                explanation, related_id) FROM STDIN BINARY";
     let types = [
         Type::UUID,
         Type::INT8,
@@ -146,12 +146,14 @@ async fn results(
         Type::FLOAT8,
         Type::TEXT,
         Type::TEXT,
+        Type::TEXT,
     ];
     let mut table = Table::open(transaction, into, &types).await?;
     for found in batch {
         let (ordinal, status) = (found.ordinal as i64, found.status.as_str());
         let explanation = text(&found.explanation);
-        let row: [&(dyn ToSql + Sync); 10] = [
+        let related_id = found.related_id.as_deref().map(text);
+        let row: [&(dyn ToSql + Sync); 11] = [
             &job,
             &attempt,
             &ordinal,
@@ -162,6 +164,7 @@ async fn results(
             &found.probability,
             &found.comparisons,
             &&*explanation,
+            &related_id.as_deref(),
         ];
         table.row(&row).await?;
     }

@@ -76,6 +76,7 @@ fn what_is_wrong_with_a_token_is_said() {
         (json!({ "sub": "", "exp": exp }), "sub"),
         (json!({ "sub": "a\nb", "exp": exp }), "sub"),
         (json!({ "sub": "x".repeat(129), "exp": exp }), "sub"),
+        (json!({ "sub": "an\u{200b}a", "exp": exp }), "U+200B"),
         (json!({ "sub": "ana", "exp": exp, "role": "admin" }), "admin"),
         (json!({ "sub": "ana", "exp": exp, "nbf": exp }), "not valid yet"),
     ] {
@@ -92,6 +93,24 @@ fn what_is_wrong_with_a_token_is_said() {
         format!("eyJhbGciOiJub25lIn0.{}.", sign(&json!({ "sub": "ana", "exp": exp })).split('.').nth(1).unwrap());
     why(door.verify(&unsigned));
     why(door.verify(""));
+}
+
+#[test]
+fn no_signed_token_is_the_built_in_owner() {
+    for role in ["owner", "viewer"] {
+        let said = why(door(shared()).verify(&sign(&json!({ "sub": "owner", "exp": in_seconds(600), "role": role }))));
+        assert!(said.contains("server's own owner"), "{said}");
+    }
+}
+
+#[test]
+fn a_token_that_demands_an_extension_is_refused() {
+    let claims = json!({ "sub": "ana", "exp": in_seconds(600) });
+    for crit in [vec!["exp".to_owned()], vec!["b64".into(), "unknown".into()], Vec::new()] {
+        let header = Header { crit: Some(crit), ..Header::new(Algorithm::HS256) };
+        let token = encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap();
+        assert!(why(door(shared()).verify(&token)).contains("crit"));
+    }
 }
 
 #[test]

@@ -10,29 +10,24 @@ use crate::{
     db::projects,
     http::{
         error::{ApiError, ApiResult},
-        extract::{Id, JsonBody},
+        extract::{EntityId, Id, JsonBody},
         state::AppState,
     },
     protocol::{
         ids::ProjectId,
+        names::Name,
         principal::{Action, Principal, Resource, authorise},
     },
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longest name of a thing that can be claimed, in bytes.
-const MAX_ENTITY_ID: usize = 200;
-
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Wanted {
-    entity_id: String,
+    entity_id: Name,
 }
 
 /// A claim that is the caller's now.
@@ -57,9 +52,6 @@ pub(in crate::http) async fn claim(
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> ApiResult<Json<Granted>> {
     authorise(&caller, Action::Review, Resource::Project(project))?;
-    if wanted.entity_id.is_empty() || wanted.entity_id.len() > MAX_ENTITY_ID {
-        return Err(ApiError::invalid(format!("entity_id must have 1 to {MAX_ENTITY_ID} bytes")));
-    }
     projects::get(&app.store, project).await?;
     let claim = app.realtime.claim(project, &wanted.entity_id, &caller.user_id).await?;
     Ok(Json(Granted {
@@ -75,7 +67,8 @@ pub(in crate::http) async fn claim(
 pub(in crate::http) async fn release(
     State(app): State<AppState>,
     caller: Principal,
-    Path((project, entity_id)): Path<(ProjectId, String)>,
+    Id(project): Id<ProjectId>,
+    EntityId(entity_id): EntityId,
 ) -> ApiResult<StatusCode> {
     authorise(&caller, Action::Review, Resource::Project(project))?;
     app.realtime.release(project, &entity_id, &caller.user_id).await?;

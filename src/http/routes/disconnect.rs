@@ -4,14 +4,10 @@
 //! keeps a user out who still has a valid token, so the right is taken away first.
 use crate::{
     actors::realtime,
-    http::{
-        error::{ApiError, ApiResult},
-        extract::JsonBody,
-        state::AppState,
-    },
+    http::{error::ApiResult, extract::JsonBody, state::AppState},
     protocol::{
-        client::MAX_NAME_BYTES,
         ids::ProjectId,
+        names::Name,
         principal::{Action, Principal, Resource, authorise},
     },
 };
@@ -23,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Disconnect {
-    user_id: String,
+    user_id: Name,
     #[serde(default)]
     project_id: Option<ProjectId>,
 }
@@ -43,16 +39,14 @@ pub(in crate::http) async fn disconnect(
     JsonBody(Disconnect { user_id, project_id }): JsonBody<Disconnect>,
 ) -> ApiResult<Json<SentAway>> {
     authorise(&caller, Action::Manage, project_id.map_or(Resource::Server, Resource::Project))?;
-    if user_id.is_empty() || user_id.len() > MAX_NAME_BYTES {
-        return Err(ApiError::invalid(format!("user_id: must have 1 to {MAX_NAME_BYTES} bytes")));
-    }
     let realtime::SentAway { connections, complete } = match project_id {
         Some(project) => app.realtime.revoke(project, &user_id).await?,
         None => app.realtime.disconnect_user(&user_id).await?,
     };
     log::info!(
-        "a user was sent away by={} user={user_id:?} connections={connections} complete={complete}",
-        caller.user_id
+        "a user was sent away by={} user={:?} connections={connections} complete={complete}",
+        caller.user_id,
+        &*user_id
     );
     Ok(Json(SentAway { connections, complete }))
 }

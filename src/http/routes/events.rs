@@ -2,14 +2,15 @@
 //!
 //! Leaves the stream to `http::sse`. Easy to get wrong: a browser reconnects by itself with the URL it had and the header
 //! `Last-Event-ID`, so the header is newer than `last_event_id` in the URL, and a ticket in it is used up.
-use super::realtime::{Proofs, caller, verifier};
+use super::realtime::{Proofs, caller, query_pairs, verifier};
 use crate::{
     http::{
         auth::no_token,
+        contract::Header,
         error::{ApiError, ApiResult},
-        listener::Cut,
         sse::{self, Opening},
         state::AppState,
+        streams::Cut,
     },
     protocol::{
         ids::ProjectId,
@@ -38,8 +39,12 @@ pub(in crate::http) struct EventsQuery {
 }
 
 /// Headers that count.
-pub(in crate::http) const HEADERS: &[(&str, &str)] =
-    &[("Last-Event-ID", "`id` of the last event that was seen; what follows it comes, once and in order")];
+pub(in crate::http) const HEADERS: &[Header] = &[Header {
+    name: "Last-Event-ID",
+    text: "`id` of the last event that was seen; what follows it comes, once and in order",
+    most_chars: None,
+    pattern: None,
+}];
 
 pub(in crate::http) async fn open(State(app): State<AppState>, request: Request) -> ApiResult<Response> {
     if app.shutdown.is_cancelled() {
@@ -85,8 +90,8 @@ impl Asked {
     fn of(request: &Request) -> ApiResult<Self> {
         let mut projects = Vec::new();
         let mut last = None;
-        for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=').unwrap_or((pair, "")) {
+        for pair in query_pairs(request.uri().query()) {
+            match pair {
                 ("project", id) => {
                     let id = id.parse().map_err(|_| ApiError::not_found(format!("there is no project {id:?}")))?;
                     if !projects.contains(&id) {
@@ -100,13 +105,10 @@ impl Asked {
             }
         }
         if let Some(header) = request.headers().get("last-event-id") {
-            let text = header.to_str().map_err(|_| ApiError::bad_request("Last-Event-ID: not text"))?;
-            last = Some(text.to_owned());
+            last = Some(String::from_utf8_lossy(header.as_bytes()).into_owned());
         }
-        let positions: Positions = last
-            .unwrap_or_default()
-            .parse()
-            .map_err(|error| ApiError::bad_request(format!("Last-Event-ID: {error}")))?;
+        // A browser gives up for good on a refusal; what can't be read is an unknown position.
+        let positions = Positions::read(&last.unwrap_or_default());
         // What was joined after the stream was opened is followed again as well.
         for project in positions.0.keys() {
             if !projects.contains(project) {

@@ -10,9 +10,11 @@ use crate::{
     },
     http::{
         error::{ApiError, ApiResult},
-        export::{Encoder, Format},
+        export::{Encoder, Format, Safe},
         extract::{Id, Query},
+        shares::Peer,
         state::AppState,
+        transfers::{Kind, Pace},
     },
     protocol::{
         ids::JobId,
@@ -21,31 +23,40 @@ use crate::{
 };
 use axum::{
     body::{Body, Bytes},
-    extract::State,
+    extract::{Extension, State},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
 use http::header;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 use tokio::{sync::mpsc, time::timeout};
 
-/// Results read at a time.
+/// Results read at a time, and bytes of them.
 const PAGE: usize = 500;
-/// Encoded pages on their way to the client; past it the store is read no further.
-const QUEUE_PAGES: usize = 2;
+const PAGE_BYTES: u64 = 1 << 20;
+/// Bytes of a page that are sent at once: what a slow client takes is noticed by so much.
+const PIECE: usize = 32 * 1024;
+/// Pieces on their way to the client; past it the store is read no further.
+const QUEUE_PIECES: usize = 2;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Selection {
     format: Option<Format>,
     status: Option<ResultStatus>,
+    /// `spreadsheet`: what would be taken for a formula gets a `'` before it; CSV only.
+    safe: Option<Safe>,
 }
 
 pub(in crate::http) async fn export(
     State(app): State<AppState>,
     caller: Principal,
+    Extension(peer): Extension<Peer>,
     Id(id): Id<JobId>,
     Query(query): Query<Selection>,
 ) -> ApiResult<Response> {
@@ -53,7 +64,12 @@ pub(in crate::http) async fn export(
     if job.counts.is_none() {
         return Err(ApiError::conflict(format!("job {id} is {}: it has no results yet", job.state.as_str())));
     }
-    let place = app.transfer()?;
+    if query.safe.is_some() && query.format == Some(Format::Jsonl) {
+        return Err(ApiError::invalid(
+            "`safe` is for spreadsheets, which read CSV; JSON Lines have their cells as they are",
+        ));
+    }
+    let place = app.transfer(&caller, peer, Kind::Download)?;
     let (format, status) = (query.format.unwrap_or(Format::Csv), query.status.unwrap_or(ResultStatus::All));
     let columns = match status {
         ResultStatus::UnmatchedLeft => super::sources::column_names(&app, job.left_source_id).await?,
@@ -64,10 +80,11 @@ pub(in crate::http) async fn export(
         store: app.store.clone(),
         id,
         status,
-        encoder: Encoder::new(format, status, columns),
+        encoder: Encoder::new(format, query.safe, status, columns, &job.rules),
         patience: app.config.limits.transfer_idle_timeout,
+        pace: app.pace(),
     };
-    let (sender, receiver) = mpsc::channel(QUEUE_PAGES);
+    let (sender, receiver) = mpsc::channel(QUEUE_PIECES);
     // The first page decides the status of the answer; the rest is sent by a task that ends with the client,
     // also when a stopping server cuts the connection.
     let (first, next) = download.page(None).await?;
@@ -93,11 +110,12 @@ struct Download {
     status: ResultStatus,
     encoder: Encoder,
     patience: Duration,
+    pace: Pace,
 }
 
 impl Download {
     async fn page(&mut self, after: Option<&str>) -> ApiResult<(Bytes, Option<String>)> {
-        let page = results::page(&self.store, self.id, self.status, after, PAGE).await?;
+        let page = results::page_within(&self.store, self.id, self.status, after, PAGE, PAGE_BYTES).await?;
         Ok((self.encoder.encode(&page.items)?.into(), page.next))
     }
 
@@ -108,18 +126,30 @@ impl Download {
         mut next: Option<String>,
         to: &mpsc::Sender<io::Result<Bytes>>,
     ) -> Option<io::Error> {
-        let mut chunk = first;
+        let mut page = first;
         loop {
-            match timeout(self.patience, to.send(Ok(chunk))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return None,
-                Err(_) => return Some(io::Error::new(io::ErrorKind::TimedOut, "the client took nothing")),
+            while !page.is_empty() {
+                let piece = page.split_to(page.len().min(PIECE));
+                match self.send_piece(piece, to).await {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(detail) => return Some(io::Error::new(io::ErrorKind::TimedOut, detail)),
+                }
             }
             let after = next.take()?;
             match self.page(Some(&after)).await {
-                Ok(page) => (chunk, next) = page,
+                Ok(read) => (page, next) = read,
                 Err(error) => return Some(io::Error::other(error.to_string())),
             }
         }
+    }
+
+    /// Whether the client is still there; what is wrong when it takes too little.
+    async fn send_piece(&mut self, piece: Bytes, to: &mpsc::Sender<io::Result<Bytes>>) -> Result<bool, String> {
+        let (bytes, offered) = (piece.len() as u64, Instant::now());
+        let sent =
+            timeout(self.patience, to.send(Ok(piece))).await.map_err(|_| "the client took nothing".to_owned())?;
+        self.pace.keep(offered.elapsed(), bytes)?;
+        Ok(sent.is_ok())
     }
 }

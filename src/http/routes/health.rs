@@ -1,15 +1,24 @@
 //! `GET /api/health` (is the process alive) and `GET /api/ready` (should it get traffic).
 //!
 //! Both read what others have published and do no I/O, so they can't hang on what they report. Easy to get wrong: an
-//! actor that restarts is not a reason to take the server out of traffic; a stuck or dead thread is.
+//! actor that restarts is not a reason to take the server out of traffic, a stuck or dead thread is; and both are asked
+//! without a token, so names, addresses and causes are for callers who showed one.
 use crate::{
-    actors::realtime::{Mode, RealtimeHealth},
+    actors::{
+        janitor::UploadsState,
+        realtime::{Mode, RealtimeHealth},
+    },
     cluster::Link,
     db::store::Status,
     http::state::AppState,
+    protocol::principal::Grant,
     runtime::{Health, State as ActorState},
 };
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{
+    Json,
+    extract::{Extension, State},
+    response::IntoResponse,
+};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,7 +36,12 @@ pub(in crate::http) struct Alive {
 pub(in crate::http) struct Readiness {
     /// `ready`, `degraded`, `unavailable` or `draining`.
     status: &'static str,
-    checks: Checks,
+    /// Why it is not `ready`, in a few words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Each part, with names, figures and causes: for callers who have proven who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Checks>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -36,6 +50,17 @@ struct Checks {
     actors: ActorsCheck,
     realtime: RealtimeCheck,
     relay: RelayCheck,
+    uploads: UploadsCheck,
+}
+
+/// The folder of uploads.
+#[derive(Serialize, JsonSchema)]
+struct UploadsCheck {
+    /// `unchecked` (nobody has looked since the start), `swept` or `held` (nothing is removed).
+    state: &'static str,
+    /// Why nothing is removed, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// What crosses to the other replicas.
@@ -106,36 +131,61 @@ pub(in crate::http) async fn health(State(app): State<AppState>) -> Json<Alive> 
     Json(Alive { status: "ok", version: env!("CARGO_PKG_VERSION"), uptime_seconds })
 }
 
-pub(in crate::http) async fn ready(State(app): State<AppState>) -> impl IntoResponse {
+pub(in crate::http) async fn ready(State(app): State<AppState>, proven: Option<Extension<Grant>>) -> impl IntoResponse {
     let runtime = app.runtime.health();
     let store = app.store.status().borrow().clone();
     let refuses_writes = app.store.refuses_writes();
     let realtime = app.realtime.health();
-    let thread_ok = runtime.thread_alive && runtime.stalled.is_none();
-    let status = if app.shutdown.is_cancelled() {
-        "draining"
-    } else if !thread_ok || !store.is_ready() {
-        "unavailable"
-    } else if !runtime.ok() || !realtime.ok() || refuses_writes.is_some() {
-        "degraded"
-    } else {
-        "ready"
-    };
+    let uploads = uploads_check(&app.uploads.borrow());
+    let held = uploads.reason.is_some();
+    let draining = app.shutdown.is_cancelled();
+    let (status, reason) = verdict(draining, &runtime, &store, refuses_writes.is_some(), held, &realtime);
     let code = if matches!(status, "ready" | "degraded") { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let checks = Checks {
+    let checks = proven.map(|_| Checks {
         store: store_check(&store, refuses_writes),
         actors: actors(&runtime),
         realtime: realtime_check(&realtime),
         relay: relay_check(&realtime.link),
-    };
-    (code, Json(Readiness { status, checks }))
+        uploads,
+    });
+    (code, Json(Readiness { status, reason, checks }))
 }
 
-fn store_check(status: &Status, refuses_writes: Option<String>) -> StoreCheck {
-    if let (Status::Ready, Some(reason)) = (status, refuses_writes) {
-        return StoreCheck { state: "refuses_writes", reason: Some(reason) };
-    }
-    let state = match status {
+/// The status, and what everybody may know of its cause: no name, address or system's error.
+fn verdict(
+    draining: bool,
+    runtime: &Health,
+    store: &Status,
+    refuses_writes: bool,
+    uploads_held: bool,
+    realtime: &RealtimeHealth,
+) -> (&'static str, Option<String>) {
+    let (status, reason) = if draining {
+        ("draining", "the server is shutting down")
+    } else if !runtime.thread_alive {
+        ("unavailable", "the actor thread has ended")
+    } else if runtime.stalled.is_some() {
+        ("unavailable", "the actor thread is stalled")
+    } else if !store.is_ready() {
+        return ("unavailable", Some(format!("the store is {}", store_word(store).replace('_', " "))));
+    } else if !runtime.ok() {
+        ("degraded", "an actor is restarting or has failed")
+    } else if refuses_writes {
+        ("degraded", "the store refuses writes")
+    } else if uploads_held {
+        ("degraded", "uploads are not swept")
+    } else if !realtime.link.is_up() {
+        ("degraded", "the other replicas cannot be heard")
+    } else if !realtime.ok() {
+        ("degraded", "live updates are restarting")
+    } else {
+        return ("ready", None);
+    };
+    (status, Some(reason.to_owned()))
+}
+
+fn store_word(status: &Status) -> &'static str {
+    match status {
         Status::Connecting => "connecting",
         Status::Migrating => "migrating",
         Status::Ready => "ready",
@@ -143,8 +193,22 @@ fn store_check(status: &Status, refuses_writes: Option<String>) -> StoreCheck {
         Status::Mismatched { .. } => "schema_mismatch",
         Status::MigrationFailed { .. } => "migration_failed",
         Status::Stopped => "stopped",
-    };
-    StoreCheck { state, reason: status.reason().map(|reason| reason.to_string()) }
+    }
+}
+
+fn store_check(status: &Status, refuses_writes: Option<String>) -> StoreCheck {
+    if let (Status::Ready, Some(reason)) = (status, refuses_writes) {
+        return StoreCheck { state: "refuses_writes", reason: Some(reason) };
+    }
+    StoreCheck { state: store_word(status), reason: status.reason().map(|reason| reason.to_string()) }
+}
+
+fn uploads_check(state: &UploadsState) -> UploadsCheck {
+    match state {
+        UploadsState::Unchecked => UploadsCheck { state: "unchecked", reason: None },
+        UploadsState::Swept => UploadsCheck { state: "swept", reason: None },
+        UploadsState::Held { reason } => UploadsCheck { state: "held", reason: Some(reason.clone()) },
+    }
 }
 
 fn relay_check(link: &Link) -> RelayCheck {

@@ -4,11 +4,14 @@
 //! figures are only fresher; they are mixed in while a runner has the job.
 use super::{
     projects::{Page, Paging},
-    rules,
+    rules::{self, ColumnName},
     sources::profiled,
 };
 use crate::{
-    db::jobs::{self, Counts, Job, JobState, NewJob},
+    db::{
+        jobs::{self, Counts, Job, JobState, NewJob},
+        projects,
+    },
     http::{
         error::{ApiError, ApiResult},
         extract::{Id, JsonBody, Query},
@@ -37,8 +40,8 @@ pub(in crate::http) struct NewJobBody {
     right: SourceId,
     #[schemars(with = "Option<crate::reconcile::RuleSet>")]
     rules: Option<Value>,
-    left_id: Option<String>,
-    right_id: Option<String>,
+    left_id: Option<ColumnName>,
+    right_id: Option<ColumnName>,
     #[serde(default)]
     start: bool,
 }
@@ -50,14 +53,17 @@ pub(in crate::http) async fn create(
     JsonBody(body): JsonBody<NewJobBody>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Write, Resource::Project(project))?;
+    projects::get(&app.store, project).await?;
     let left = profiled(&app, project, body.left).await?;
     let right = profiled(&app, project, body.right).await?;
+    let inferred = body.rules.is_none();
     let rules = rules::complete(body.rules, (&left, body.left_id), (&right, body.right_id))?;
     let new = NewJob {
         project_id: project,
         left: body.left,
         right: body.right,
-        options: json!({ "left_id": rules.left_id, "right_id": rules.right_id }),
+        // Without rules of the caller's the run compares what the whole of both files shows to be the same.
+        options: json!({ "left_id": rules.left_id, "right_id": rules.right_id, "inferred": inferred }),
         rules: serde_json::to_value(&rules).map_err(|error| ApiError::internal(error.to_string()))?,
     };
     let store = app.store.clone();
@@ -80,7 +86,7 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
-    let page = jobs::list(&app.store, project, paging.after(), paging.limit()).await?;
+    let page = jobs::list(&app.store, project, paging.after().as_deref(), paging.limit()).await?;
     let items = page.items.into_iter().map(|job| shown(&app, job)).collect();
     Ok(position::at(page.position.as_ref(), Page { items, next: page.next }))
 }

@@ -3,12 +3,13 @@ use crate::{
     db::{Position, projects},
     http::{
         error::ApiResult,
-        extract::{Id, JsonBody, Query},
+        extract::{Id, JsonBody, Query, Whole},
         position,
         state::AppState,
     },
     protocol::{
         ids::ProjectId,
+        names::Name,
         principal::{Action, Principal, Resource, authorise},
     },
 };
@@ -20,16 +21,23 @@ use axum::{
 use http::{StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Length of a page when the caller does not say.
-pub(super) const DEFAULT_PAGE: usize = 100;
+const DEFAULT_PAGE: u64 = 100;
+
+/// Length of a page.
+pub(super) type PageLength = Whole<1, { projects::MAX_PAGE as u64 }>;
+/// Place of a row in a list that is not made of things with ids; JSON's readers agree on whole numbers up to there.
+pub(in crate::http) type Ordinal = Whole<0, 9_007_199_254_740_991>;
 
 /// `limit` and `after` of a list.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Paging {
-    limit: Option<usize>,
-    after: Option<String>,
+pub(in crate::http) struct Paging<C = Uuid> {
+    limit: Option<PageLength>,
+    /// `next` of the page before.
+    after: Option<C>,
 }
 
 /// One page of a list.
@@ -41,20 +49,37 @@ pub(in crate::http) struct Page<T> {
     pub next: Option<String>,
 }
 
-impl Paging {
+impl<C: Cursor> Paging<C> {
     pub(super) fn limit(&self) -> usize {
-        self.limit.unwrap_or(DEFAULT_PAGE).clamp(1, projects::MAX_PAGE)
+        self.limit.map_or(DEFAULT_PAGE, |limit| limit.0) as usize
     }
 
-    pub(super) fn after(&self) -> Option<&str> {
-        self.after.as_deref()
+    pub(super) fn after(&self) -> Option<String> {
+        self.after.as_ref().map(Cursor::text)
+    }
+}
+
+/// What a page ends with, as the store takes it.
+pub(in crate::http) trait Cursor {
+    fn text(&self) -> String;
+}
+
+impl Cursor for Uuid {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Cursor for Ordinal {
+    fn text(&self) -> String {
+        self.0.to_string()
     }
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Named {
-    name: String,
+    name: Name,
 }
 
 pub(in crate::http) async fn list(
@@ -63,7 +88,7 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Server)?;
-    let page = projects::list(&app.store, paging.after(), paging.limit()).await?;
+    let page = projects::list(&app.store, paging.after().as_deref(), paging.limit()).await?;
     Ok(Json(Page { items: page.items, next: page.next }).into_response())
 }
 

@@ -5,14 +5,16 @@
 use crate::{
     db::publications::{self, Once, Published, Receipt},
     http::{
+        contract::Header,
         error::{ApiError, ApiResult},
         extract::JsonBody,
         state::AppState,
     },
     protocol::{
         Trace,
-        client::MAX_NAME_BYTES,
         ids::ProjectId,
+        json::{self, MAX_DEPTH, Object},
+        names::{Name, Text},
         principal::{Action, Principal, Resource, authorise},
         server::{Collaboration, DataUpdate, Notification},
     },
@@ -24,17 +26,21 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use std::fmt;
 
-/// Longest key, in bytes.
-const MAX_KEY_BYTES: usize = 255;
-/// Longest text of a notification, in bytes.
-const MAX_MESSAGE_BYTES: usize = 4_096;
+/// Longest key, in characters of ASCII.
+const MAX_KEY_CHARS: usize = 255;
+/// Longest text of a notification, in characters.
+const MAX_MESSAGE_CHARS: usize = 4_096;
 
 /// One message, as it stands in a frame.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(in crate::http) enum Publication {
     Notification(NotificationBody),
     DataUpdate(DataUpdateBody),
@@ -45,30 +51,75 @@ pub(in crate::http) enum Publication {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NotificationBody {
     project_id: ProjectId,
-    level: String,
-    message: String,
+    level: Level,
+    message: Text<MAX_MESSAGE_CHARS>,
+}
+
+/// How much a notification matters.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Info,
+    Warning,
+    Error,
 }
 
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct DataUpdateBody {
     project_id: ProjectId,
-    entity: String,
-    entity_id: String,
-    action: String,
-    #[serde(default)]
-    data: Option<Value>,
+    entity: Name,
+    entity_id: Name,
+    action: Name,
+    /// Stored and sent as it was written.
+    #[serde(default, deserialize_with = "json::even_null", skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct CollaborationBody {
     project_id: ProjectId,
-    action: String,
+    action: Name,
     #[serde(default)]
-    entity_id: Option<String>,
-    #[serde(default)]
+    entity_id: Option<Name>,
+    /// Sent as it was written.
+    #[serde(default, deserialize_with = "json::even_null", skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
+}
+
+impl<'de> Deserialize<'de> for Publication {
+    /// One message and nothing beside it.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneMessage;
+        impl<'de> Visitor<'de> for OneMessage {
+            type Value = Publication;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with one message: Notification, DataUpdate or Collaboration")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let Some(name) = map.next_key::<String>()? else {
+                    return Err(A::Error::invalid_length(0, &self));
+                };
+                let publication = match name.as_str() {
+                    "Notification" => Publication::Notification(map.next_value::<Object<_>>()?.0),
+                    "DataUpdate" => Publication::DataUpdate(map.next_value::<Object<_>>()?.0),
+                    "Collaboration" => Publication::Collaboration(map.next_value::<Object<_>>()?.0),
+                    _ => {
+                        return Err(A::Error::unknown_variant(&name, &["Notification", "DataUpdate", "Collaboration"]));
+                    }
+                };
+                match map.next_key::<String>()? {
+                    None => Ok(publication),
+                    Some(second) => {
+                        let detail = format!("one message a request: this one has {name:?} and {second:?}");
+                        Err(A::Error::custom(detail))
+                    }
+                }
+            }
+        }
+        deserializer.deserialize_map(OneMessage)
+    }
 }
 
 /// The message is with the room.
@@ -85,9 +136,19 @@ pub(in crate::http) struct Sent {
 }
 
 /// Headers that count.
-pub(in crate::http) const HEADERS: &[(&str, &str)] = &[
-    ("Idempotency-Key", "1 to 255 characters; asked again with it within 24 h, the answer is the first one"),
-    ("traceparent", "W3C trace context; goes on as `tr` of an ephemeral message"),
+pub(in crate::http) const HEADERS: &[Header] = &[
+    Header {
+        name: "Idempotency-Key",
+        text: "asked again with it within 24 h, the answer is the first one",
+        most_chars: Some(MAX_KEY_CHARS),
+        pattern: Some("^[!-~]([ -~]*[!-~])?$"),
+    },
+    Header {
+        name: "traceparent",
+        text: "W3C trace context; goes on as `tr` of an ephemeral message, ignored when it is none",
+        most_chars: None,
+        pattern: None,
+    },
 ];
 
 pub(in crate::http) async fn publish(
@@ -100,8 +161,8 @@ pub(in crate::http) async fn publish(
     authorise(&caller, Action::Manage, Resource::Project(project))?;
     publication.check()?;
     let most = app.realtime.limits().inbound_bytes;
-    let text = serde_json::to_string(&publication).map_err(|error| ApiError::internal(error.to_string()))?;
-    if text.len() > most {
+    let text = serde_json::value::to_raw_value(&publication).map_err(|error| ApiError::internal(error.to_string()))?;
+    if text.get().len() > most {
         let detail = format!("a published message has at most {most} bytes");
         return Err(ApiError::limit(StatusCode::PAYLOAD_TOO_LARGE, "inbound_bytes", detail));
     }
@@ -144,13 +205,14 @@ fn answer(published: Published) -> ApiResult<Response> {
     Ok(response)
 }
 
-fn once(headers: &HeaderMap, caller: &Principal, request: &str) -> ApiResult<Option<Once>> {
+fn once(headers: &HeaderMap, caller: &Principal, request: &RawValue) -> ApiResult<Option<Once>> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
+    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY_CHARS).contains(&key.len()));
     let key = key.ok_or_else(|| {
-        ApiError::bad_request(format!("Idempotency-Key must have 1 to {MAX_KEY_BYTES} visible characters"))
+        ApiError::bad_request(format!("Idempotency-Key must have 1 to {MAX_KEY_CHARS} visible characters"))
     })?;
-    let request_hash = Sha256::digest(request.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    // A client that asks again may print the same JSON otherwise.
+    let request_hash = Sha256::digest(json::canonical(request)).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Some(Once { user_id: caller.user_id.clone(), key: key.to_owned(), request_hash }))
 }
 
@@ -163,45 +225,38 @@ impl Publication {
         }
     }
 
+    /// What the types don't say.
     fn check(&self) -> ApiResult<()> {
-        let named = |field: &str, text: &str, most: usize| match text.len() {
-            1.. if text.len() <= most => Ok(()),
-            _ => Err(ApiError::invalid(format!("{field}: must have 1 to {most} bytes"))),
-        };
-        match self {
-            Self::Notification(body) => {
-                if !matches!(body.level.as_str(), "info" | "warning" | "error") {
-                    return Err(ApiError::invalid("Notification.level: must be info, warning or error"));
-                }
-                named("Notification.message", &body.message, MAX_MESSAGE_BYTES)
-            }
-            Self::DataUpdate(body) => {
-                named("DataUpdate.entity", &body.entity, MAX_NAME_BYTES)?;
-                named("DataUpdate.entity_id", &body.entity_id, MAX_NAME_BYTES)?;
-                named("DataUpdate.action", &body.action, MAX_NAME_BYTES)
-            }
+        let (name, data) = match self {
+            Self::Notification(_) => return Ok(()),
+            Self::DataUpdate(body) => ("DataUpdate", &body.data),
             Self::Collaboration(body) => {
-                if matches!(body.action.as_str(), "claim" | "release" | "claimed" | "released") {
+                if matches!(&*body.action, "claim" | "release" | "claimed" | "released") {
                     return Err(ApiError::invalid("Collaboration.action: claims go to /api/v1/projects/{id}/claims"));
                 }
-                named("Collaboration.action", &body.action, MAX_NAME_BYTES)?;
-                body.entity_id.as_ref().map_or(Ok(()), |id| named("Collaboration.entity_id", id, MAX_NAME_BYTES))
+                ("Collaboration", &body.data)
             }
+        };
+        if data.as_ref().is_some_and(|data| json::depth(data.get()) > MAX_DEPTH) {
+            return Err(ApiError::invalid(format!("{name}.data: nests deeper than {MAX_DEPTH} levels")));
         }
+        Ok(())
     }
 
     /// The event to store; none for what is ephemeral.
     fn durable(&self) -> Option<String> {
         match self {
             Self::Notification(NotificationBody { project_id, level, message }) => {
+                let level = match level {
+                    Level::Info => "info",
+                    Level::Warning => "warning",
+                    Level::Error => "error",
+                };
                 Some(Notification { project_id: *project_id, level, message }.body())
             }
             Self::DataUpdate(DataUpdateBody { project_id, entity, entity_id, action, data }) => {
-                let entity_id = entity_id.clone();
-                Some(
-                    DataUpdate { project_id: *project_id, entity, entity_id, action, data: data.as_ref(), url: None }
-                        .body(),
-                )
+                let (project_id, entity_id) = (*project_id, entity_id.to_string());
+                Some(DataUpdate { project_id, entity, entity_id, action, data: data.as_deref(), url: None }.body())
             }
             Self::Collaboration(_) => None,
         }

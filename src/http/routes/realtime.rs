@@ -13,7 +13,10 @@ use crate::{
         tickets::{Issued, TooMany},
         ws::Verify,
     },
-    protocol::principal::{Action, Grant, Principal, Resource, authorise},
+    protocol::{
+        names::Text,
+        principal::{Action, Grant, Principal, Resource, authorise},
+    },
 };
 use axum::{
     Json,
@@ -49,9 +52,9 @@ pub(in crate::http) async fn ticket(
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Sent {
     /// `conn` of the stream's first event.
-    conn: String,
+    conn: Text<32>,
     /// `key` of the stream's first event.
-    key: String,
+    key: Text<256>,
     /// Any frame that a WebSocket takes.
     message: Box<RawValue>,
 }
@@ -62,7 +65,7 @@ pub(in crate::http) async fn send(
     JsonBody(sent): JsonBody<Sent>,
 ) -> ApiResult<StatusCode> {
     // What the message may do is the dialogue's to say, by the stream's own proof.
-    let stream = (sent.conn.as_str(), sent.key.as_str());
+    let stream = (&*sent.conn, &*sent.key);
     let said = elsewhere::say(&app.streams, &app.realtime, stream, &caller.user_id, sent.message.get()).await;
     let said = said.map_err(|Unknown| {
         ApiError::unavailable("not all replicas could be asked whose event stream this is, and one may have taken it")
@@ -93,7 +96,8 @@ pub(super) struct Proofs {
 
 impl Proofs {
     pub fn of(request: &Request) -> Self {
-        let ticket = query_value(request.uri().query(), "ticket").map(str::to_owned);
+        let ticket = query_pairs(request.uri().query()).find(|(name, _)| *name == "ticket");
+        let ticket = ticket.map(|(_, ticket)| ticket.to_owned());
         Self { by_header: request.extensions().get::<Grant>().cloned(), ticket }
     }
 }
@@ -117,9 +121,10 @@ pub(super) async fn caller(app: &AppState, proofs: Proofs) -> ApiResult<Option<G
     }
 }
 
-/// The first value of a name in a query string, as it stands there; tickets need no escapes.
-pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+/// Names and values of a query string, as they stand there; tickets need no escapes.
+pub(super) fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 impl From<TooMany> for ApiError {

@@ -4,6 +4,7 @@
 //! that a mistyped column is told to the one who typed it, and not to the log of a run.
 use super::sources::profiled;
 use crate::{
+    db::projects,
     http::{
         error::{ApiError, ApiResult},
         extract::{Id, Query},
@@ -11,6 +12,7 @@ use crate::{
     },
     protocol::{
         ids::{ProjectId, SourceId},
+        names::Text,
         principal::{Action, Principal, Resource, authorise},
     },
     reconcile::{Profile, RuleSet, Side, infer_rules},
@@ -25,9 +27,12 @@ use serde_json::Value;
 pub(in crate::http) struct Suggestion {
     left: SourceId,
     right: SourceId,
-    left_id: Option<String>,
-    right_id: Option<String>,
+    left_id: Option<ColumnName>,
+    right_id: Option<ColumnName>,
 }
+
+/// A column, by what the file calls it.
+pub(super) type ColumnName = Text<1_024>;
 
 /// Rules inferred from two files.
 #[derive(Serialize, JsonSchema)]
@@ -46,6 +51,7 @@ pub(in crate::http) async fn suggest(
     Query(query): Query<Suggestion>,
 ) -> ApiResult<Json<Suggested>> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
+    projects::get(&app.store, project).await?;
     let left = profiled(&app, project, query.left).await?;
     let right = profiled(&app, project, query.right).await?;
     let rules = complete(None, (&left, query.left_id), (&right, query.right_id))?;
@@ -55,24 +61,56 @@ pub(in crate::http) async fn suggest(
 /// The rules of a job: given or inferred, with both id columns settled and every column present.
 pub(super) fn complete(
     given: Option<Value>,
-    (left, left_id): (&Profile, Option<String>),
-    (right, right_id): (&Profile, Option<String>),
+    (left, left_id): (&Profile, Option<ColumnName>),
+    (right, right_id): (&Profile, Option<ColumnName>),
 ) -> ApiResult<RuleSet> {
+    let (left_id, right_id) = (left_id.map(|name| name.to_string()), right_id.map(|name| name.to_string()));
     present(left, Side::Left, left_id.as_deref())?;
     present(right, Side::Right, right_id.as_deref())?;
+    let infer = || infer_rules(left, right, left_id.as_deref(), right_id.as_deref());
     let mut rules = match given {
-        Some(value) => RuleSet::from_value(value)?,
-        None => infer_rules(left, right, left_id.as_deref(), right_id.as_deref()),
+        Some(value) => {
+            let rules = RuleSet::from_value(value.clone())?;
+            let read = serde_json::to_value(&rules).map_err(|error| ApiError::internal(error.to_string()))?;
+            if let Some(path) = array_for_object(&value, &read) {
+                let detail = format!("rules{path}: an object is needed, not an array");
+                return Err(ApiError::invalid(detail).code("invalid_rules"));
+            }
+            // Rules without a comparison only say how the files are read.
+            if rules.compare.is_empty() { RuleSet { compare: infer().compare, ..rules } } else { rules }
+        }
+        None => infer(),
     };
     rules.left_id = left_id.or(rules.left_id).or_else(|| left.id_column().map(str::to_owned));
     rules.right_id = right_id.or(rules.right_id).or_else(|| right.id_column().map(str::to_owned));
-    present(left, Side::Left, rules.left_id.as_deref())?;
-    present(right, Side::Right, rules.right_id.as_deref())?;
-    for compare in &rules.compare {
-        present(left, Side::Left, Some(&compare.left))?;
-        present(right, Side::Right, Some(&compare.right))?;
+    // A file that is read otherwise than it was profiled may have other columns; the run checks those.
+    let (check_left, check_right) = (rules.left.is_empty(), rules.right.is_empty());
+    let columns = |side: Side| {
+        let id = if side == Side::Left { &rules.left_id } else { &rules.right_id };
+        let compared = rules.compare.iter().map(move |c| if side == Side::Left { &c.left } else { &c.right });
+        id.iter().chain(compared).cloned().collect::<Vec<_>>()
+    };
+    for (check, profile, side) in [(check_left, left, Side::Left), (check_right, right, Side::Right)] {
+        for column in columns(side).iter().filter(|_| check) {
+            present(profile, side, Some(column))?;
+        }
     }
     Ok(rules)
+}
+
+/// Where an array was given for what was read as an object; serde takes one for a struct.
+fn array_for_object(given: &Value, read: &Value) -> Option<String> {
+    match (given, read) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Array(given), Value::Array(read)) => {
+            let mut pairs = given.iter().zip(read).enumerate();
+            pairs.find_map(|(at, (given, read))| array_for_object(given, read).map(|path| format!("[{at}]{path}")))
+        }
+        (Value::Object(given), Value::Object(read)) => given.iter().find_map(|(name, given)| {
+            read.get(name).and_then(|read| array_for_object(given, read)).map(|path| format!(".{name}{path}"))
+        }),
+        _ => None,
+    }
 }
 
 fn present(profile: &Profile, side: Side, column: Option<&str>) -> ApiResult<()> {

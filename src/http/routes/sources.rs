@@ -9,18 +9,21 @@ use crate::{
         error::{ApiError, ApiResult},
         extract::{Id, Query},
         position,
+        shares::Peer,
         state::AppState,
+        transfers::Kind,
         upload,
     },
     protocol::{
         ids::{ProjectId, SourceId},
+        names::{Name, Text},
         principal::{Action, Principal, Resource, authorise},
     },
-    reconcile::{ColumnProfile, Profile},
+    reconcile::{ColumnProfile, Profile, Reading},
 };
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::{Extension, Request, State},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
@@ -31,13 +34,19 @@ use serde_json::Value;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct UploadQuery {
-    name: Option<String>,
-    filename: Option<String>,
+    /// What the source is called; its file's name by default.
+    name: Option<Name>,
+    /// What the file of a raw body is called.
+    filename: Option<Text<MAX_FILENAME_CHARS>>,
 }
+
+/// Longest name of a file that is taken; what is kept of it is shorter.
+const MAX_FILENAME_CHARS: usize = 1_024;
 
 pub(in crate::http) async fn upload(
     State(app): State<AppState>,
     caller: Principal,
+    Extension(peer): Extension<Peer>,
     Id(project): Id<ProjectId>,
     Query(query): Query<UploadQuery>,
     request: Request,
@@ -45,15 +54,20 @@ pub(in crate::http) async fn upload(
     authorise(&caller, Action::Write, Resource::Project(project))?;
     // Before the body: nobody should send gigabytes to a project that is not there.
     projects::get(&app.store, project).await?;
-    let _place = app.transfer()?;
-    let received = upload::receive(&app, request, query.filename).await?;
+    let place = app.transfer(&caller, peer, Kind::Upload)?;
+    let received = upload::receive(&app, request, query.filename.map(|name| name.to_string()), place).await?;
     let id = received.file.id;
     let new = NewSource {
         id,
         project_id: project,
-        name: query.name.or(received.name).filter(|name| !name.trim().is_empty()).unwrap_or(received.filename.clone()),
+        name: query
+            .name
+            .map(Name::into_inner)
+            .or(received.name)
+            .filter(|name| !name.trim().is_empty())
+            .unwrap_or(received.filename.clone()),
         filename: received.filename,
-        format: "csv".into(),
+        format: received.file.profile.reading.format.clone(),
         bytes: received.file.bytes,
         sha256: received.file.sha256,
         columns: serde_json::to_value(&received.file.profile).map_err(|error| ApiError::internal(error.to_string()))?,
@@ -83,7 +97,7 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Project(project))?;
-    let page = sources::list(&app.store, project, paging.after(), paging.limit()).await?;
+    let page = sources::list(&app.store, project, paging.after().as_deref(), paging.limit()).await?;
     let items = page.items.into_iter().map(shown).collect();
     Ok(position::at(page.position.as_ref(), Page { items, next: page.next }))
 }
@@ -112,10 +126,14 @@ pub(in crate::http) async fn delete(
 
 /// A source of this project with its profile.
 pub(super) async fn profiled(app: &AppState, project: ProjectId, id: SourceId) -> ApiResult<Profile> {
-    let source = sources::get(&app.store, id).await?;
-    if source.project_id != project {
-        return Err(ApiError::invalid(format!("source {id} is not in this project")));
-    }
+    // Named in a body or a query: that it is nowhere is no 404, which would speak of the project in the path.
+    let source = match sources::get(&app.store, id).await {
+        Ok(source) if source.project_id == project => source,
+        Ok(_) | Err(StoreError::NotFound) => {
+            return Err(ApiError::invalid(format!("source {id} is not in this project")));
+        }
+        Err(error) => return Err(error.into()),
+    };
     serde_json::from_value(source.columns)
         .map_err(|error| ApiError::internal(format!("the stored profile of source {id}: {error}")))
 }
@@ -147,6 +165,9 @@ pub(in crate::http) struct SourceView {
     delimiter: Value,
     #[schemars(with = "Option<String>")]
     encoding: Value,
+    /// What was understood of the file.
+    #[schemars(with = "Option<Reading>")]
+    reading: Value,
     #[schemars(with = "Vec<ColumnProfile>")]
     columns: Value,
     state: &'static str,
@@ -157,6 +178,7 @@ fn shown(source: Source) -> SourceView {
     let mut profile = source.columns;
     let mut part = |name: &str| profile.get_mut(name).map(Value::take);
     let (delimiter, encoding, columns) = (part("delimiter"), part("encoding"), part("columns"));
+    let reading = part("reading");
     let mut columns = columns.unwrap_or(profile);
     for column in columns.as_array_mut().into_iter().flatten() {
         if let Some(column) = column.as_object_mut() {
@@ -175,6 +197,7 @@ fn shown(source: Source) -> SourceView {
         errors: source.errors,
         delimiter: delimiter.unwrap_or_default(),
         encoding: encoding.unwrap_or_default(),
+        reading: reading.unwrap_or_default(),
         columns,
         state: source.state,
         created_at_ms: source.created_at_ms,

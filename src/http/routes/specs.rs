@@ -33,8 +33,9 @@ impl Specs {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(in crate::http) async fn openapi(Extension(specs): Extension<Arc<Specs>>) -> Response {
-    json(specs.openapi.get_or_init(|| text(&openapi::document(VERSION, &specs.operations))))
+pub(in crate::http) async fn openapi(State(app): State<AppState>, Extension(specs): Extension<Arc<Specs>>) -> Response {
+    let token = app.auth.token_required();
+    json(specs.openapi.get_or_init(|| text(&openapi::document(VERSION, &specs.operations, token))))
 }
 
 pub(in crate::http) async fn asyncapi(

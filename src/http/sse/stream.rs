@@ -2,7 +2,7 @@
 //!
 //! Bounds, lanes and the steps against slow readers are the peer's outbox, as for a WebSocket: while the response takes
 //! nothing, frames wait there. Easy to get wrong: hyper does not ask a body for more while the client reads nothing, so a
-//! dead reader is never noticed from inside the body; this task sees it and cuts the connection.
+//! dead reader is never noticed from inside the body; this task sees it and cuts it off.
 use super::{
     registry::{Stream, Streams},
     text::Encoder,
@@ -13,16 +13,15 @@ use crate::{
         realtime::Realtime,
     },
     http::{
-        listener::Cut,
-        ws::{Dialogue, Verify},
+        streams::Cut,
+        ws::{Dialogue, Verify, welcome},
     },
     protocol::{
-        ServerMessage,
         client::JoinProject,
         ids::ProjectId,
         positions::Positions,
         principal::Grant,
-        server::{self, AuthSuccess, Head},
+        server::{self, Head},
     },
 };
 use axum::body::Body;
@@ -53,7 +52,7 @@ pub(in crate::http) struct Opening {
     pub projects: Vec<ProjectId>,
     /// Where the client is.
     pub positions: Positions,
-    /// Ends the client's TCP connection.
+    /// Ends what the response goes out on: the stream of HTTP/2, or the connection.
     pub cut: Option<Cut>,
     /// Turns the token of an `Auth` message into what it proves.
     pub verify: Verify,
@@ -72,14 +71,8 @@ pub(in crate::http) fn open(
     let longest = peer.shared().limits.inbound_bytes;
     let dialogue = Dialogue::new(peer.clone(), realtime.requests(&peer), verify);
     let (entry, key) = streams.enter(peer.id, &user, longest, dialogue, Encoder::new(positions.clone()));
-    let hello = AuthSuccess {
-        user_id: &user,
-        role: grant.principal.role.name(),
-        conn: peer.id.to_string(),
-        expires_at_ms: grant.expires_at_ms,
-        key: Some(&key),
-    };
-    peer.control(server::encode(Head::default(), &ServerMessage::AuthSuccess(hello)));
+    peer.control(server::encode(Head::default(), &welcome(&peer, &grant, Some(&key))));
+    realtime.enlist(&peer);
     for project_id in projects {
         entry.join(JoinProject { project_id, since: positions.0.get(&project_id).cloned() });
     }

@@ -2,27 +2,33 @@
 //!
 //! Leaves the file to `file`. Easy to get wrong: a refusal before the body has ended; a client that still sends sees a
 //! reset connection instead of the answer, so what it sends is read and thrown away for a while.
-use super::file::{StoredFile, Writer};
+use super::{
+    file::{StoredFile, Writer},
+    form::{Form, MULTIPART_OVERHEAD},
+};
 use crate::{
     http::{
         error::{ApiError, ApiResult},
         state::AppState,
+        transfers::{Pace, Place},
     },
+    protocol::names::{self, MAX_NAME_CHARS},
     reconcile::{ReadLimits, ReadOptions},
 };
 use axum::{
-    body::{Bytes, HttpBody},
-    extract::{FromRequest, Multipart, Request, multipart::Field},
+    body::{BodyDataStream, Bytes, HttpBody},
+    extract::{Request, multipart::Field},
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode, header};
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
 
 /// How long a refused upload is still read.
 const LINGER: Duration = Duration::from_secs(10);
-/// What multipart adds around its fields, at most, for the check of the declared length.
-const MULTIPART_OVERHEAD: u64 = 64 * 1024;
 /// Longest text field of a multipart body.
 const MAX_TEXT_FIELD: usize = 4096;
 
@@ -33,98 +39,130 @@ pub(in crate::http) struct Received {
     pub name: Option<String>,
 }
 
-/// Reads the whole body. `filename` is what a raw body is called.
+/// Reads the whole body. `filename` is what a raw body is called; `place` is held for as long as the client is read.
 pub(in crate::http) async fn receive(
     app: &AppState,
     request: Request,
     filename: Option<String>,
+    place: Place,
 ) -> ApiResult<Received> {
     let max = app.config.limits.max_upload_bytes;
     let multipart = is_multipart(request.headers());
     let allowed = if multipart { max + MULTIPART_OVERHEAD } else { max };
-    let declared = request.body().size_hint().lower();
-    let (expects, body) = (request.headers().contains_key(header::EXPECT), request);
-    if declared > allowed {
+    if request.body().size_hint().lower() > allowed {
         // A client that waits for `100 Continue` has sent nothing yet and must not be told to.
-        if !expects {
-            let mut chunks = body.into_body().into_data_stream();
-            app.linger(async move { while let Some(Ok(_)) = chunks.next().await {} });
+        if !request.headers().contains_key(header::EXPECT) {
+            app.linger(request.into_body().into_data_stream(), place);
         }
         return Err(too_large(max));
     }
-    if multipart { receive_multipart(app, body).await } else { receive_raw(app, body, filename).await }
-}
-
-async fn receive_raw(app: &AppState, request: Request, filename: Option<String>) -> ApiResult<Received> {
-    let filename = clean(filename.as_deref().unwrap_or("upload.csv"));
-    let mut intake = Intake::start(app);
-    let mut chunks = request.into_body().into_data_stream();
-    loop {
-        let taken = match app.moving(chunks.next()).await {
-            Ok(None) => return Ok(Received { file: intake.finish(&filename).await?, filename, name: None }),
-            Ok(Some(Ok(chunk))) => intake.take(chunk).await,
-            Ok(Some(Err(error))) => Err(broken(error)),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = taken {
-            app.linger(async move { while let Some(Ok(_)) = chunks.next().await {} });
-            return Err(error);
-        }
+    let mut intake = Intake::of(app);
+    let (received, rest) = if multipart {
+        let mut form = Form::of(request, allowed).await?;
+        (intake.fields(&mut form).await, form.rest())
+    } else {
+        let mut chunks = request.into_body().into_data_stream();
+        (intake.raw(&mut chunks, filename).await, Some(chunks))
+    };
+    if let (Err(_), Some(rest)) = (&received, rest) {
+        app.linger(rest, place);
     }
+    received
 }
 
-async fn receive_multipart(app: &AppState, request: Request) -> ApiResult<Received> {
-    let mut form = Multipart::from_request(request, app).await.map_err(broken)?;
-    match fields(app, &mut form).await {
-        Ok(received) => Ok(received),
-        Err(error) => {
-            app.linger(async move { while let Ok(Some(_)) = form.next_field().await {} });
-            Err(error)
-        }
+/// One upload on its way in.
+struct Intake<'a> {
+    app: &'a AppState,
+    pace: Pace,
+}
+
+impl<'a> Intake<'a> {
+    fn of(app: &'a AppState) -> Self {
+        Self { app, pace: app.pace() }
     }
-}
 
-async fn fields(app: &AppState, form: &mut Multipart) -> ApiResult<Received> {
-    let (mut file, mut name) = (None, None);
-    while let Some(mut field) = app.moving(form.next_field()).await?.map_err(broken)? {
-        match field.name().unwrap_or_default() {
-            "file" if file.is_none() => {
-                let filename = clean(field.file_name().unwrap_or("upload.csv"));
-                let mut intake = Intake::start(app);
-                while let Some(chunk) = app.moving(field.chunk()).await?.map_err(broken)? {
-                    intake.take(chunk).await?;
+    async fn raw(&mut self, chunks: &mut BodyDataStream, filename: Option<String>) -> ApiResult<Received> {
+        let filename = clean(filename.as_deref().unwrap_or("upload.csv"));
+        let mut file = Incoming::start(self.app);
+        let bytes = |chunk: &Result<Option<Bytes>, _>| chunk.as_ref().map_or(0, length);
+        while let Some(chunk) = self.moving(chunks.try_next(), bytes).await?.map_err(broken)? {
+            file.take(chunk).await?;
+        }
+        Ok(Received { file: file.finish(&filename).await?, filename, name: None })
+    }
+
+    async fn fields(&mut self, form: &mut Form) -> ApiResult<Received> {
+        let (mut file, mut name) = (None, None);
+        while let Some(mut field) = self.moving(form.next(), |_| 0).await?? {
+            match field.name().unwrap_or_default() {
+                "file" if file.is_none() => {
+                    let filename = clean(field.file_name().unwrap_or("upload.csv"));
+                    let mut incoming = Incoming::start(self.app);
+                    while let Some(chunk) = self.chunk(&mut field).await? {
+                        incoming.take(chunk).await?;
+                    }
+                    file = Some((incoming, filename));
                 }
-                file = Some((intake, filename));
+                "name" if name.is_none() => name = Some(self.text(&mut field).await?),
+                twice @ ("file" | "name") => {
+                    return Err(ApiError::bad_request(format!(
+                        "one file per upload; this form has two fields `{twice}`"
+                    )));
+                }
+                other => return Err(ApiError::bad_request(format!("unknown form field {other:?}; known: file, name"))),
             }
-            "file" => return Err(ApiError::bad_request("one file per upload; this form has two fields `file`")),
-            "name" => name = Some(text(app, &mut field).await?),
-            other => return Err(ApiError::bad_request(format!("unknown form field {other:?}; known: file, name"))),
         }
+        let (file, filename) = file.ok_or_else(|| ApiError::bad_request("the form has no field `file`"))?;
+        Ok(Received { file: file.finish(&filename).await?, filename, name })
     }
-    let (intake, filename) = file.ok_or_else(|| ApiError::bad_request("the form has no field `file`"))?;
-    Ok(Received { file: intake.finish(&filename).await?, filename, name })
+
+    async fn text(&mut self, field: &mut Field<'_>) -> ApiResult<String> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk(field).await? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MAX_TEXT_FIELD {
+                return Err(ApiError::bad_request(format!("the field `name` is longer than {MAX_TEXT_FIELD} bytes")));
+            }
+        }
+        let name = String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the field `name` is not UTF-8"))?;
+        names::check(&name, MAX_NAME_CHARS).map_err(|error| ApiError::invalid(format!("the field `name` {error}")))?;
+        Ok(name)
+    }
+
+    async fn chunk(&mut self, field: &mut Field<'_>) -> ApiResult<Option<Bytes>> {
+        let bytes = |chunk: &Result<Option<Bytes>, _>| chunk.as_ref().map_or(0, length);
+        self.moving(field.chunk(), bytes).await?.map_err(broken)
+    }
+
+    /// Waits for the next part of a body, but not for ever, and not for one that comes by drops. `bytes` says how much it is.
+    async fn moving<T>(&mut self, next: impl Future<Output = T>, bytes: impl Fn(&T) -> u64) -> ApiResult<T> {
+        let too_slow = |limit: &str, detail: String| {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).with("limit", limit)
+        };
+        let limit = self.app.config.limits.transfer_idle_timeout;
+        let asked = Instant::now();
+        let next = timeout(limit, next)
+            .await
+            .map_err(|_| too_slow("transfer_idle_timeout", format!("nothing arrived for {} ms", limit.as_millis())))?;
+        let kept = self.pace.keep(asked.elapsed(), bytes(&next));
+        kept.map_err(|detail| too_slow("transfer_least_bytes", detail))?;
+        Ok(next)
+    }
 }
 
-async fn text(app: &AppState, field: &mut Field<'_>) -> ApiResult<String> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = app.moving(field.chunk()).await?.map_err(broken)? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > MAX_TEXT_FIELD {
-            return Err(ApiError::bad_request(format!("the field `name` is longer than {MAX_TEXT_FIELD} bytes")));
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the field `name` is not UTF-8"))
+fn length(chunk: &Option<Bytes>) -> u64 {
+    chunk.as_ref().map_or(0, |chunk| chunk.len() as u64)
 }
 
 /// A file being written, with the bytes it may still get.
-struct Intake {
+struct Incoming {
     writer: Writer,
     left: u64,
     max: u64,
     limits: ReadLimits,
 }
 
-impl Intake {
+impl Incoming {
     fn start(app: &AppState) -> Self {
         let limits = &app.config.limits;
         Self {
@@ -154,19 +192,15 @@ impl Intake {
 }
 
 impl AppState {
-    /// Reads on for a refused client, for a while, and not while the process stops.
-    fn linger(&self, reading: impl Future<Output = ()> + Send + 'static) {
+    /// Reads on for a refused client and throws away what comes, for a while, and not while the process stops. Its place
+    /// is taken meanwhile.
+    fn linger(&self, mut rest: BodyDataStream, place: Place) {
         let shutdown = self.shutdown.clone();
-        self.tracker.spawn(async move { shutdown.run_until_cancelled(timeout(LINGER, reading)).await });
-    }
-
-    /// Waits for the next part of a body, but not for ever.
-    async fn moving<T>(&self, next: impl Future<Output = T>) -> ApiResult<T> {
-        let limit = self.config.limits.transfer_idle_timeout;
-        timeout(limit, next).await.map_err(|_| {
-            let detail = format!("nothing arrived for {} ms", limit.as_millis());
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).with("limit", "transfer_idle_timeout")
-        })
+        self.tracker.spawn(async move {
+            let _place = place;
+            let reading = async { while let Some(Ok(_)) = rest.next().await {} };
+            shutdown.run_until_cancelled(timeout(LINGER, reading)).await
+        });
     }
 }
 
@@ -178,7 +212,7 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 /// The last part of what may be a path of the client's machine.
 fn clean(filename: &str) -> String {
     let last = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-    let last: String = last.chars().filter(|c| !c.is_control()).collect();
+    let last = names::shown(last, MAX_NAME_CHARS);
     if last.trim().is_empty() { "upload.csv".into() } else { last }
 }
 
@@ -187,6 +221,6 @@ fn too_large(max: u64) -> ApiError {
     ApiError::limit(StatusCode::PAYLOAD_TOO_LARGE, "max_upload_bytes", detail)
 }
 
-fn broken(error: impl std::fmt::Display) -> ApiError {
+pub(super) fn broken(error: impl std::fmt::Display) -> ApiError {
     ApiError::bad_request(format!("the upload's body is broken: {error}"))
 }

@@ -6,6 +6,7 @@ use crate::{
     http::error::ApiError,
     protocol::ids::SourceId,
     reconcile::{Profile, ReadOptions, check_bounds, profile},
+    uploads::{Folder, Name, hex, open_file},
 };
 use axum::body::Bytes;
 use http::StatusCode;
@@ -18,8 +19,6 @@ use std::{
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// The folder of uploads inside the data directory.
-const FOLDER: &str = "uploads";
 /// Chunks on their way to the disk; past it the client is read no further.
 const QUEUE_CHUNKS: usize = 16;
 
@@ -47,7 +46,7 @@ impl Writer {
     /// Makes the part file, in a blocking task of `tracker`.
     pub fn start(data_dir: &Path, tracker: &TaskTracker) -> Self {
         let (input, chunks) = mpsc::channel(QUEUE_CHUNKS);
-        let folder = data_dir.join(FOLDER);
+        let folder = Folder::of(data_dir);
         let task = tracker.spawn_blocking(move || write(&folder, chunks));
         Self { input, task }
     }
@@ -76,28 +75,26 @@ impl Writer {
     }
 }
 
-/// Disposes of a second copy of what a source has already; should that one's file be gone, the copy takes its place.
+/// Puts a second copy of what a source has already in the place of the first: that one may have been lost, or changed on
+/// the disk, since it was uploaded. Whoever reads the first one reads on.
 pub(in crate::http) async fn give_to(data_dir: &Path, id: SourceId, source: SourceId) {
-    let (copy, place) = (data_dir.join(FOLDER).join(id.to_string()), data_dir.join(FOLDER).join(source.to_string()));
-    // An error is no proof that it is gone, and then the copy is not needed.
-    if tokio::fs::try_exists(&place).await.unwrap_or(true) {
-        return remove(data_dir, id).await;
-    }
-    match tokio::fs::rename(&copy, &place).await {
-        Ok(()) => log::warn!("a source's lost file was restored from an upload path={}", place.display()),
-        Err(error) => log::error!("cannot restore a source's file path={} error={error}", place.display()),
+    let folder = Folder::of(data_dir);
+    let (copy, place) = (folder.file(id), folder.file(source));
+    if let Err(error) = tokio::fs::rename(&copy, &place).await {
+        log::error!("cannot put a source's file in its place path={} error={error}", place.display());
+        remove(data_dir, id).await;
     }
 }
 
 /// Removes the file of a source that did not come to be.
 pub(in crate::http) async fn remove(data_dir: &Path, id: SourceId) {
-    let path = data_dir.join(FOLDER).join(id.to_string());
+    let path = Folder::of(data_dir).file(id);
     if let Err(error) = tokio::fs::remove_file(&path).await {
         log::warn!("an upload's file is left to the janitor path={} error={error}", path.display());
     }
 }
 
-fn write(folder: &Path, mut chunks: mpsc::Receiver<Input>) -> Result<StoredFile, ApiError> {
+fn write(folder: &Folder, mut chunks: mpsc::Receiver<Input>) -> Result<StoredFile, ApiError> {
     let id = SourceId::generate();
     let mut part = PartFile::create(folder, id).map_err(disk)?;
     let mut hash = Sha256::new();
@@ -114,12 +111,11 @@ fn write(folder: &Path, mut chunks: mpsc::Receiver<Input>) -> Result<StoredFile,
         }
     };
     part.file.sync_all().map_err(disk)?;
-    let reader = File::open(&part.path).map_err(disk)?;
-    let profile = profile(io::BufReader::new(reader), &options)?;
-    check_bounds(File::open(&part.path).map_err(disk)?, &profile, &options)?;
+    // First the bounds: only then is a record known to be short enough to be held.
+    check_bounds(open_file(&part.path).map_err(disk)?, &options)?;
+    let profile = profile(io::BufReader::new(open_file(&part.path).map_err(disk)?), &options)?;
     part.keep(folder, id).map_err(disk)?;
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(StoredFile { id, bytes, sha256, profile })
+    Ok(StoredFile { id, bytes, sha256: hex(&hash.finalize()), profile })
 }
 
 /// Removes itself unless it was kept.
@@ -130,17 +126,17 @@ struct PartFile {
 }
 
 impl PartFile {
-    fn create(folder: &Path, id: SourceId) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let path = folder.join(format!("{id}.part"));
+    fn create(folder: &Folder, id: SourceId) -> io::Result<Self> {
+        folder.make()?;
+        let path = folder.path().join(Name::Part(id).to_string());
         Ok(Self { file: File::create_new(&path)?, path, kept: false })
     }
 
-    fn keep(mut self, folder: &Path, id: SourceId) -> io::Result<()> {
-        std::fs::rename(&self.path, folder.join(id.to_string()))?;
+    fn keep(mut self, folder: &Folder, id: SourceId) -> io::Result<()> {
+        std::fs::rename(&self.path, folder.file(id))?;
         self.kept = true;
         // The name is on the disk only when the folder is.
-        File::open(folder)?.sync_all()
+        File::open(folder.path())?.sync_all()
     }
 }
 

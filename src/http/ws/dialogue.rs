@@ -14,7 +14,7 @@ use crate::{
         ClientMessage, CloseCode, ErrorCode, Head, ServerMessage, Trace,
         client::{self, Auth, Collaboration, JoinProject},
         ids::ProjectId,
-        principal::{Action, BadToken, Principal, Resource},
+        principal::{Action, BadToken, Grant, Principal, Resource},
         server::{self, AuthSuccess, ErrorBody},
     },
 };
@@ -72,8 +72,8 @@ impl Dialogue {
         if self.peer.is_closed() {
             return;
         }
-        if let Err(wait) = self.bucket.take(Instant::now) {
-            return self.too_fast(wait.as_millis() as u64 + 1);
+        if let Err(wait) = self.bucket.take(Instant::now()) {
+            return self.too_fast(client::request_number(text), wait.as_millis() as u64 + 1);
         }
         self.refused = 0;
         let frame = match client::parse(text) {
@@ -126,16 +126,8 @@ impl Dialogue {
                     return count_auth("refused");
                 }
                 count_auth("accepted");
-                let user_id = grant.principal.user_id.as_str();
-                self.user = user_id.into();
-                let body = AuthSuccess {
-                    user_id,
-                    role: grant.principal.role.name(),
-                    conn: self.peer.id.to_string(),
-                    expires_at_ms: grant.expires_at_ms,
-                    key: None,
-                };
-                return self.say(id, &ServerMessage::AuthSuccess(body));
+                self.user = grant.principal.user_id.as_str().into();
+                return self.peer.control(server::encode(Head::reply(id), &welcome(&self.peer, &grant, None)));
             }
             Ok(_) => {
                 let text = "this connection is another user's: open a new one".to_owned();
@@ -266,7 +258,7 @@ impl Dialogue {
         }
     }
 
-    fn too_fast(&mut self, retry_after_ms: u64) {
+    fn too_fast(&mut self, id: Option<u64>, retry_after_ms: u64) {
         self.peer.shared().meters.rate_limited.increment(1);
         self.refused += 1;
         if self.refused >= MAX_REFUSED {
@@ -277,7 +269,7 @@ impl Dialogue {
         let mut body = ErrorBody::new(ErrorCode::RateLimited, &text);
         body.retry_after_ms = Some(retry_after_ms);
         body.limit = Some("max_message_rate");
-        self.say(None, &ServerMessage::Error(body));
+        self.say(id, &ServerMessage::Error(body));
     }
 
     fn offend(&mut self) {
@@ -294,6 +286,17 @@ impl Dialogue {
     fn say(&self, id: Option<u64>, message: &ServerMessage<'_>) {
         self.peer.control(server::encode(Head::reply(id), message));
     }
+}
+
+/// Who the connection is and what it may, as the server sees it; `key` is an event stream's.
+pub(in crate::http) fn welcome<'a>(peer: &Peer, grant: &'a Grant, key: Option<&'a str>) -> ServerMessage<'a> {
+    ServerMessage::AuthSuccess(AuthSuccess {
+        user_id: &grant.principal.user_id,
+        role: grant.principal.role.name(),
+        conn: peer.id.to_string(),
+        expires_at_ms: grant.expires_at_ms,
+        key,
+    })
 }
 
 fn count_auth(result: &'static str) {

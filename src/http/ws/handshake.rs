@@ -2,13 +2,20 @@
 //!
 //! Host, origin and bearer header were checked before. Easy to get wrong: hyper may have read bytes past the request;
 //! they belong to the first frames.
-use super::{dialogue::Dialogue, socket::Socket};
+use super::{
+    dialogue::{Dialogue, welcome},
+    socket::Socket,
+};
 use crate::{
     actors::{
         hub::users::Seat,
         realtime::{Admission, Place, Realtime, RealtimeError},
     },
-    protocol::principal::{BadToken, Grant},
+    http::wire::Wire,
+    protocol::{
+        principal::{BadToken, Grant},
+        server::{self, Head},
+    },
 };
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
@@ -19,7 +26,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
@@ -41,7 +51,7 @@ pub struct Door {
 }
 
 /// Why there is no WebSocket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refused {
     /// The answer's status.
     pub status: StatusCode,
@@ -83,7 +93,7 @@ impl From<RealtimeError> for Refused {
 pub struct Upgrading(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
 
 impl Upgrading {
-    fn new(rest: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(super) fn new(rest: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Some(rest.boxed()))))
     }
 
@@ -100,8 +110,8 @@ impl Upgrading {
 ///
 /// # Errors
 /// [`Refused`] says what to answer instead.
-pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> Result<Response, Refused> {
-    let accept = check(&request)?;
+pub async fn upgrade(request: &mut Request, grant: Option<Grant>, door: Door) -> Result<Response, Refused> {
+    let accept = check(request)?;
     let admission = door.realtime.admit().await?;
     let known = match grant {
         Some(grant) => {
@@ -111,7 +121,7 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
         None => None,
     };
     let subprotocol = offers(request.headers());
-    let upgrading = hyper::upgrade::on(&mut request);
+    let upgrading = hyper::upgrade::on(&mut *request);
     let upgrading = Upgrading::new(async move {
         match upgrading.await {
             Ok(upgraded) => match take_over(upgraded) {
@@ -121,16 +131,21 @@ pub async fn upgrade(mut request: Request, grant: Option<Grant>, door: Door) -> 
             Err(error) => log::debug!("an upgrade was not completed: {error}"),
         }
     });
+    Ok(accepted(request.headers(), &accept, upgrading))
+}
+
+/// The 101 answer. A browser fails a connection whose subprotocol was not chosen.
+pub(super) fn accepted(offered: &HeaderMap, accept: &str, upgrading: Upgrading) -> Response {
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .extension(upgrading)
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if subprotocol {
+    if offers(offered) {
         response = response.header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
     }
-    Ok(response.body(Body::empty()).expect("these headers are valid"))
+    response.body(Body::empty()).expect("these headers are valid")
 }
 
 /// Who it is, when that is known, and its place among the connections.
@@ -158,8 +173,14 @@ fn hand_over(stream: TcpStream, first: Bytes, came: Came, bare: bool, door: Door
 async fn serve(stream: TcpStream, place: Place, first: Bytes, came: Came, bare: bool, door: &Door) {
     let (reading, writing) = stream.into_split();
     let (known, admission) = came;
+    let grant = known.as_ref().map(|(grant, _)| grant.clone());
     let peer = door.realtime.connect(place, writing, known, bare);
     drop(admission);
+    if let Some(grant) = grant {
+        // Unasked, and first of all: its `conn`, its role, and until when.
+        peer.control(server::encode(Head::default(), &welcome(&peer, &grant, None)));
+    }
+    door.realtime.enlist(&peer);
     let dialogue = Dialogue::new(peer.clone(), door.realtime.requests(&peer), door.verify.clone());
     let session = Socket::new(peer.clone(), reading, &first, dialogue);
     // Even empty it keeps hyper's whole read buffer alive, 8 KiB for each connection.
@@ -168,18 +189,31 @@ async fn serve(stream: TcpStream, place: Place, first: Bytes, came: Came, bare: 
     door.realtime.disconnect(&peer);
 }
 
-/// The socket under hyper's layers, and what was read of it already.
-fn take_over(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
-    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
+/// The socket under hyper's layers, and what was read of it already. Whoever embeds [`upgrade`] may serve plain sockets.
+pub(super) fn take_over(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
+    let of_wire = unwrap::<Wire>(upgraded).map(|(wire, read)| (wire.into_inner(), read));
+    of_wire.or_else(unwrap::<TcpStream>).ok()
+}
+
+/// As the connection was served: by either protocol, or by HTTP/1.1 alone.
+fn unwrap<S>(upgraded: hyper::upgrade::Upgraded) -> Result<(S, Bytes), hyper::upgrade::Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<S>>(upgraded) {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => {
-            let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-            Some((parts.io.into_inner(), parts.read_buf))
+            let parts = upgraded.downcast::<TokioIo<S>>()?;
+            Ok((parts.io.into_inner(), parts.read_buf))
         }
     }
 }
 
-fn check(request: &Request) -> Result<String, Refused> {
+/// Whether this is a WebSocket's opening handshake (RFC 6455, 4.2.1); gives `Sec-WebSocket-Accept`.
+///
+/// # Errors
+/// [`Refused`] says what is wrong.
+pub fn check(request: &Request) -> Result<String, Refused> {
     let headers = request.headers();
     let refuse = |detail: &str| Refused::new(StatusCode::BAD_REQUEST, "bad_request", detail);
     if request.version() != Version::HTTP_11 || request.method() != Method::GET {
@@ -189,14 +223,28 @@ fn check(request: &Request) -> Result<String, Refused> {
         let detail = "this is a WebSocket: ask with Connection: Upgrade and Upgrade: websocket";
         return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail));
     }
-    if headers.get(header::SEC_WEBSOCKET_VERSION) != Some(&HeaderValue::from_static("13")) {
+    if only(headers, &header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
         return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", "only WebSocket version 13"));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-    if key.len() != 24 {
-        return Err(refuse("Sec-WebSocket-Key must be 16 bytes in base64"));
+    match only(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_16_bytes(key)) {
+        Some(key) => Ok(derive_accept_key(key)),
+        None => Err(refuse("Sec-WebSocket-Key must be there once, and be 16 bytes in base64")),
     }
-    Ok(derive_accept_key(key))
+}
+
+/// The value of a header that is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+}
+
+/// Whether this is base64 of 16 bytes: 22 letters of six bits, of which the last has four too many, and the filling.
+fn is_16_bytes(key: &[u8]) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24
+        && key.ends_with(b"==")
+        && key[..22].iter().all(letter)
+        && matches!(key[21], b'A' | b'Q' | b'g' | b'w')
 }
 
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {

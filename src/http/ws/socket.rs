@@ -3,13 +3,18 @@
 //! A hand-written future, so that an idle connection costs little. tungstenite only parses: what it writes by itself
 //! (pongs, the answer to a close) goes to the outbox. Easy to get wrong: after our own close frame the client's
 //! answer must still be read, but nothing else obeyed.
-use crate::{actors::hub::Peer, protocol::CloseCode};
+use super::flood::{Counter, Flood};
+use crate::{
+    actors::hub::Peer,
+    protocol::{CloseCode, frame},
+};
 use bytes::Bytes;
 use std::{
     io::{self, Read, Write},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -18,13 +23,16 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{
     Error as WsError, Message,
     error::ProtocolError,
-    protocol::{Role, WebSocket, WebSocketConfig},
+    protocol::{CloseFrame, Role, WebSocket, WebSocketConfig},
 };
 
 /// Bytes read at once. Small: every idle connection keeps it.
 const READ_BUFFER: usize = 1024;
 /// Messages handled before other tasks get a turn.
 const MESSAGES_PER_TURN: usize = 64;
+
+/// When who sent a flood may come back.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 /// Who is told what has arrived, and answers through the peer.
 pub trait Listener: Unpin {
@@ -55,6 +63,8 @@ struct Pipe {
     half: OwnedReadHalf,
     /// The task to wake when there is more to read.
     waker: Waker,
+    counter: Counter,
+    longest: usize,
 }
 
 impl Read for Pipe {
@@ -67,7 +77,9 @@ impl Read for Pipe {
             Poll::Ready(read) => {
                 read?;
                 self.peer.heard();
-                Ok(buffer.filled().len())
+                let read = buffer.filled().len();
+                self.counter.came(read, self.longest).map_err(io::Error::other)?;
+                Ok(read)
             }
         }
     }
@@ -75,9 +87,8 @@ impl Read for Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        const CLOSE: u8 = 0x88;
-        if bytes.first() == Some(&CLOSE) {
-            self.peer.answer_close(Bytes::copy_from_slice(bytes));
+        if frame::is_close(bytes) {
+            self.peer.answer_close(closing_answer(bytes));
         } else {
             self.peer.control(Bytes::copy_from_slice(bytes));
         }
@@ -98,7 +109,8 @@ impl<L: Listener> Socket<L> {
             .write_buffer_size(0)
             .max_message_size(Some(longest))
             .max_frame_size(Some(longest));
-        let pipe = Pipe { peer: peer.clone(), half, waker: Waker::noop().clone() };
+        let counter = Counter::new(Instant::now());
+        let pipe = Pipe { peer: peer.clone(), half, waker: Waker::noop().clone(), counter, longest };
         let frames = if first.is_empty() {
             WebSocket::from_raw_socket(pipe, Role::Server, Some(config))
         } else {
@@ -118,6 +130,10 @@ impl<L: Listener> Socket<L> {
             WsError::Utf8(_) => CloseCode::NotUtf8,
             WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return true,
             WsError::Protocol(_) => CloseCode::Protocol,
+            WsError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Flood>()) => {
+                self.flooded();
+                return false;
+            }
             _ => return true,
         };
         self.peer.close(code, None);
@@ -125,16 +141,39 @@ impl<L: Listener> Socket<L> {
         false
     }
 
+    fn flooded(&mut self) {
+        self.peer.close(CloseCode::RateLimited, Some(RETRY_AFTER_MS));
+        self.ending = true;
+    }
+
+    /// Whether the client ends the connection of its own accord and in order: a page that is left, a program that closes.
+    fn is_farewell(&self, said: Option<&CloseFrame>) -> bool {
+        !self.peer.is_closed() && said.is_none_or(|said| matches!(u16::from(said.code), 1000 | 1001))
+    }
+
     /// The listener may hear longer messages once it knows the client.
     fn stretch(&mut self) {
         let longest = self.listener.longest();
         if longest != self.longest {
             self.longest = longest;
+            self.frames.get_mut().longest = longest;
             self.frames.set_config(|config| {
                 config.max_message_size = Some(longest);
                 config.max_frame_size = Some(longest);
             });
         }
+    }
+}
+
+/// The answer to the client's close frame, from the parser's: the same code, and a reason in this protocol's form. The
+/// parser answers a code that may not be on the wire with 1002.
+fn closing_answer(parsers: &[u8]) -> Bytes {
+    match frame::closing(parsers) {
+        Some((code, _)) if code == CloseCode::Protocol.number() => {
+            frame::close(code, &CloseCode::Protocol.reason(None))
+        }
+        Some((code, _)) => frame::close(code, &CloseCode::Normal.reason(None)),
+        None => Bytes::copy_from_slice(parsers),
     }
 }
 
@@ -157,10 +196,20 @@ impl<L: Listener> Future for Socket<L> {
             }
             match this.frames.read() {
                 Ok(Message::Text(text)) => {
+                    this.frames.get_mut().counter.message();
                     this.listener.text(text.as_str());
                     this.stretch();
                 }
-                Ok(Message::Binary(bytes)) => this.listener.binary(&bytes),
+                Ok(Message::Binary(bytes)) => {
+                    this.frames.get_mut().counter.message();
+                    this.listener.binary(&bytes);
+                }
+                Ok(Message::Ping(payload) | Message::Pong(payload)) => {
+                    if this.frames.get_mut().counter.control(payload.len(), Instant::now()).is_err() {
+                        this.flooded();
+                    }
+                }
+                Ok(Message::Close(said)) if this.is_farewell(said.as_ref()) => this.peer.farewell(),
                 Ok(_) => {}
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) if this.failed(&error) => return Poll::Ready(()),

@@ -175,12 +175,13 @@ impl TestRuntime {
         self.began.elapsed()
     }
 
-    /// Lets virtual time pass: what is due meanwhile happens, in order.
+    /// Lets virtual time pass: what is due meanwhile happens, in order. Cancel safety: dropping the future only ends the wait.
     pub async fn pass(&self, d: Duration) {
         tokio::time::sleep(d).await;
     }
 
-    /// Waits until no message waits or is being answered, and every living actor is running.
+    /// Waits until no message waits or is being answered, and every living actor is running. Cancel safety: dropping the future only
+    /// ends the wait.
     ///
     /// # Panics
     /// When that does not come within a minute of virtual time.

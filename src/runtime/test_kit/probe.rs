@@ -53,13 +53,31 @@ impl<M: Message + Send + 'static> Handler<M> for Recorder<M> {
     type Result = Reply<M::Result>;
 
     fn handle(&mut self, msg: M, _: &mut Context<Self>) -> Self::Result {
-        let answer = lock(&self.0.answer).as_mut().map(|answer| answer(&msg));
+        // Out of the lock while it runs, for it is the test's code.
+        let mut answer = Lent { of: &self.0.answer, answer: lock(&self.0.answer).take() };
+        let reply = answer.answer.as_mut().map(|answer| answer(&msg));
+        drop(answer);
         let mut seen = lock(&self.0.seen);
         assert!(seen.len() < RECORDED_MAX, "a probe has recorded {RECORDED_MAX} messages that nobody takes");
         seen.push_back(msg);
         drop(seen);
         self.0.arrived.notify_one();
-        Reply(answer)
+        Reply(reply)
+    }
+}
+
+/// Puts the answer back, after a panic of it too, unless there is another by then.
+struct Lent<'a, M: Message> {
+    of: &'a Mutex<Option<Answer<M>>>,
+    answer: Option<Answer<M>>,
+}
+
+impl<M: Message> Drop for Lent<'_, M> {
+    fn drop(&mut self) {
+        let mut of = lock(self.of);
+        if of.is_none() {
+            *of = self.answer.take();
+        }
     }
 }
 
@@ -91,7 +109,7 @@ pub struct Probe<M: Message + 'static> {
 impl<M: Message + Send + 'static> Probe<M> {
     /// Starts one; on a `TestRuntime` or on a `Runtime`.
     ///
-    /// Errors: as of `Runtime::supervise`.
+    /// Errors and cancel safety: as of `Runtime::supervise`.
     pub async fn start(rt: &Runtime, name: &str) -> Result<Self, StartError> {
         let record =
             Arc::new(Record { seen: Mutex::new(VecDeque::new()), arrived: Notify::new(), answer: Mutex::new(None) });
@@ -132,7 +150,7 @@ impl<M: Message + Send + 'static> Probe<M> {
         tokio::time::timeout(d, next).await.ok()
     }
 
-    /// The next message, in the order they came.
+    /// The next message, in the order they came. Cancel safety: dropping the future takes none.
     ///
     /// # Panics
     /// When none comes within ten seconds.

@@ -342,7 +342,7 @@ fn template() -> PathBuf {
 }
 
 /// The newest PostgreSQL installed where distributions put it.
-fn binaries() -> PathBuf {
+pub fn binaries() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
     let newest =
         installed.map(|path| path.join("bin")).filter(|bin| bin.join("initdb").exists()).max_by_key(|bin| version(bin));

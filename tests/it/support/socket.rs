@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::watch, task::JoinHandle};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest,
+        http::HeaderValue,
+        protocol::frame::{CloseFrame, Frame},
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +61,14 @@ impl Socket {
             }
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// A socket that is refused as soon as it is open: what its `Error` says, and how it ends.
+    pub async fn refused_at(addr: SocketAddr, path: &str) -> (Value, Ended) {
+        let opened = Socket::try_open_at(addr, path, &[]).await;
+        let mut socket = opened.unwrap_or_else(|answer| panic!("{path} opens, to be told why not: {answer}"));
+        let error = socket.wait(SHORT, "the reason", |m| m["Error"].is_object()).await;
+        (error["Error"].clone(), socket.ended(SHORT).await)
     }
 
     /// Sends a text frame as it is.
@@ -150,6 +163,12 @@ impl Socket {
         .await
     }
 
+    /// Sends a close frame, whatever the code; the library itself would refuse some.
+    pub async fn send_close(&mut self, code: u16, reason: &str) {
+        let frame = Frame::close(Some(CloseFrame { code: code.into(), reason: reason.into() }));
+        self.stream.send(Message::Frame(frame)).await.unwrap_or_else(|e| panic!("a close is sent: {e}"));
+    }
+
     pub async fn close(mut self) {
         self.stream.close(None).await.ok();
     }
@@ -197,6 +216,11 @@ impl Collector {
             Ok(Err(_)) => Err(format!("the socket ended at {} of {events} durable events", *last.borrow())),
             Err(_) => Err(format!("{} of {events} durable events after {limit:?}", *last.borrow())),
         }
+    }
+
+    /// Ends the connection without a word.
+    pub fn lose(self) {
+        self.task.abort();
     }
 
     /// Closes the socket from this side; gives everything that came.

@@ -4,6 +4,9 @@
 //! connection that read a snapshot newer than what was published here must wait until the room has caught up.
 use super::*;
 
+const NO_PROJECT: &str = "no such project";
+pub(super) const NOT_JOINED: &str = "you are not in that project's room";
+
 /// Where what a joiner has missed was looked for.
 #[derive(Clone, Copy)]
 pub(super) enum Source {
@@ -43,14 +46,14 @@ impl Core {
             return;
         }
         let History::Opened { ep, off, claims } = history else {
-            let waiting = std::mem::take(&mut room.waiting);
-            if room.members.is_empty() && room.leavers.is_empty() {
+            for join in std::mem::take(&mut room.waiting) {
+                self.refuse_join(&join, ErrorCode::Unavailable, "the store is away, try again", now);
+            }
+            let Some(room) = self.rooms.get(&project) else { return };
+            if room.members.is_empty() && room.leavers.is_empty() && room.behind_joins.is_empty() {
                 self.rooms.remove(&project);
             } else {
                 self.timers.push(Reverse((now.instant + RETRY, Timer::Open(project))));
-            }
-            for join in waiting {
-                self.refuse(&join.asker, ErrorCode::Unavailable, "the store is away, try again");
             }
             return;
         };
@@ -62,8 +65,8 @@ impl Core {
         room.stale();
         let leavers = std::mem::take(&mut room.leavers);
         self.time_claims(project);
-        for (conn, user) in leavers {
-            self.release_all(project, conn, &user, now);
+        for (conn, user, change) in leavers {
+            self.give_up(project, conn, &user, change, now);
         }
         for shard in 0..self.attached.len() {
             self.catch_up(project, shard);
@@ -75,18 +78,73 @@ impl Core {
         self.time_empty(project, now);
     }
 
-    pub(super) fn vanished(&mut self, project: ProjectId, purpose: Purpose) {
+    /// There is no such project, or no more: whoever is in its room is put out, whoever wants in is refused.
+    pub(super) fn vanished(&mut self, project: ProjectId, purpose: Purpose, now: Now) {
         if let Purpose::Join(join) = purpose {
-            self.refuse(&join.asker, ErrorCode::NotFound, "no such project");
+            self.refuse(&join.asker, ErrorCode::NotFound, NO_PROJECT);
+            self.join_settled(project, join.asker.conn, now);
         }
         self.remembered().remove(&project);
-        let Some(room) = self.rooms.remove(&project) else { return };
+        let Some(mut room) = self.rooms.remove(&project) else { return };
         for join in &room.waiting {
-            self.refuse(&join.asker, ErrorCode::NotFound, "no such project");
+            self.refuse(&join.asker, ErrorCode::NotFound, NO_PROJECT);
         }
         for (conn, member) in room.members {
             let left = ShardJob::Left { conn, room: project, re: None, reason: "deleted", pending: Pending::default() };
             self.out.push(Output::Shard(member.shard, left));
+        }
+        for request in std::mem::take(&mut room.behind_joins).into_values().flatten() {
+            self.behind_bytes -= request.bytes();
+            let (code, text) = match request {
+                Request::Join(_) => (ErrorCode::NotFound, NO_PROJECT),
+                _ => (ErrorCode::NotJoined, NOT_JOINED),
+            };
+            self.refuse(request.asker(), code, text);
+        }
+    }
+
+    pub(super) fn refuse_join(&mut self, join: &Join, code: ErrorCode, text: &str, now: Now) {
+        self.refuse(&join.asker, code, text);
+        self.join_settled(join.project, join.asker.conn, now);
+    }
+
+    /// What a connection asks while it is being let into the room waits until it is, so that its requests are done in
+    /// their order. None when this one does.
+    pub(super) fn behind_join(&mut self, request: Request) -> Option<Request> {
+        let (project, bytes) = (request.project(), request.bytes());
+        let room = self.rooms.get_mut(&project).filter(|_| self.attached[request.asker().shard]);
+        let Some(behind) = room.and_then(|room| room.behind_joins.get_mut(&request.asker().conn)) else {
+            return Some(request);
+        };
+        if self.behind_bytes + bytes > MAX_BEHIND_BYTES {
+            self.refuse(request.asker(), ErrorCode::Unavailable, "too much waits behind a JoinProject, try again");
+        } else {
+            self.behind_bytes += bytes;
+            behind.push_back(request);
+        }
+        None
+    }
+
+    /// The connection is in the room, or was refused: what it asked meanwhile is done, up to the next join that waits.
+    fn join_settled(&mut self, project: ProjectId, conn: ConnId, now: Now) {
+        let Some(mut behind) = self.rooms.get_mut(&project).and_then(|room| room.behind_joins.remove(&conn)) else {
+            return;
+        };
+        while let Some(request) = behind.pop_front() {
+            self.behind_bytes -= request.bytes();
+            self.request(request, now);
+            let room = self.rooms.get_mut(&project);
+            if let Some(again) = room.and_then(|room| room.behind_joins.get_mut(&conn)) {
+                return again.append(&mut behind);
+            }
+        }
+    }
+
+    /// The connection is gone, and needs no answers.
+    fn forget_behind_join(&mut self, project: ProjectId, conn: ConnId) {
+        let Some(room) = self.rooms.get_mut(&project) else { return };
+        for request in room.behind_joins.remove(&conn).into_iter().flatten() {
+            self.behind_bytes -= request.bytes();
         }
     }
 
@@ -157,6 +215,7 @@ impl Core {
         let added = self.add(project, asker.conn, asker.shard, &asker.user, now);
         let job = JoinedJob {
             conn: asker.conn,
+            user: asker.user,
             room: project,
             re: asker.re,
             cursor,
@@ -170,6 +229,7 @@ impl Core {
             self.time_presence(project, now);
             self.time_share(project, now);
         }
+        self.join_settled(project, asker.conn, now);
     }
 
     pub(super) fn join_read(&mut self, join: Join, history: History, now: Now) {
@@ -195,7 +255,7 @@ impl Core {
                 }
             }
             History::Unavailable => {
-                return self.refuse(&join.asker, ErrorCode::Unavailable, "the store is away, try again");
+                return self.refuse_join(&join, ErrorCode::Unavailable, "the store is away, try again", now);
             }
             _ => None,
         };
@@ -211,10 +271,18 @@ impl Core {
         added
     }
 
-    /// A member less, still shown for a while.
+    /// A connection has ended, or left.
     pub(super) fn gone(&mut self, project: ProjectId, conn: ConnId, now: Now) {
+        self.forget_behind_join(project, conn);
+        if let Some(room) = self.rooms.get_mut(&project) {
+            room.waiting.retain(|join| join.asker.conn != conn);
+        }
+        self.put_out(project, conn, now);
+    }
+
+    /// A member less, still shown for a while.
+    pub(super) fn put_out(&mut self, project: ProjectId, conn: ConnId, now: Now) {
         let Some(room) = self.rooms.get_mut(&project) else { return };
-        room.waiting.retain(|join| join.asker.conn != conn);
         if let Some(member) = room.remove(conn, now.instant) {
             let Given { limits, mesh, .. } = &self.given;
             let until = now.instant + if self.draining { mesh.handoff } else { limits.presence.linger };

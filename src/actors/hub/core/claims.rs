@@ -2,7 +2,7 @@
 //!
 //! Easy to get wrong: two changes of one claim must not be with the store at once, or their answers could come back
 //! in the other order; hence a queue per thing whose first entry is the one the store has.
-use super::*;
+use super::{admission::NOT_JOINED, *};
 use crate::{
     actors::hub::claims::conn_tag,
     db::claims::{Claim as Row, Taken},
@@ -10,13 +10,13 @@ use crate::{
 
 impl Core {
     /// Claim or release over a connection.
-    pub fn claim_by_frame(&mut self, ask: ClaimByFrame, now: Now) {
+    pub(super) fn claim_by_frame(&mut self, ask: ClaimByFrame, now: Now) {
         if !self.attached[ask.asker.shard] {
             return self.keep(Request::Claim(ask));
         }
         let ClaimByFrame { asker, project, entity_id, release } = ask;
         if !self.is_member(project, asker.conn) {
-            return self.refuse(&asker, ErrorCode::NotJoined, "you are not in that project's room");
+            return self.refuse(&asker, ErrorCode::NotJoined, NOT_JOINED);
         }
         self.ask(
             ClaimAsk {
@@ -24,7 +24,7 @@ impl Core {
                 entity_id,
                 user: asker.user.clone(),
                 holder: conn_tag(&self.given.incarnation, asker.conn),
-                release: release.then_some(false),
+                change: if release { Change::Release } else { Change::Take },
                 waiter: Waiter::Conn(asker),
             },
             now,
@@ -49,12 +49,15 @@ impl Core {
     /// Hand the next change of one claim to the store; those that the view can answer are
     /// answered on the way.
     fn start(&mut self, key: (ProjectId, String), mut waiting: VecDeque<ClaimAsk>, now: Now) {
-        while let Some(ask) = waiting.pop_front() {
+        while let Some(mut ask) = waiting.pop_front() {
+            if let Some(abandon) = self.abandons_first(&ask, now) {
+                waiting.push_front(std::mem::replace(&mut ask, abandon));
+            }
             match self.certain(&ask, now) {
                 Some(settled) => self.settle(ask.waiter, settled),
                 None => {
                     self.asked_count += waiting.len();
-                    let taker = ask.release.is_none().then(|| ask.holder.clone());
+                    let taker = (ask.change == Change::Take).then(|| ask.holder.clone());
                     self.asked.insert(key, Asked { taker, waiting });
                     return self.out.push(Output::Claim(Box::new(ask)));
                 }
@@ -62,12 +65,29 @@ impl Core {
         }
     }
 
-    /// What needs no store. Refused is what another connection of this process, or another user, holds; a connection
-    /// that is gone keeps what it has until the lease ends, and whether the row of a process that is gone gives way is
-    /// for the store to say. The holder itself is told of its lease: the store makes it longer only once half of it has
+    /// Who asks for what a connection of its own user holds that is gone: the store is told first that it is.
+    fn abandons_first(&self, ask: &ClaimAsk, now: Now) -> Option<ClaimAsk> {
+        let room = self.rooms.get(&ask.project).filter(|_| ask.change == Change::Take)?;
+        let held = room
+            .claims
+            .get(&ask.entity_id, now.instant)
+            .filter(|held| held.user == ask.user && held.tag != ask.holder)?;
+        held.conn.filter(|conn| (self.given.heard)(&held.user, *conn).is_none())?;
+        Some(ClaimAsk {
+            project: ask.project,
+            entity_id: ask.entity_id.clone(),
+            user: held.user.clone(),
+            holder: held.tag.clone(),
+            change: Change::Abandon,
+            waiter: Waiter::Nobody,
+        })
+    }
+
+    /// What needs no store. Refused is what another living connection of this process, or another user, holds; whether
+    /// what a connection or a process has left behind gives way is for the store to say. The holder itself is told of its lease: the store makes it longer only once half of it has
     /// passed, so that asking again and again costs no writes.
     fn certain(&self, ask: &ClaimAsk, now: Now) -> Option<Settled> {
-        let room = self.rooms.get(&ask.project).filter(|room| room.live && ask.release.is_none())?;
+        let room = self.rooms.get(&ask.project).filter(|room| room.live && ask.change == Change::Take)?;
         let held = room.claims.get(&ask.entity_id, now.instant)?;
         if held.tag == ask.holder {
             let fresh = held.expires.duration_since(now.instant) > self.given.limits.claim_ttl / 2;
@@ -113,6 +133,14 @@ impl Core {
             }
             ClaimOutcome::Taken(Taken::Held(row)) => {
                 self.learned(ask.project, &row, None, now);
+                if self.abandons_first(&ask, now).is_some()
+                    && let Some(Asked { mut waiting, .. }) = self.asked.remove(&key)
+                {
+                    // Nobody knew whose it was when the store was asked.
+                    self.asked_count -= waiting.len();
+                    waiting.push_front(ask);
+                    return self.start(key, waiting, now);
+                }
                 Err(ClaimRefused::AlreadyClaimed { holder: row.user_id, expires_at_ms: row.expires_at_ms })
             }
             ClaimOutcome::Released(true) => {
@@ -123,14 +151,26 @@ impl Core {
                 self.mail_released(&news, held.map(|held| held.fence));
                 Ok((news, None))
             }
+            ClaimOutcome::Abandoned(_) => {
+                if let Some(room) = self.rooms.get_mut(&ask.project) {
+                    room.claims.abandon(&ask.entity_id, &ask.holder);
+                }
+                Err(ClaimRefused::NotHeld)
+            }
             ClaimOutcome::Released(false) => Err(ClaimRefused::NotHeld),
             ClaimOutcome::Failed(refused) => Err(refused),
         };
-        self.settle(ask.waiter, result);
-        if let Some(Asked { waiting, .. }) = self.asked.remove(&key) {
-            self.asked_count -= waiting.len();
-            self.start(key, waiting, now);
+        let Some(Asked { mut waiting, .. }) = self.asked.remove(&key) else { return self.settle(ask.waiter, result) };
+        self.asked_count -= waiting.len();
+        if let (Change::Abandon, Err(refused @ ClaimRefused::Unavailable(_))) = (ask.change, &result)
+            && waiting.front().is_some_and(|next| next.change == Change::Take)
+            && let Some(next) = waiting.pop_front()
+        {
+            // It would be told that its own user is in the way.
+            self.settle(next.waiter, Err(refused.clone()));
         }
+        self.settle(ask.waiter, result);
+        self.start(key, waiting, now);
     }
 
     /// The store has made leases longer.
@@ -152,10 +192,10 @@ impl Core {
         }
     }
 
-    /// What `conn` has claimed, or is about to, is given back.
-    pub(super) fn release_all(&mut self, project: ProjectId, conn: ConnId, user: &Arc<str>, now: Now) {
+    /// What `conn` has claimed, or is about to, is given back, or abandoned.
+    pub(super) fn give_up(&mut self, project: ProjectId, conn: ConnId, user: &Arc<str>, change: Change, now: Now) {
         if let Some(room) = self.rooms.get_mut(&project).filter(|room| !room.live) {
-            room.leavers.push((conn, user.clone()));
+            room.leavers.push((conn, user.clone(), change));
         }
         let tag = conn_tag(&self.given.incarnation, conn);
         let mut entities = self.rooms.get(&project).map(|room| room.claims.of_conn(conn)).unwrap_or_default();
@@ -167,8 +207,7 @@ impl Core {
         }
         for entity_id in entities {
             let (holder, user) = (tag.clone(), user.clone());
-            let release = Some(true);
-            self.ask(ClaimAsk { project, entity_id, user, holder, release, waiter: Waiter::Nobody }, now);
+            self.ask(ClaimAsk { project, entity_id, user, holder, change, waiter: Waiter::Nobody }, now);
         }
     }
 
@@ -176,8 +215,8 @@ impl Core {
     pub(super) fn release_left_over(&mut self, project: ProjectId, user: &Arc<str>, now: Now) {
         let Some(room) = self.rooms.get(&project) else { return };
         for (entity_id, holder) in room.claims.left_over(user, |conn| room.members.contains_key(&conn)) {
-            let (user, release) = (user.clone(), Some(true));
-            self.ask(ClaimAsk { project, entity_id, user, holder, release, waiter: Waiter::Nobody }, now);
+            let (user, change) = (user.clone(), Change::ReleaseOwn);
+            self.ask(ClaimAsk { project, entity_id, user, holder, change, waiter: Waiter::Nobody }, now);
         }
     }
 

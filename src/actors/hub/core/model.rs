@@ -1,6 +1,7 @@
 //! The core against a trivial model: whatever the order of joins, leaves, publishes, lost publishes, claims, answers of
-//! the store, trims, ticks and restarts. A member gets every event after its position once and in order, nothing of
-//! another room; presence goes on by one; a claim has one living holder.
+//! the store, trims, ticks, deletions and restarts. A member gets every event after its position once and in order, nothing
+//! of another room; presence goes on by one; a claim has one living holder; every request has one answer, and those of one
+//! connection to a room are done in their order.
 mod world;
 
 use super::*;
@@ -17,13 +18,14 @@ const ENTITIES: usize = 2;
 enum Step {
     Join { line: usize, room: usize, back: Option<u64> },
     Leave { line: usize, room: usize },
-    Vanish { line: usize },
+    Vanish { line: usize, farewell: bool },
     Say { line: usize, room: usize },
     Revoke { user: usize, room: usize },
     Claim { line: usize, room: usize, entity: usize, release: bool },
     Commit { room: usize, publish: bool },
     PublishLate,
     Trim { room: usize },
+    Delete { room: usize, publish: bool },
     StoreAnswers { failing: bool },
     StoreDecides { which: usize, failing: bool },
     ShardReports,
@@ -37,15 +39,17 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (line.clone(), room.clone(), proptest::option::of(0u64..40)).prop_map(|(line, room, back)| Step::Join { line, room, back }),
         1 => (line.clone(), room.clone()).prop_map(|(line, room)| Step::Leave { line, room }),
-        1 => line.clone().prop_map(|line| Step::Vanish { line }),
+        2 => (line.clone(), any::<bool>()).prop_map(|(line, farewell)| Step::Vanish { line, farewell }),
         1 => (line.clone(), room.clone()).prop_map(|(line, room)| Step::Say { line, room }),
         // The room past the last is all of them.
         1 => (0..LINES / 2, 0..=ROOMS).prop_map(|(user, room)| Step::Revoke { user, room }),
-        5 => (line, room.clone(), 0..ENTITIES, prop::bool::weighted(0.2))
+        6 => (line, room.clone(), 0..ENTITIES, prop::bool::weighted(0.2))
             .prop_map(|(line, room, entity, release)| Step::Claim { line, room, entity, release }),
         8 => (room.clone(), prop::bool::weighted(0.7)).prop_map(|(room, publish)| Step::Commit { room, publish }),
         3 => Just(Step::PublishLate),
-        1 => room.prop_map(|room| Step::Trim { room }),
+        1 => room.clone().prop_map(|room| Step::Trim { room }),
+        // Rarely, or there would be no rooms to speak of.
+        1 => (0..ROOMS * 8, any::<bool>()).prop_map(|(room, publish)| Step::Delete { room, publish }),
         5 => prop::bool::weighted(0.1).prop_map(|failing| Step::StoreAnswers { failing }),
         4 => (any::<usize>(), prop::bool::weighted(0.1)).prop_map(|(which, failing)| Step::StoreDecides { which, failing }),
         3 => Just(Step::ShardReports),

@@ -26,7 +26,7 @@ fn given(memory: &Memory) -> Given {
 }
 
 fn event(off: u64) -> Event {
-    Event { off, ts_ms: 0, bytes: "x".into(), ends: None }
+    Event { off, ts_ms: 0, bytes: "x".into(), ends: None, deletes: false }
 }
 
 impl Stage {
@@ -47,7 +47,7 @@ impl Stage {
         let pending = Pending::default();
         let asker = Asker { conn: ConnId(conn), shard: 0, user: user.into(), re: Some(1), pending };
         let (project, now) = (self.project, self.at(ms));
-        self.core.join(Join { asker, project, since: None }, now);
+        self.core.request(Request::Join(Join { asker, project, since: None }), now);
     }
 
     /// The store says where the room is.
@@ -63,9 +63,10 @@ impl Stage {
         self.core.publish(publish, now);
     }
 
-    fn disconnect(&mut self, conn: u64, ms: u64) {
+    fn disconnect(&mut self, conn: u64, user: &str, ms: u64) {
         let (rooms, now) = (vec![self.project], self.at(ms));
-        self.core.disconnect(&Disconnect { conn: ConnId(conn), rooms }, now);
+        let disconnect = Disconnect { conn: ConnId(conn), user: user.into(), rooms, farewell: false };
+        self.core.disconnect(&disconnect, now);
     }
 
     /// Time passes, to `ms`; what was said of presence on the way, as joins and leaves.
@@ -109,7 +110,7 @@ fn a_room_that_is_forgotten_leaves_nothing_behind() {
     stage.join(1, "ana", 0);
     stage.opened(0);
     stage.pass(0, 500);
-    stage.disconnect(1, 500);
+    stage.disconnect(1, "ana", 500);
     stage.pass(500, 59_000);
     assert_eq!((stage.core.counts().rooms, stage.memory.lock().unwrap().len()), (1, 1), "kept for a minute");
     stage.pass(59_000, 62_000);
@@ -121,7 +122,7 @@ fn who_is_gone_before_the_room_has_opened_is_not_let_in() {
     let mut stage = Stage::new();
     stage.join(1, "ana", 0);
     stage.join(2, "bob", 0);
-    stage.disconnect(1, 10);
+    stage.disconnect(1, "ana", 10);
     stage.opened(20);
     assert_eq!(stage.core.counts().subscriptions, 1);
     assert_eq!(stage.pass(20, 500), [(vec!["bob".into()], vec![])]);

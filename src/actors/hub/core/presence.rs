@@ -89,7 +89,8 @@ impl Core {
             return self.timers.push(Reverse((now.instant + kept, Timer::Empty(project))));
         }
         let keep = self.rooms.get(&project).is_some_and(|room| {
-            !room.waiting.is_empty() || room.empty_since.is_none_or(|since| now.instant.duration_since(since) < kept)
+            let wanted = !room.waiting.is_empty() || !room.behind_joins.is_empty();
+            wanted || room.empty_since.is_none_or(|since| now.instant.duration_since(since) < kept)
         });
         if !keep {
             self.rooms.remove(&project);

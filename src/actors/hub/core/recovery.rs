@@ -29,7 +29,7 @@ impl Core {
         }
     }
 
-    /// A publish may have been lost on its way: compare with the store.
+    /// A publish may have been lost on its way, or the project deleted: compare with the store.
     pub fn check(&mut self, project: ProjectId) {
         if self.rooms.get(&project).is_some_and(|room| room.live) {
             self.out.push(Output::ReadHead(project, Purpose::Check));
@@ -46,10 +46,13 @@ impl Core {
         if event.ends.is_some_and(|job| room.jobs.remove(&job).is_some()) {
             room.stale();
         }
-        let frame = Outgoing::Ready(room::durable(&event.bytes));
+        let (frame, deletes) = (Outgoing::Ready(room::durable(&event.bytes)), event.deletes);
         room.append(event, &self.given.limits, now.instant);
         let cursor = room.cursor();
         broadcast(room, &mut self.out, project, &frame, Some(&cursor));
+        if deletes {
+            self.check(project);
+        }
     }
 
     pub(super) fn hand_out_ahead(&mut self, project: ProjectId, now: Now) {
@@ -115,7 +118,16 @@ impl Core {
                 room.stored = room.stored.max(off);
                 self.watch_hole(project, HOLE_WAIT, now);
             }
+            History::Unavailable if !std::mem::replace(&mut room.check_timed, true) => {
+                self.timers.push(Reverse((now.instant + RETRY, Timer::Check(project))));
+            }
             _ => {}
+        }
+    }
+
+    pub(super) fn check_again(&mut self, project: ProjectId) {
+        if self.rooms.get_mut(&project).is_some_and(|room| std::mem::take(&mut room.check_timed)) {
+            self.check(project);
         }
     }
 

@@ -95,7 +95,7 @@ struct World {
 }
 
 fn event(off: u64) -> Event {
-    Event { off, ts_ms: 0, bytes: off.to_string().into(), ends: None }
+    Event { off, ts_ms: 0, bytes: off.to_string().into(), ends: None, deletes: false }
 }
 
 impl Replica {
@@ -188,14 +188,15 @@ impl World {
                 match output {
                     Output::Shard(_, job) => {
                         let gone = match &job {
-                            ShardJob::Joined(job) => {
-                                Some(job.conn).filter(|conn| !replica.clients.contains_key(&conn.0))
+                            ShardJob::Joined(job) if !replica.clients.contains_key(&job.conn.0) => {
+                                Some((job.conn, job.user.clone()))
                             }
                             _ => None,
                         };
                         replica.shard(job);
-                        if let Some(conn) = gone {
-                            replica.core.disconnect(&Disconnect { conn, rooms: vec![self.project] }, self.now);
+                        if let Some((conn, user)) = gone {
+                            let rooms = vec![self.project];
+                            replica.core.disconnect(&Disconnect { conn, user, rooms, farewell: true }, self.now);
                         }
                     }
                     Output::ReadHead(_, purpose) => replica.reads.push_back((None, purpose)),
@@ -271,9 +272,10 @@ impl World {
 
     fn vanish(&mut self, on: usize, conn: u64) {
         let replica = &mut self.all[on];
-        replica.clients.remove(&conn);
+        let user = replica.clients.remove(&conn).map_or_else(|| "".into(), |client| client.user);
         replica.waiting.remove(&conn);
-        replica.core.disconnect(&Disconnect { conn: ConnId(conn), rooms: vec![self.project] }, self.now);
+        let (conn, rooms) = (ConnId(conn), vec![self.project]);
+        replica.core.disconnect(&Disconnect { conn, user, rooms, farewell: false }, self.now);
     }
 
     fn step(&mut self, step: &Step) {

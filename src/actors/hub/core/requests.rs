@@ -2,7 +2,7 @@
 //!
 //! Letting in is `admission`'s, claims are `claims`'. Easy to get wrong: a request from a shard that has not reported
 //! to this incarnation waits until it has, for who is a member is not known before.
-use super::*;
+use super::{admission::NOT_JOINED, *};
 
 impl Core {
     /// A shard reports.
@@ -43,6 +43,7 @@ impl Core {
 
     /// A connection asks.
     pub fn request(&mut self, request: Request, now: Now) {
+        let Some(request) = self.behind_join(request) else { return };
         match request {
             Request::Join(join) => self.join(join, now),
             Request::Leave(leave) => self.leave(leave, now),
@@ -52,7 +53,7 @@ impl Core {
     }
 
     /// A connection wants in.
-    pub fn join(&mut self, join: Join, now: Now) {
+    pub(super) fn join(&mut self, join: Join, now: Now) {
         let shard = join.asker.shard;
         if !self.attached[shard] {
             return self.keep(Request::Join(join));
@@ -60,8 +61,10 @@ impl Core {
         let project = join.project;
         let room = self.open(project, now);
         if room.waiting.len() >= MAX_WAITING_JOINS {
-            self.refuse(&join.asker, ErrorCode::Unavailable, "too many wait to join, try again");
-        } else if !room.live || room.shards[shard].behind.is_some() || !room.expected.is_empty() {
+            return self.refuse_join(&join, ErrorCode::Unavailable, "too many wait to join, try again", now);
+        }
+        room.behind_joins.entry(join.asker.conn).or_default();
+        if !room.live || room.shards[shard].behind.is_some() || !room.expected.is_empty() {
             room.waiting.push(join);
         } else {
             self.admit(join, true, now);
@@ -69,30 +72,38 @@ impl Core {
     }
 
     /// A connection wants out. What it has claimed it gives back.
-    pub fn leave(&mut self, leave: Leave, now: Now) {
+    pub(super) fn leave(&mut self, leave: Leave, now: Now) {
         if !self.attached[leave.asker.shard] {
             return self.keep(Request::Leave(leave));
         }
         let Leave { asker, project } = leave;
         if !self.is_member(project, asker.conn) {
-            return self.refuse(&asker, ErrorCode::NotJoined, "you are not in that project's room");
+            return self.refuse(&asker, ErrorCode::NotJoined, NOT_JOINED);
         }
         self.gone(project, asker.conn, now);
-        self.release_all(project, asker.conn, &asker.user, now);
+        self.give_up(project, asker.conn, &asker.user, Change::ReleaseOwn, now);
         let Asker { conn, shard, re, pending, .. } = asker;
         let left = ShardJob::Left { conn, room: project, re, reason: "left", pending };
         self.out.push(Output::Shard(shard, left));
     }
 
-    /// A connection has ended. Its claims last as long as their leases: the reviewer may be back in a moment.
+    /// A connection has ended. In order, and its claims are free. Else they last as long as their leases, for its user
+    /// alone: the reviewer may be back in a moment.
     pub fn disconnect(&mut self, disconnect: &Disconnect, now: Now) {
-        for project in &disconnect.rooms {
-            self.gone(*project, disconnect.conn, now);
+        let Disconnect { conn, ref user, ref rooms, farewell } = *disconnect;
+        let change = if farewell { Change::ReleaseOwn } else { Change::Abandon };
+        for project in rooms {
+            if self.attached.iter().any(|attached| !attached) {
+                // After a restart: the claims are not known yet, and nobody else may be there to have them read.
+                self.open(*project, now);
+            }
+            self.gone(*project, conn, now);
+            self.give_up(*project, conn, user, change, now);
         }
     }
 
     /// A member says something.
-    pub fn say(&mut self, say: Say) {
+    pub(super) fn say(&mut self, say: Say) {
         if !self.attached[say.asker.shard] {
             return self.keep(Request::Say(say));
         }
@@ -106,7 +117,7 @@ impl Core {
                     self.reply(&asker, Reply::Ready(ack));
                 }
             }
-            _ => self.refuse(&asker, ErrorCode::NotJoined, "you are not in that project's room"),
+            _ => self.refuse(&asker, ErrorCode::NotJoined, NOT_JOINED),
         }
     }
 }

@@ -40,13 +40,10 @@ impl Core {
         let (refused, waiting): (Vec<Join>, Vec<Join>) =
             std::mem::take(&mut room.waiting).into_iter().partition(|join| join.asker.user == *user);
         room.waiting = waiting;
-        for join in &refused {
-            self.refuse(&join.asker, ErrorCode::Forbidden, "you may no longer enter that project's room");
-        }
         self.release_left_over(project, user, now);
         for (conn, shard) in &conns {
-            self.gone(project, *conn, now);
-            self.release_all(project, *conn, user, now);
+            self.put_out(project, *conn, now);
+            self.give_up(project, *conn, user, Change::ReleaseOwn, now);
             let pending = Pending::default();
             let left = ShardJob::Left { conn: *conn, room: project, re: None, reason: "revoked", pending };
             self.out.push(Output::Shard(*shard, left));
@@ -54,6 +51,9 @@ impl Core {
         self.presence(project, |presence| presence.expel(user));
         self.time_presence(project, now);
         self.time_share(project, now);
+        for join in &refused {
+            self.refuse_join(join, ErrorCode::Forbidden, "you may no longer enter that project's room", now);
+        }
         conns.len()
     }
 }

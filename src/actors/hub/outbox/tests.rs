@@ -1,5 +1,6 @@
 //! The outbox against a socket that takes what it is told to.
 use super::*;
+use crate::actors::hub::limits::Limits;
 use std::cell::{Cell, RefCell};
 
 /// A socket that takes `room` bytes and then blocks.
@@ -51,7 +52,7 @@ fn the_newest_of_a_key_replaces_the_one_that_waits() {
     let mut outbox = Outbox::default();
     pipe.room.set(1);
     for text in ["x1", "a1", "a2", "a3"] {
-        outbox.deliver(&pipe, &shared, room, &frames(Kind::Keyed(7), &[text]));
+        let _ = outbox.deliver(&pipe, &shared, room, &frames(Kind::Keyed(7), &[text]));
     }
     pipe.room.set(1000);
     outbox.flush(&pipe, &shared).unwrap();
@@ -62,10 +63,15 @@ fn the_newest_of_a_key_replaces_the_one_that_waits() {
 fn a_full_queue_breaks_the_largest_room_tells_once_and_stays_in_bounds() {
     let (pipe, shared, large, small) = (Pipe::default(), shared(600), ProjectId::generate(), ProjectId::generate());
     let mut outbox = Outbox::default();
-    outbox.deliver(&pipe, &shared, small, &frames(Kind::Durable, &["small"]));
+    let _ = outbox.deliver(&pipe, &shared, small, &frames(Kind::Durable, &["small"]));
     for _ in 0..100 {
-        outbox.deliver(&pipe, &shared, large, &frames(Kind::Durable, &["0123456789012345678901234567890123456789"]));
-        outbox.deliver(&pipe, &shared, large, &frames(Kind::Ephemeral, &["ephemeral"]));
+        let _ = outbox.deliver(
+            &pipe,
+            &shared,
+            large,
+            &frames(Kind::Durable, &["0123456789012345678901234567890123456789"]),
+        );
+        let _ = outbox.deliver(&pipe, &shared, large, &frames(Kind::Ephemeral, &["ephemeral"]));
     }
     assert!(outbox.waiting_bytes() < 600 + 200, "{} bytes", outbox.waiting_bytes());
     assert!(outbox.stuck_since().unwrap().1.is_some(), "it is known to have been full");
@@ -75,7 +81,7 @@ fn a_full_queue_breaks_the_largest_room_tells_once_and_stays_in_bounds() {
     assert_eq!(got.matches("ResyncRequired").count(), 1, "{got}");
     assert!(got.contains("small"), "the other room is untouched: {got}");
     outbox.forget_room(&shared, large);
-    outbox.deliver(&pipe, &shared, large, &frames(Kind::Durable, &["again"]));
+    let _ = outbox.deliver(&pipe, &shared, large, &frames(Kind::Durable, &["again"]));
     assert!(String::from_utf8_lossy(&pipe.got.take()).contains("again"), "after joining again it flows");
     assert_eq!(shared.budget.used(), 0);
 }
@@ -84,10 +90,10 @@ fn a_full_queue_breaks_the_largest_room_tells_once_and_stays_in_bounds() {
 fn nothing_follows_a_close_frame() {
     let (pipe, shared, room) = (Pipe::default(), shared(1000), ProjectId::generate());
     let mut outbox = Outbox::default();
-    outbox.deliver(&pipe, &shared, room, &frames(Kind::Durable, &["waits"]));
-    outbox.close(&pipe, &shared, 4503, "bye");
-    outbox.deliver(&pipe, &shared, room, &frames(Kind::Durable, &["late"]));
-    outbox.control(&pipe, &shared, "late".into());
+    let _ = outbox.deliver(&pipe, &shared, room, &frames(Kind::Durable, &["waits"]));
+    let _ = outbox.close(&pipe, &shared, 4503, "bye");
+    let _ = outbox.deliver(&pipe, &shared, room, &frames(Kind::Durable, &["late"]));
+    let _ = outbox.control(&pipe, &shared, "late".into());
     pipe.room.set(1000);
     outbox.flush(&pipe, &shared).unwrap();
     let got = pipe.got.take();

@@ -2,12 +2,16 @@
 //!
 //! What must never happen is asserted where it would show; what must be so in the end, in [`World::check`]. Easy to
 //! get wrong: a connection's number is never used again, as in the process.
+mod requests;
+mod store;
+
 use super::*;
 use crate::{
     actors::hub::jobs::Attached,
-    db::claims::{Claim as Row, Taken},
+    db::claims::{Claim as Row, Taken, abandoned},
     protocol::client::Position,
 };
+use requests::Asked;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -43,6 +47,17 @@ pub(super) struct World {
     uncertain: BTreeSet<(usize, String)>,
     shards: Vec<Shard>,
     conns: Vec<u64>,
+    /// Connections that are open; the hub asks.
+    living: Arc<Mutex<BTreeSet<u64>>>,
+    /// Those that were closed in order, by room.
+    farewells: BTreeSet<(u64, usize)>,
+    /// The last request before each end of a connection.
+    ended: BTreeMap<u64, u64>,
+    deleted: Vec<bool>,
+    asked: Vec<Asked>,
+    answered: BTreeSet<u64>,
+    unanswered: BTreeSet<u64>,
+    not_joined: BTreeSet<u64>,
     sinces: HashMap<u64, Option<u64>>,
     /// Rooms that this incarnation follows.
     followed: BTreeSet<ProjectId>,
@@ -61,14 +76,20 @@ fn user_of(conn: u64) -> Arc<str> {
 
 /// The event's room and number, so that a foreign or repeated one shows.
 fn event(room: usize, off: u64) -> Event {
-    Event { off, ts_ms: 0, bytes: Bytes::from(format!("{room}:{off}")), ends: None }
+    Event { off, ts_ms: 0, bytes: Bytes::from(format!("{room}:{off}")), ends: None, deletes: false }
 }
 
 impl World {
     pub(super) fn new(ring_frames: usize) -> Self {
         let now = Now { instant: Instant::now(), unix_ms: 0 };
         let limits = Limits { ring_frames, ..Limits::default() };
-        let heard: Heard = Arc::new(|_, conn| (conn.0 % 2 == 0).then_some(Duration::ZERO));
+        let living = Arc::new(Mutex::new((0..LINES as u64).collect::<BTreeSet<_>>()));
+        let open = living.clone();
+        // Every other one has been silent for long.
+        let heard: Heard = Arc::new(move |_, conn| {
+            let open = open.lock().expect("whole").contains(&conn.0);
+            open.then_some(Duration::from_secs(conn.0 % 2 * 600))
+        });
         let given = Given {
             limits,
             memory: Arc::new(Mutex::default()),
@@ -91,6 +112,14 @@ impl World {
             uncertain: BTreeSet::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             conns: (0..LINES as u64).collect(),
+            living,
+            farewells: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            deleted: vec![false; ROOMS],
+            asked: Vec::new(),
+            answered: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
+            not_joined: BTreeSet::new(),
             sinces: HashMap::new(),
             followed: BTreeSet::new(),
             requests: 0,
@@ -104,9 +133,12 @@ impl World {
         self.projects.iter().position(|known| *known == project).expect("a room of this world")
     }
 
-    fn asker(&mut self, line: usize) -> Asker {
+    fn asker(&mut self, line: usize, room: usize, entity: Option<&str>, leaves: bool) -> Asker {
         let conn = self.conns[line];
         self.requests += 1;
+        let (re, entity) = (self.requests, entity.map(str::to_owned));
+        self.asked.push(Asked { re, conn, room, entity, leaves });
+        self.unanswered.insert(re);
         let (shard, re) = (shard_of(conn), Some(self.requests));
         Asker { conn: ConnId(conn), shard, user: user_of(conn), re, pending: Pending::default() }
     }
@@ -143,7 +175,10 @@ impl World {
         match job {
             ShardJob::NewHub { generation } => self.shards[index].reports = Some(generation),
             ShardJob::Joined(job) => self.joined(index, *job),
-            ShardJob::Left { conn, room, .. } => {
+            ShardJob::Left { conn, room, re, reason, .. } => {
+                assert_eq!(re.is_some(), reason == "left");
+                assert!(reason != "deleted" || self.deleted[self.room(room)]);
+                self.is_answered(re);
                 if let Some(entry) = self.shards[index].rooms.get_mut(&room) {
                     entry.0.remove(&conn.0);
                 }
@@ -157,10 +192,9 @@ impl World {
                 let off = cursor.map_or(0, |cursor| cursor.off);
                 entry.0.values_mut().for_each(|client| (client.at, client.rev) = (off, None));
             }
-            ShardJob::Reply { conn, reply: Reply::Claim(news), .. } if news.action == "claimed" => {
-                let row = &self.rows[&(self.room(news.project), news.entity_id.clone())];
-                assert_eq!(row.holder, format!("here:{}", conn.0), "told it is its own, and it is");
-                assert_eq!(Some(row.token), news.fence);
+            ShardJob::Reply { conn, re, reply, .. } => {
+                self.is_answered(re);
+                self.replied(conn, re, &reply);
             }
             _ => {}
         }
@@ -168,10 +202,15 @@ impl World {
 
     fn joined(&mut self, index: usize, job: JoinedJob) {
         let room = self.room(job.room);
+        if let Some(asked) = self.request(job.re) {
+            self.in_order(asked);
+        }
         if !self.conns.contains(&job.conn.0) {
             // It ended meanwhile; the shard tells the hub.
-            return self.core.disconnect(&Disconnect { conn: job.conn, rooms: vec![job.room] }, self.now);
+            let (conn, user, rooms) = (job.conn, job.user.clone(), vec![job.room]);
+            return self.core.disconnect(&Disconnect { conn, user, rooms, farewell: true }, self.now);
         }
+        self.is_answered(job.re);
         let at = job.cursor.off;
         let mut reached = at - job.missed.len() as u64;
         if let Some(since) = job.re.and_then(|re| self.sinces.get(&re).copied().flatten()) {
@@ -225,81 +264,6 @@ impl World {
         self.core.publish(Publish { project, ep: "e".into(), event: event(room, off) }, self.now);
     }
 
-    fn answer(&mut self, failing: bool) {
-        let Some((project, from, purpose)) = self.reads.pop_front() else { return };
-        let room = self.room(project);
-        let (ep, off) = ("e".into(), self.heads[room]);
-        let history = match from {
-            _ if failing => History::Unavailable,
-            None if matches!(purpose, Purpose::Open) => History::Opened { ep, off, claims: self.in_force(room) },
-            None if matches!(purpose, Purpose::Claims) => History::Claims(self.in_force(room)),
-            None => History::Head { ep, off },
-            Some(from) if from.off < self.trimmed[room] => History::Gone { ep, off },
-            Some(from) => {
-                History::Events { events: (from.off + 1..=off).map(|off| event(room, off)).collect(), head: off }
-            }
-        };
-        self.core.told(Told { generation: self.generation, project, purpose, history }, self.now);
-    }
-
-    fn in_force(&self, room: usize) -> Vec<Row> {
-        let rows = self.rows.iter().filter(|((of, _), row)| *of == room && row.expires_at_ms > self.now.unix_ms);
-        rows.map(|(_, row)| row.clone()).collect()
-    }
-
-    /// The store as it should be: one row for each thing.
-    fn decide(&mut self, which: usize, failing: bool) {
-        if self.asks.is_empty() {
-            return;
-        }
-        let (generation, ask) = self.asks.remove(which % self.asks.len());
-        let room = self.room(ask.project);
-        let key = (room, ask.entity_id.clone());
-        if failing || generation != self.generation {
-            self.uncertain.insert(key.clone());
-        }
-        let expires_at_ms = self.now.unix_ms + self.given.limits.claim_ttl.as_millis() as i64;
-        let row = self.rows.get(&key).filter(|row| row.expires_at_ms > self.now.unix_ms).cloned();
-        let outcome = match (row, ask.release) {
-            _ if failing => ClaimOutcome::Failed(ClaimRefused::Unavailable("failing")),
-            (row, Some(own)) => {
-                let freed = row.is_some_and(|row| row.user_id == *ask.user && (!own || row.holder == ask.holder));
-                if let Some(row) = self.rows.get_mut(&key).filter(|_| freed) {
-                    row.expires_at_ms = self.now.unix_ms;
-                }
-                ClaimOutcome::Released(freed)
-            }
-            (Some(mut row), None) if row.holder == ask.holder => {
-                row.expires_at_ms = expires_at_ms;
-                self.rows.insert(key, row.clone());
-                ClaimOutcome::Taken(Taken::Renewed(row))
-            }
-            (Some(row), None) => ClaimOutcome::Taken(Taken::Held(row)),
-            (None, None) => {
-                let token = self.rows.get(&key).map_or(1, |row| row.token + 1);
-                let (entity_id, user_id, holder) = (ask.entity_id.clone(), ask.user.to_string(), ask.holder.clone());
-                let row = Row { entity_id, user_id, holder, token, expires_at_ms };
-                self.rows.insert(key, row.clone());
-                ClaimOutcome::Taken(Taken::Granted(row))
-            }
-        };
-        self.core.claim_told(ClaimTold { generation, ask, outcome }, self.now);
-    }
-
-    fn renew(&mut self, project: ProjectId, claims: &[(String, String)]) {
-        let room = self.room(project);
-        let until = self.now.unix_ms + self.given.limits.claim_ttl.as_millis() as i64;
-        let mut renewed = Vec::new();
-        for (entity, holder) in claims {
-            let row = self.rows.get_mut(&(room, entity.clone())).filter(|row| row.holder == *holder);
-            if let Some(row) = row.filter(|row| row.expires_at_ms > self.now.unix_ms) {
-                row.expires_at_ms = until;
-                renewed.push(row.clone());
-            }
-        }
-        self.core.renew_told(&RenewTold { project, asked: claims.to_vec(), renewed }, self.now);
-    }
-
     fn report(&mut self) {
         let Some(index) = self.shards.iter().position(|shard| shard.reports.is_some()) else { return };
         let generation = self.shards[index].reports.take().expect("just seen");
@@ -316,28 +280,40 @@ impl World {
         match step {
             Step::Join { line, room, back } => {
                 let off = back.map(|back| self.heads[room].saturating_sub(back));
-                let asker = self.asker(line);
+                let asker = self.asker(line, room, None, false);
                 self.sinces.insert(self.requests, off);
                 let since = off.map(|off| Position { ep: "e".into(), off });
-                self.core.join(Join { asker, project: self.projects[room], since }, self.now);
+                self.core.request(Request::Join(Join { asker, project: self.projects[room], since }), self.now);
             }
             Step::Leave { line, room } => {
-                let asker = self.asker(line);
-                self.core.leave(Leave { asker, project: self.projects[room] }, self.now);
+                let asker = self.asker(line, room, None, true);
+                self.core.request(Request::Leave(Leave { asker, project: self.projects[room] }), self.now);
             }
-            Step::Vanish { line } => {
+            Step::Vanish { line, farewell } => {
                 let conn = self.conns[line];
                 self.conns[line] += LINES as u64;
+                self.ended.insert(conn, self.requests);
+                if farewell {
+                    self.farewells.extend((0..ROOMS).map(|room| (conn, room)));
+                }
+                let gone = |asked: &&Asked| asked.conn == conn;
+                self.unanswered = &self.unanswered - &self.asked.iter().filter(gone).map(|asked| asked.re).collect();
+                let mut living = self.living.lock().expect("whole");
+                living.remove(&conn);
+                living.insert(self.conns[line]);
+                drop(living);
                 let shard = &mut self.shards[shard_of(conn)];
                 let left = shard.rooms.iter_mut().filter_map(|(id, entry)| entry.0.remove(&conn).map(|_| *id));
                 let rooms: Vec<ProjectId> = left.collect();
                 shard.rooms.retain(|_, entry| !entry.0.is_empty());
-                self.core.disconnect(&Disconnect { conn: ConnId(conn), rooms }, self.now);
+                let user = user_of(conn);
+                self.core.disconnect(&Disconnect { conn: ConnId(conn), user, rooms, farewell }, self.now);
             }
             Step::Say { line, room } => {
                 let frame = RoomFrame { bytes: format!("said in {room}").into(), kind: Kind::Ephemeral };
-                let asker = self.asker(line);
-                self.core.say(Say { asker, project: self.projects[room], frame, ack: None });
+                let asker = self.asker(line, room, None, false);
+                let ack = Some(frame.bytes.clone());
+                self.core.request(Request::Say(Say { asker, project: self.projects[room], frame, ack }), self.now);
             }
             Step::Revoke { user, room } => {
                 let user: Arc<str> = format!("u{user}").into();
@@ -351,9 +327,21 @@ impl World {
                 assert!(left.flat_map(|(clients, _)| clients.keys()).all(|conn| user_of(*conn) != user), "out at once");
             }
             Step::Claim { line, room, entity, release } => {
-                let (asker, entity_id) = (self.asker(line), format!("m{entity}"));
+                let entity_id = format!("m{entity}");
+                let asker = self.asker(line, room, Some(&entity_id), false);
                 let ask = ClaimByFrame { asker, project: self.projects[room], entity_id, release };
-                self.core.claim_by_frame(ask, self.now);
+                self.core.request(Request::Claim(ask), self.now);
+            }
+            Step::Commit { room, .. } if self.deleted[room] => {}
+            Step::Delete { room, .. } if self.deleted.get(room).is_none_or(|deleted| *deleted) => {}
+            Step::Delete { room, publish } => {
+                self.deleted[room] = true;
+                self.heads[room] += 1;
+                if publish {
+                    let event = Event { deletes: true, ..event(room, self.heads[room]) };
+                    let project = self.projects[room];
+                    self.core.publish(Publish { project, ep: "e".into(), event }, self.now);
+                }
             }
             Step::Commit { room, publish } => {
                 self.heads[room] += 1;
@@ -381,6 +369,8 @@ impl World {
                 self.generation += 1;
                 self.reads.clear();
                 self.followed.clear();
+                self.unanswered.clear();
+                self.not_joined.clear();
                 // What waits in the hub is lost with it; what the store has been asked it still decides.
                 let lost = self.core.asked.keys().cloned().collect::<Vec<_>>();
                 for (project, entity) in lost {
@@ -421,8 +411,10 @@ impl World {
 
     /// What must be so once all has settled.
     pub(super) fn check(&self) {
+        assert!(self.unanswered.is_empty(), "{:?} were not answered", self.unanswered);
         for (room, project) in self.projects.iter().enumerate() {
             let clients = || self.shards.iter().filter_map(|shard| shard.rooms.get(project)).flat_map(|(all, _)| all);
+            assert!(!self.deleted[room] || clients().next().is_none(), "nobody is in what was deleted");
             let here: BTreeSet<String> = clients().map(|(conn, _)| user_of(*conn).to_string()).collect();
             for (conn, client) in clients() {
                 assert_eq!(client.at, self.heads[room], "c-{conn} is up to date");
@@ -436,9 +428,13 @@ impl World {
             let list: Vec<_> = list.filter(|(entity, _)| !self.uncertain.contains(&(room, entity.clone()))).collect();
             assert_eq!(list, rows, "the room sees what the store says");
             for row in self.in_force(room).iter().filter(known) {
-                let conn: u64 = row.holder["here:".len()..].parse().expect("a connection of this process");
-                let left = self.conns.contains(&conn) && !self.is_in(conn, room);
+                let (here, number) = row.holder.rsplit_once(':').expect("a connection of this process");
+                let conn: u64 = number.parse().expect("its number");
+                assert_eq!(here == "here", self.conns.contains(&conn), "{}: whose holder is gone is told", row.holder);
+                let left = here == "here" && !self.is_in(conn, room);
                 assert!(!left, "c-{conn} has left the room and gave {} back", row.entity_id);
+                let goodbye = self.farewells.contains(&(conn, room));
+                assert!(!goodbye, "c-{conn} said goodbye and gave {} back", row.entity_id);
             }
         }
     }

@@ -1,0 +1,233 @@
+//! ISO 20022 bank statements: CAMT.052, .053 and .054, of any version.
+//!
+//! Elements are known by their local names, which have hardly changed between versions. An entry with several
+//! transactions that have amounts of their own becomes one row each. Easy to get wrong: an amount has no sign, it is in
+//! `CdtDbtInd`, and a reversal keeps the indicator of what it does to the account.
+use super::super::csv_text::{ReadError, ReadOptions};
+use super::document::{Booking, failed, signed, statement, text, whole};
+use super::sheet::{Format, Sink};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use std::io::Read;
+
+/// Nested elements; real files have about fifteen.
+const MAX_DEPTH: usize = 64;
+
+/// CAMT.052, .053, .054.
+pub(crate) struct Camt;
+
+impl Format for Camt {
+    fn sniff(&self, head: &[u8]) -> bool {
+        let head = String::from_utf8_lossy(&head[..head.len().min(8 << 10)]);
+        head.trim_start_matches('\u{feff}').trim_start().starts_with('<')
+            && ["BkToCstmrStmt", "BkToCstmrAcctRpt", "BkToCstmrDbtCdtNtfctn", "camt.05"]
+                .iter()
+                .any(|name| head.contains(name))
+    }
+
+    fn rows(
+        &self,
+        head: Vec<u8>,
+        rest: &mut dyn Read,
+        options: &ReadOptions,
+        sink: &mut dyn Sink,
+    ) -> Result<(), ReadError> {
+        let bytes = whole(head, rest, options)?;
+        let (text, encoding) = text(&bytes, options);
+        let format =
+            ["camt.052", "camt.053", "camt.054"].into_iter().find(|name| text.contains(name)).unwrap_or("camt.053");
+        statement(format, encoding, sink)?;
+        let mut xml = Reader::from_str(&text);
+        let mut entries = Entries::default();
+        let line = |at: u64| {
+            let end = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
+            memchr::memchr_iter(b'\n', &text.as_bytes()[..end]).count() + 1
+        };
+        loop {
+            let at = xml.buffer_position();
+            let event = xml.read_event().map_err(|error| {
+                failed(options, format!(", line {}", line(xml.error_position())), format!("not XML: {error}"))
+            })?;
+            match event {
+                Event::Start(start) => {
+                    if entries.path.len() >= MAX_DEPTH {
+                        return Err(failed(
+                            options,
+                            format!(", line {}", line(at)),
+                            "elements are nested too deep".into(),
+                        ));
+                    }
+                    let name = start.local_name();
+                    let currency =
+                        start.try_get_attribute("Ccy").ok().flatten().map(|attribute| attribute.value.to_string());
+                    entries.open(name.into_inner(), currency);
+                }
+                Event::End(_) => entries.close(sink)?,
+                Event::Text(part) => entries.value.push_str(&part.into_inner()),
+                Event::CData(part) => entries.value.push_str(&part.into_inner()),
+                Event::GeneralRef(reference) => match reference.resolve_char_ref() {
+                    Ok(Some(c)) => entries.value.push(c),
+                    _ => entries.value.push_str(match &*reference.into_inner() {
+                        "amp" => "&",
+                        "lt" => "<",
+                        "gt" => ">",
+                        "quot" => "\"",
+                        "apos" => "'",
+                        _ => "",
+                    }),
+                },
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        if let Some(open) = entries.path.last() {
+            return Err(failed(options, String::new(), format!("the file ends inside of element {open}")));
+        }
+        Ok(())
+    }
+}
+
+/// Builds bookings from elements as they open and close.
+#[derive(Default)]
+struct Entries {
+    path: Vec<String>,
+    value: String,
+    currency: Option<String>,
+    account: String,
+    entry: Booking,
+    out: bool,
+    parts: Vec<Part>,
+    count: u64,
+}
+
+/// One transaction of an entry.
+#[derive(Clone, Default)]
+struct Part {
+    booking: Booking,
+    out: Option<bool>,
+}
+
+impl Entries {
+    fn open(&mut self, name: &str, currency: Option<String>) {
+        match name {
+            "Ntry" => {
+                self.entry = Booking { account: self.account.clone(), ..Booking::default() };
+                self.out = false;
+                self.parts.clear();
+            }
+            "TxDtls" => self.parts.push(Part::default()),
+            "Stmt" | "Rpt" | "Ntfctn" => self.account.clear(),
+            _ => {}
+        }
+        if currency.is_some() {
+            self.currency = currency;
+        }
+        self.path.push(name.to_owned());
+        self.value.clear();
+    }
+
+    fn within(&self, name: &str) -> bool {
+        self.path.iter().any(|element| element == name)
+    }
+
+    fn close(&mut self, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let Some(name) = self.path.pop() else { return Ok(()) };
+        let value = self.value.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.value.clear();
+        if name == "Ntry" {
+            return self.finish(sink);
+        }
+        let parent = self.path.last().cloned().unwrap_or_default();
+        if !self.within("Ntry") {
+            if (name == "IBAN" || (name == "Id" && parent == "Othr")) && self.within("Acct") && self.account.is_empty()
+            {
+                self.account = value;
+            }
+            return Ok(());
+        }
+        let inside = self.within("TxDtls");
+        match self.parts.last_mut().filter(|_| inside) {
+            Some(part) => detail(part, &name, &parent, value, &self.currency),
+            None => self.entry_field(&name, &parent, value),
+        }
+        Ok(())
+    }
+
+    fn entry_field(&mut self, name: &str, parent: &str, value: String) {
+        let entry = &mut self.entry;
+        match (parent, name) {
+            ("Ntry", "Amt") => {
+                entry.amount = value;
+                entry.currency = self.currency.clone().unwrap_or_default();
+            }
+            ("Ntry", "CdtDbtInd") => self.out = value == "DBIT",
+            ("BookgDt", "Dt" | "DtTm") => entry.date = value,
+            ("ValDt", "Dt" | "DtTm") => entry.value_date = value,
+            ("Ntry", "AcctSvcrRef") => entry.bank_reference = value,
+            ("Ntry", "NtryRef") => entry.reference = value,
+            ("Ntry", "AddtlNtryInf") => entry.text = value,
+            _ => {}
+        }
+    }
+
+    /// One row, or one for each transaction when each has its amount.
+    fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let parts = std::mem::take(&mut self.parts);
+        let several = parts.len() > 1 && parts.iter().all(|part| !part.booking.amount.is_empty());
+        let rows: Vec<(Booking, bool)> = if several {
+            parts.iter().map(|part| (merged(&self.entry, &part.booking, true), part.out.unwrap_or(self.out))).collect()
+        } else {
+            let first = parts.first().map(|part| part.booking.clone()).unwrap_or_default();
+            vec![(merged(&self.entry, &first, false), self.out)]
+        };
+        for (mut booking, out) in rows {
+            self.count += 1;
+            if booking.amount.is_empty() {
+                sink.bad(self.count, "Ntry/Amt", &booking.text, &format!("entry {} has no amount", self.count))?;
+                continue;
+            }
+            booking.amount = signed(&booking.amount, out);
+            sink.row(self.count, &booking.cells())?;
+        }
+        Ok(())
+    }
+}
+
+fn detail(part: &mut Part, name: &str, parent: &str, value: String, currency: &Option<String>) {
+    let booking = &mut part.booking;
+    let add = |text: &mut String, value: &str| {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(value);
+    };
+    match (parent, name) {
+        ("TxDtls" | "TxAmt", "Amt") if booking.amount.is_empty() => {
+            booking.amount = value;
+            booking.currency = currency.clone().unwrap_or_default();
+        }
+        ("TxDtls", "CdtDbtInd") => part.out = Some(value == "DBIT"),
+        ("Refs", "EndToEndId") if value != "NOTPROVIDED" => booking.reference = value,
+        ("Refs", "AcctSvcrRef" | "TxId") if booking.bank_reference.is_empty() => booking.bank_reference = value,
+        ("RmtInf", "Ustrd") | ("TxDtls", "AddtlTxInf") => add(&mut booking.text, &value),
+        ("CdtrRefInf", "Ref") | ("RfrdDocInf", "Nb") => add(&mut booking.text, &value),
+        (_, "Nm") if booking.counterparty.is_empty() => booking.counterparty = value,
+        _ => {}
+    }
+}
+
+/// The entry with what its transaction adds.
+fn merged(entry: &Booking, part: &Booking, own_amount: bool) -> Booking {
+    let pick = |a: &str, b: &str| if a.is_empty() { b.to_owned() } else { a.to_owned() };
+    Booking {
+        date: entry.date.clone(),
+        value_date: entry.value_date.clone(),
+        amount: if own_amount { part.amount.clone() } else { entry.amount.clone() },
+        currency: if own_amount { pick(&part.currency, &entry.currency) } else { entry.currency.clone() },
+        reference: pick(&part.reference, &entry.reference),
+        counterparty: part.counterparty.clone(),
+        text: pick(&part.text, &entry.text),
+        account: entry.account.clone(),
+        bank_reference: pick(&entry.bank_reference, &part.bank_reference),
+    }
+}

@@ -1,0 +1,21 @@
+//! The formats a file may have, told by content: one file each, and all give the same rows of text.
+//!
+//! A format knows how its values are laid out; what they mean (types, styles, roles) is the business of `profile`.
+mod bai2;
+mod camt;
+pub(crate) mod csv;
+mod detect;
+mod document;
+mod jsonl;
+mod mt940;
+mod ofx;
+mod qif;
+mod records;
+mod sheet;
+mod xlsx;
+
+pub(crate) use detect::{HEAD_BYTES, is_delimited_text, rows};
+pub(crate) use sheet::{Heading, Sink};
+
+#[cfg(test)]
+mod tests;

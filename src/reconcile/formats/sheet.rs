@@ -1,0 +1,54 @@
+//! What every format gives: a heading, then rows of text with the place they come from.
+//!
+//! Easy to get wrong: a row that cannot be read is given to [`Sink::bad`] and never dropped, so that rows and errors
+//! add up to what is in the file.
+use super::super::csv_text::{ReadError, ReadOptions};
+use std::io::Read;
+
+/// The columns of a file and how they were found.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Heading {
+    pub(crate) format: String,
+    pub(crate) encoding: String,
+    pub(crate) delimiter: Option<char>,
+    pub(crate) header_line: Option<u64>,
+    pub(crate) skipped_above: u64,
+    pub(crate) names: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Takes the rows of a file in order.
+pub(crate) trait Sink {
+    /// Comes first, and once.
+    fn heading(&mut self, heading: Heading) -> Result<(), ReadError>;
+
+    /// A row of as many cells as the heading has names; `line` grows from row to row.
+    fn row(&mut self, line: u64, cells: &[&str]) -> Result<(), ReadError>;
+
+    /// Something that should be a row and is none.
+    fn bad(&mut self, line: u64, column: &str, value: &str, reason: &str) -> Result<(), ReadError>;
+
+    /// A row without a value.
+    fn blank(&mut self);
+
+    /// The encoding turned out to be another one than the heading says.
+    fn encoding(&mut self, name: &str);
+
+    /// Something a person should know.
+    fn warn(&mut self, warning: String);
+}
+
+/// One file format.
+pub(crate) trait Format: Sync {
+    /// Whether a file that begins like this is of the format.
+    fn sniff(&self, head: &[u8]) -> bool;
+
+    /// Gives the rows of a file.
+    fn rows(
+        &self,
+        head: Vec<u8>,
+        rest: &mut dyn Read,
+        options: &ReadOptions,
+        sink: &mut dyn Sink,
+    ) -> Result<(), ReadError>;
+}

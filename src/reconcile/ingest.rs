@@ -1,0 +1,472 @@
+//! A file to a table: rows are collected as text, profiled, then typed column by column.
+//!
+//! A row with a value its column's type cannot hold becomes an error and leaves the table, and so do the lines below
+//! the last record. Easy to get wrong: rows and errors add up to the records of the file, blank rows apart.
+use super::amount::{self, Decimal, DecimalStyle};
+use super::control::{Control, Meter, Phase};
+use super::csv_text::{ReadError, ReadOptions, is_missing};
+use super::date::{self, DateStyle};
+use super::formats::{self, Heading, Sink};
+use super::profile::{self, ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy};
+use super::reading::roles;
+use super::stats::ColumnStats;
+use super::table::{Cells, Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed};
+use super::text;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::io::Read;
+
+/// Reads a whole file into a table.
+///
+/// `profile` decides types and styles; `None` makes one from all rows.
+///
+/// # Errors
+/// See [`ReadError`]: unusable header, unknown or repeated id, a bound, a bad row in strict mode, cancellation.
+pub fn read(
+    reader: impl Read,
+    profile: Option<&Profile>,
+    options: &ReadOptions,
+    control: &dyn Control,
+) -> Result<Table, ReadError> {
+    let meter = Meter::start(control, Phase::Ingesting, 0, 0).map_err(|_| ReadError::Cancelled)?;
+    let mut rows = Collector::new(options, &meter);
+    formats::rows(reader, options, &mut rows)?;
+    let Collector { heading, cells, lines, mut errors, mut error_count, blank, .. } = rows;
+    let mut profile = match profile {
+        Some(profile) => {
+            check_columns(&heading, profile, options)?;
+            profile.clone()
+        }
+        None => {
+            let stats: Vec<ColumnStats> = (0..cells.width)
+                .into_par_iter()
+                .map(|column| {
+                    let mut stats = ColumnStats::default();
+                    (0..lines.len()).for_each(|row| stats.see(cells.get(row, column)));
+                    stats
+                })
+                .collect();
+            let head = (&cells, lines.len().min(profile::HEAD_ROWS));
+            profile::assemble(heading, stats, &head, lines.len() as u64, options)?
+        }
+    };
+    profile.reading.blank_rows = blank;
+    meter.add(0, 0).map_err(|_| ReadError::Cancelled)?;
+    let (mut typed, bad) = type_columns(&cells, &lines, &profile);
+    let (cells, lines) = leave_out(cells, lines, &mut typed, bad, &mut errors, &mut error_count);
+    let strict = if options.strict { errors.iter().min_by_key(|error| error.line) } else { None };
+    if let Some(RowError { line, column, value, reason }) = strict.cloned() {
+        return Err(ReadError::BadRow { name: options.name.clone(), line, column, value, reason });
+    }
+    errors.sort_by_key(|error| error.line);
+    let last = lines.last().map_or(0, |line| u64::from(*line));
+    profile.reading.skipped_below = closing_lines(&mut errors, last);
+    finish(profile, typed, cells, lines, errors, error_count, options)
+}
+
+fn check_columns(heading: &Heading, profile: &Profile, options: &ReadOptions) -> Result<(), ReadError> {
+    let in_file = profile.columns.iter().filter(|c| !matches!(c.signed_by, Some(SignedBy::Columns { .. })));
+    if heading.names.iter().eq(in_file.map(|c| &c.name)) {
+        return Ok(());
+    }
+    let reason = "the columns are not those of the profile the file was read with".to_owned();
+    Err(ReadError::Header { name: options.name.clone(), line: heading.header_line.unwrap_or(1), reason })
+}
+
+/// Takes rows as they come.
+struct Collector<'a> {
+    options: &'a ReadOptions,
+    meter: &'a Meter<'a>,
+    heading: Heading,
+    cells: Cells,
+    lines: Vec<u32>,
+    errors: Vec<RowError>,
+    error_count: u64,
+    blank: u64,
+    unmetered: usize,
+}
+
+impl<'a> Collector<'a> {
+    fn new(options: &'a ReadOptions, meter: &'a Meter<'a>) -> Self {
+        Self {
+            options,
+            meter,
+            heading: Heading::default(),
+            cells: Cells::default(),
+            lines: Vec::new(),
+            errors: Vec::new(),
+            error_count: 0,
+            blank: 0,
+            unmetered: 0,
+        }
+    }
+
+    fn limit(&self, limit: &'static str, value: usize) -> ReadError {
+        ReadError::Limit { name: self.options.name.clone(), at: String::new(), limit, value }
+    }
+}
+
+impl Sink for Collector<'_> {
+    fn heading(&mut self, heading: Heading) -> Result<(), ReadError> {
+        self.cells.width = heading.names.len();
+        self.heading = heading;
+        Ok(())
+    }
+
+    fn row(&mut self, line: u64, cells: &[&str]) -> Result<(), ReadError> {
+        let most = self.options.limits.max_field_bytes;
+        if let Some(long) = cells.iter().position(|cell| cell.len() > most) {
+            let column = self.heading.names[long].clone();
+            return self.bad(line, &column, cells[long], &format!("field longer than {most} bytes (max_field_bytes)"));
+        }
+        if self.lines.len() >= self.options.limits.max_rows {
+            return Err(self.limit("max_rows", self.options.limits.max_rows));
+        }
+        for cell in cells {
+            if !self.cells.push(cell) {
+                return Err(self.limit("bytes", u32::MAX as usize));
+            }
+            self.unmetered += cell.len() + 1;
+        }
+        self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
+        if self.unmetered > 256 << 10 {
+            self.meter.add(self.unmetered as u64, 0).map_err(|_| ReadError::Cancelled)?;
+            self.unmetered = 0;
+        }
+        Ok(())
+    }
+
+    fn bad(&mut self, line: u64, column: &str, value: &str, reason: &str) -> Result<(), ReadError> {
+        self.error_count += 1;
+        if self.errors.len() < MAX_ROW_ERRORS {
+            self.errors.push(row_error(line, column, value, reason));
+        }
+        Ok(())
+    }
+
+    fn blank(&mut self) {
+        self.blank += 1;
+    }
+
+    fn encoding(&mut self, name: &str) {
+        name.clone_into(&mut self.heading.encoding);
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.heading.warnings.push(warning);
+    }
+}
+
+fn row_error(line: u64, column: &str, value: &str, reason: &str) -> RowError {
+    let value = value.chars().take(200).collect();
+    RowError { line, column: column.to_owned(), value, reason: reason.to_owned() }
+}
+
+/// The typed values of each column, and the first reason against each row.
+fn type_columns(cells: &Cells, lines: &[u32], profile: &Profile) -> (Vec<Typed>, FxHashMap<usize, RowError>) {
+    let columns: Vec<(Typed, Vec<(usize, String)>)> =
+        (0..cells.width).into_par_iter().map(|at| type_column(cells, lines.len(), at, &profile.columns[at])).collect();
+    let mut bad: FxHashMap<usize, RowError> = FxHashMap::default();
+    let mut typed = Vec::with_capacity(profile.columns.len());
+    for (at, (values, errors)) in columns.into_iter().enumerate() {
+        for (row, reason) in errors {
+            let name = &profile.columns[at].name;
+            bad.entry(row).or_insert_with(|| row_error(u64::from(lines[row]), name, cells.get(row, at), &reason));
+        }
+        typed.push(values);
+    }
+    totals(cells, lines, &typed, profile, &mut bad);
+    signs(cells, &mut typed, profile);
+    (typed, bad)
+}
+
+fn type_column(cells: &Cells, rows: usize, at: usize, column: &ColumnProfile) -> (Typed, Vec<(usize, String)>) {
+    let mut errors = Vec::new();
+    let typed = match column.kind {
+        ColumnType::Money | ColumnType::Number => {
+            let style = column.decimal.unwrap_or(DecimalStyle::Point);
+            let shift = column.minor_digits.unwrap_or(0);
+            let parse = |cell: &str| {
+                let value = amount::parse_either(cell, style)?.shortest();
+                Some(Decimal {
+                    scale: value.scale.checked_add(shift).filter(|scale| *scale <= amount::MAX_SCALE)?,
+                    ..value
+                })
+            };
+            let mut values: Vec<Option<Decimal>> = Vec::with_capacity(rows);
+            for row in 0..rows {
+                let cell = cells.get(row, at);
+                let value = if is_missing(cell) { None } else { parse(cell) };
+                if value.is_none() && !is_missing(cell) {
+                    errors.push((row, format!("not an amount like {}", column.format)));
+                }
+                values.push(value);
+            }
+            let wanted = values.iter().flatten().map(|d| d.scale).max().unwrap_or(2).max(2);
+            // The noise of floats (0.30000000000000004) must not leave no room for the amounts beside it.
+            let fits = |scale: u8| values.iter().flatten().all(|d| d.rounded(scale).is_some());
+            let scale = (2..=wanted).rev().find(|scale| fits(*scale)).unwrap_or(2);
+            let mut units = Vec::with_capacity(rows);
+            for (row, value) in values.iter().enumerate() {
+                let unit = value.map_or(Some(NO_AMOUNT), |d| d.rounded(scale));
+                if unit.is_none() {
+                    errors.push((row, format!("too large for an amount of {scale} decimals")));
+                }
+                units.push(unit.unwrap_or(NO_AMOUNT));
+            }
+            Typed::Money { units, scale }
+        }
+        ColumnType::Date => {
+            let style = column.date.unwrap_or(DateStyle::YearMonthDay);
+            let day = |row: usize| {
+                let cell = cells.get(row, at);
+                let day = date::parse(cell, style);
+                if day.is_none() && !is_missing(cell) {
+                    errors.push((row, format!("not a date like {}", column.format)));
+                }
+                day.unwrap_or(NO_DATE)
+            };
+            Typed::Date((0..rows).map(day).collect())
+        }
+        ColumnType::Text | ColumnType::Code => Typed::Text,
+    };
+    (typed, errors)
+}
+
+/// Rows looked at from the beginning and the end for totals and balances carried over.
+const EDGE_ROWS: usize = 5;
+const TOTAL_WORDS: &str = "total totals totale totaux totaal totalt summe gesamt gesamtsumme zwischensumme suma sum soma subtotal saldo     balance closing opening endsaldo anfangssaldo kontostand carried osszesen razem celkem yhteensa";
+
+/// Rows at either end without a date where all others have one, that name a total or hold the sum.
+fn totals(cells: &Cells, lines: &[u32], typed: &[Typed], profile: &Profile, bad: &mut FxHashMap<usize, RowError>) {
+    let rows = lines.len();
+    let mut dates = typed.iter().filter_map(|typed| if let Typed::Date(days) = typed { Some(days) } else { None });
+    let full = |days: &&Vec<i32>| {
+        let missing = days.iter().filter(|day| **day == NO_DATE).count();
+        missing * 10 <= rows || (missing <= 2 && rows >= missing + 2)
+    };
+    let Some(days) = dates.find(full) else { return };
+    let edge = |row: &usize| *row < EDGE_ROWS.min(rows) || *row + EDGE_ROWS >= rows;
+    for row in (0..rows).filter(edge).filter(|row| days[*row] == NO_DATE) {
+        let words = (0..cells.width).any(|at| names_total(cells.get(row, at)));
+        let sums = typed.iter().any(|typed| match typed {
+            Typed::Money { units, .. } if units[row] != NO_AMOUNT && units[row] != 0 && rows > 2 => {
+                let others = units.iter().enumerate().filter(|(other, value)| *other != row && **value != NO_AMOUNT);
+                others.map(|(_, value)| i128::from(*value)).sum::<i128>() == i128::from(units[row])
+            }
+            _ => false,
+        });
+        if words || sums {
+            let shown: Vec<&str> = (0..cells.width).map(|at| cells.get(row, at)).collect();
+            let shown = shown.join(&profile.delimiter.to_string());
+            bad.insert(
+                row,
+                row_error(u64::from(lines[row]), "", &shown, "a total or balance, no record: it has no date"),
+            );
+        }
+    }
+}
+
+fn names_total(cell: &str) -> bool {
+    let (mut words, mut found) = (0, false);
+    text::tokens(cell, |token| {
+        words += 1;
+        found |= TOTAL_WORDS.split_whitespace().any(|word| word == token);
+    });
+    found && words <= 4
+}
+
+/// Gives amounts the sign that stands in other columns, and turns those that are to be turned.
+fn signs(cells: &Cells, typed: &mut Vec<Typed>, profile: &Profile) {
+    let at = |name: &str| profile.columns.iter().position(|column| column.name == name);
+    for (target, column) in profile.columns.iter().enumerate() {
+        match &column.signed_by {
+            Some(SignedBy::Flag { column: flag }) => {
+                let (Some(flag), Some(Typed::Money { units, .. })) = (at(flag), typed.get_mut(target)) else {
+                    continue;
+                };
+                for (row, value) in units.iter_mut().enumerate().filter(|(_, value)| **value != NO_AMOUNT) {
+                    if roles::says_debit(cells.get(row, flag)) == Some(true) {
+                        *value = -value.abs();
+                    }
+                }
+            }
+            Some(SignedBy::Columns { debit, credit, negative }) => {
+                let (Some(debit), Some(credit)) = (at(debit), at(credit)) else { continue };
+                let signed = signed(&typed[debit], &typed[credit], *negative, cells.ends.len() / cells.width.max(1));
+                typed.push(signed);
+            }
+            None => {}
+        }
+    }
+    for (column, typed) in profile.columns.iter().zip(typed.iter_mut()) {
+        if let (true, Typed::Money { units, .. }) = (column.flipped, typed) {
+            units.iter_mut().filter(|value| **value != NO_AMOUNT).for_each(|value| *value = -*value);
+        }
+    }
+}
+
+/// What came in less what went out; nothing where both are empty.
+fn signed(debit: &Typed, credit: &Typed, negative: bool, rows: usize) -> Typed {
+    let scale_of = |typed: &Typed| if let Typed::Money { scale, .. } = typed { *scale } else { 2 };
+    let scale = scale_of(debit).max(scale_of(credit));
+    let value = |typed: &Typed, row: usize| match typed {
+        Typed::Money { units, scale: own } if units[row] != NO_AMOUNT => {
+            units[row].checked_mul(10_i64.pow(u32::from(scale - own)))
+        }
+        _ => None,
+    };
+    let of = |row: usize| match (value(debit, row), value(credit, row)) {
+        (None, None) => NO_AMOUNT,
+        (out, came) => {
+            let out = out.unwrap_or(0);
+            came.unwrap_or(0).saturating_sub(if negative { -out } else { out })
+        }
+    };
+    Typed::Money { units: (0..rows).map(of).collect(), scale }
+}
+
+/// Takes bad rows out of everything.
+fn leave_out(
+    cells: Cells,
+    lines: Vec<u32>,
+    typed: &mut [Typed],
+    bad: FxHashMap<usize, RowError>,
+    errors: &mut Vec<RowError>,
+    error_count: &mut u64,
+) -> (Cells, Vec<u32>) {
+    if bad.is_empty() {
+        return (cells, lines);
+    }
+    let mut is_bad = vec![false; lines.len()];
+    *error_count += bad.len() as u64;
+    for (row, error) in bad {
+        is_bad[row] = true;
+        errors.push(error);
+    }
+    errors.sort_by_key(|error| error.line);
+    errors.truncate(MAX_ROW_ERRORS);
+    let good = |row: usize| !is_bad[row];
+    for typed in typed {
+        match typed {
+            Typed::Money { units, .. } => {
+                *units = units.iter().enumerate().filter(|(row, _)| good(*row)).map(|(_, v)| *v).collect()
+            }
+            Typed::Date(days) => {
+                *days = days.iter().enumerate().filter(|(row, _)| good(*row)).map(|(_, v)| *v).collect()
+            }
+            Typed::Text => {}
+        }
+    }
+    let kept = lines.iter().enumerate().filter(|(row, _)| good(*row)).map(|(_, line)| *line).collect();
+    (cells.without(&is_bad), kept)
+}
+
+/// Gives the errors below the last record their reason, and counts them.
+fn closing_lines(errors: &mut [RowError], last: u64) -> u64 {
+    let mut count = 0;
+    for error in errors.iter_mut().filter(|error| error.line > last && last > 0) {
+        if error.column.is_empty() && error.reason.contains("where the header has") {
+            error.reason = format!("a line below the records, no record itself: {}", error.reason);
+        }
+        count += u64::from(error.column.is_empty());
+    }
+    count
+}
+
+fn finish(
+    profile: Profile,
+    typed: Vec<Typed>,
+    cells: Cells,
+    lines: Vec<u32>,
+    errors: Vec<RowError>,
+    error_count: u64,
+    options: &ReadOptions,
+) -> Result<Table, ReadError> {
+    let columns = profile.columns.iter().cloned().zip(typed);
+    let columns: Vec<Column> = columns.map(|(profile, typed)| Column { profile, typed }).collect();
+    let mut table = Table {
+        name: options.name.clone(),
+        id_column: None,
+        profile,
+        columns,
+        errors,
+        error_count,
+        options_sign: options.reading.sign.is_some(),
+        options_scale: options.reading.scale.is_some(),
+        cells,
+        derived: Cells::default(),
+        lines,
+    };
+    table.rewrite_derived(table.cells.width);
+    prove_balance(&mut table);
+    table.id_column = choose_id(&table, options)?;
+    table.profile.reading.id_column = table.id_column().map(str::to_owned);
+    Ok(table)
+}
+
+/// Follows the balance down the whole file and names the first break.
+fn prove_balance(table: &mut Table) {
+    let Some(proof) = table.profile.reading.balance.take() else { return };
+    let money = |column: &Column| match &column.typed {
+        Typed::Money { units, scale } => Some((units.clone(), *scale)),
+        _ => None,
+    };
+    let Some((balance, balance_scale)) = table.columns.iter().find(|c| c.profile.name == proof.column).and_then(money)
+    else {
+        return;
+    };
+    let amounts = table
+        .columns
+        .iter()
+        .filter(|c| !matches!(c.profile.role, Some(ColumnRole::Balance | ColumnRole::Debit | ColumnRole::Credit)));
+    let wide = |units: &[i64], scale: u8| -> Vec<Option<i128>> {
+        let factor = 10_i128.pow(u32::from(amount::MAX_SCALE - scale));
+        units.iter().map(|value| (*value != NO_AMOUNT).then(|| i128::from(*value) * factor)).collect()
+    };
+    let balances = wide(&balance, balance_scale);
+    let found = amounts
+        .filter_map(money)
+        .filter_map(|(units, scale)| roles::walk(&wide(&units, scale), &balances))
+        .max_by_key(|walk| walk.holds);
+    if let Some(walk) = found {
+        let first_break = walk.first_break.map(|(row, missing)| {
+            let missing = amount::format(i64::try_from(missing / 10_i128.pow(16)).unwrap_or(i64::MAX), 2);
+            format!("line {}, {missing} missing", table.line(row))
+        });
+        table.profile.reading.balance =
+            Some(super::reading::BalanceProof { holds: walk.holds, breaks: walk.breaks, first_break, ..proof });
+    }
+}
+
+/// The id column asked for, which must be unique; else the first unique one of single words. Free text, dates and
+/// amounts name no row: without a key the line does.
+fn choose_id(table: &Table, options: &ReadOptions) -> Result<Option<usize>, ReadError> {
+    if let Some(name) = options.id_column.as_ref().or(options.reading.id.as_ref()) {
+        if name == "line" && table.column_index(name).is_none() {
+            return Ok(None);
+        }
+        let column = table.column_index(name).ok_or_else(|| ReadError::NoColumn {
+            name: options.name.clone(),
+            column: name.clone(),
+            available: table.columns.iter().map(|c| c.profile.name.as_str()).collect::<Vec<_>>().join(", "),
+        })?;
+        return match repeated(table, column) {
+            None => Ok(Some(column)),
+            Some((first, row)) => Err(ReadError::IdRepeated {
+                name: options.name.clone(),
+                line: table.line(row),
+                column: name.clone(),
+                value: table.cell(row, column).to_owned(),
+                first_line: table.line(first),
+            }),
+        };
+    }
+    let columns = table.columns.iter().enumerate().filter(|(_, column)| column.profile.names_rows());
+    Ok(columns.map(|(at, _)| at).find(|at| repeated(table, *at).is_none()))
+}
+
+fn repeated(table: &Table, column: usize) -> Option<(usize, usize)> {
+    let mut seen = FxHashMap::with_capacity_and_hasher(table.len(), rustc_hash::FxBuildHasher);
+    (0..table.len()).find_map(|row| seen.insert(table.cell(row, column), row).map(|first| (first, row)))
+}

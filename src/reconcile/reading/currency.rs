@@ -1,0 +1,67 @@
+//! Currency signs, codes and the words banks write for them, on either side of an amount.
+//!
+//! Easy to get wrong: `12.34x` must stay unreadable, so letters count only when they are a known word or three
+//! capital letters.
+
+/// Words for a currency that are neither a sign nor three capital letters, in lower case.
+const WORDS: [&str; 45] = [
+    "kr", "kr.", "zł", "zl", "kč", "kc", "ft", "lei", "leu", "ron", "лв", "лв.", "руб", "руб.", "р.", "грн", "грн.",
+    "din", "din.", "rs", "rs.", "re", "re.", "fr", "fr.", "sfr", "sfr.", "tl", "rm", "rp", "rp.", "s/", "s/.", "bs",
+    "bs.", "b/.", "km", "r", "us", "usdt", "usdc", "doge", "euro", "euros", "mbtc",
+];
+/// What may stand before a currency sign: `R$`, `A$`, `US$`, `NZ$`.
+const BEFORE_SIGN: [&str; 16] =
+    ["R", "A", "C", "S", "US", "AU", "CA", "NZ", "HK", "SG", "NT", "MX", "CA", "Z", "J", "CN"];
+
+fn is_sign(c: char) -> bool {
+    matches!(
+        c,
+        '$' | '¢' | '£' | '¤' | '¥' | '֏' | '؋' | '৲' | '৳' | '฿' | '៛' | '\u{20a0}'
+            ..='\u{20cf}' | '﷼' | '﹩' | '＄' | '￠' | '￡' | '￥' | '￦'
+    )
+}
+
+/// The text without one currency at its beginning or end; `None` when there is none.
+pub(super) fn strip(text: &str) -> Option<&str> {
+    if let Some(rest) = text.strip_suffix(is_sign) {
+        let word = letters_behind(rest);
+        let rest = if BEFORE_SIGN.contains(&word) { &rest[..rest.len() - word.len()] } else { rest };
+        return Some(rest.trim_end());
+    }
+    let word = letters_before(text);
+    let rest = &text[word.len()..];
+    if let Some(after) = rest.strip_prefix(is_sign)
+        && (word.is_empty() || BEFORE_SIGN.contains(&word))
+    {
+        return Some(after.trim_start());
+    }
+    if is_word(word) {
+        return Some(rest.trim_start());
+    }
+    let word = letters_behind(text);
+    is_word(word).then(|| text[..text.len() - word.len()].trim_end())
+}
+
+fn is_word(word: &str) -> bool {
+    let code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_uppercase());
+    code || (word.len() > 1 && WORDS.contains(&word.to_lowercase().as_str()))
+        || word == "R"
+        || matches!(word, "eur" | "usd" | "gbp" | "chf" | "Eur" | "Usd" | "Gbp" | "Chf")
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_alphabetic() || c == '.' || c == '/'
+}
+
+/// The run of letters (with the dots of abbreviations) that the text begins with; a dot before a digit is a point.
+fn letters_before(text: &str) -> &str {
+    let end = text.find(|c| !is_letter(c)).unwrap_or(text.len());
+    let word = &text[..end];
+    if word.starts_with('.') { "" } else { word }
+}
+
+fn letters_behind(text: &str) -> &str {
+    let start = text.rfind(|c| !is_letter(c)).map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+    let word = &text[start..];
+    word.trim_start_matches(['.', '/'])
+}

@@ -1,0 +1,19 @@
+//! What a file says: where its header is, how it writes amounts and dates, what its columns are for, and what the
+//! other file decides where one alone cannot.
+pub(crate) mod amounts;
+mod currency;
+pub(crate) mod dates;
+pub(crate) mod header;
+mod months;
+pub(crate) mod names;
+pub(crate) mod options;
+pub(crate) mod roles;
+pub(crate) mod settle;
+pub(crate) mod understood;
+
+pub use options::SideReading;
+pub use settle::settle;
+pub use understood::{BalanceProof, ColumnReading, Reading};
+
+#[cfg(test)]
+mod tests;
