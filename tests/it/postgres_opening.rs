@@ -4,7 +4,7 @@
 use crate::store_support::wait_status;
 use crate::support::postgres::{Postgres, connect};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{LONG, eventually};
+use crate::support::{LONG, Server, eventually};
 use std::time::{Duration, Instant};
 use tieout::db::{Migrations, Options, Status, Store, StoreError, projects};
 
@@ -129,4 +129,29 @@ async fn a_replica_that_was_serving_survives_an_outage_during_a_rolling_update_a
     assert!(status.reason().unwrap().contains("newer than this binary"), "{status:?}");
     fresh.stop().await;
     store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_close_its_store_in_time_says_so_by_its_exit_code() {
+    let url = Postgres::shared().database().await;
+    let (client, _task) = connect(&url).await;
+    // The first migration wants that name and waits for us, and a stop waits for a migration.
+    client.batch_execute("BEGIN; CREATE TABLE projects (id bigint)").await.unwrap();
+    // What the server does is looked at once in a transaction.
+    let (looker, _task) = connect(&url).await;
+    let options = crate::support::Options::default()
+        .env("TIEOUT_DATABASE_URL", &url)
+        .env("TIEOUT_SHUTDOWN_TIMEOUT", "2s")
+        .env("TIEOUT_DRAIN_WINDOW", "500ms");
+    let mut server = Server::launch(options);
+    eventually(LONG, "the migration to wait", || async {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let count: i64 = looker.query_one(waiting, &[]).await.unwrap().get(0);
+        if count > 0 { Ok(()) } else { Err(server.log()) }
+    })
+    .await;
+    server.terminate();
+    assert_eq!(server.exit(LONG).await.code(), Some(4), "{}", server.log());
+    client.batch_execute("ROLLBACK").await.unwrap();
 }

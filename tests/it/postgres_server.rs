@@ -32,3 +32,19 @@ async fn a_server_and_its_directory_are_gone_after_kill_9_of_the_process_it_serv
     let refused = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_dropped_while_it_is_frozen_leaves_no_process() {
+    let server = Postgres::start();
+    let (client, _task) = connect(&server.url("postgres")).await;
+    client.batch_execute("SELECT 1").await.unwrap();
+    let before = server.processes();
+    assert!(before.len() > 1, "it has children: {before:?}");
+    server.freeze();
+    drop(server);
+    eventually(LONG, "all of its processes to be gone", async || {
+        let left = before.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}/cwd")).exists()).count();
+        if left == 0 { Ok(()) } else { Err(format!("{left} of {before:?}")) }
+    })
+    .await;
+}

@@ -23,16 +23,19 @@ const USER: &str = "tieout";
 /// PostgreSQL refuses to run as root; this uid and gid own nothing else.
 const NOBODY: u32 = 65_534;
 
-/// The shell that owns a server: $1 is its directory, the rest the server's command.
+/// The shell that owns a server: $1 is its directory, the rest the server's command. A test may have frozen any of its
+/// processes, and one that is frozen does not hear that the others end.
 const OWNER: &str = r#"
 dir=$1; shift
 "$@" >"$dir/log" 2>&1 </dev/null &
 server=$!
 cat >/dev/null
-kill -CONT $server 2>/dev/null; kill -QUIT $server 2>/dev/null
+each() { for one in /proc/[0-9]*; do [ "$one/cwd" -ef "$dir/data" ] && kill "$1" "${one#/proc/}" 2>/dev/null; done; }
+each -CONT; kill -QUIT $server 2>/dev/null
 for look in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 $server 2>/dev/null || break; sleep 0.1; done
 kill -KILL $server 2>/dev/null
 wait $server
+each -KILL
 rm -rf "$dir"
 "#;
 
@@ -158,6 +161,11 @@ impl Postgres {
         );
         self.kill();
         self.restart(&[]);
+    }
+
+    /// It and its children.
+    pub fn processes(&self) -> Vec<i32> {
+        server_pids(&self.dir)
     }
 
     /// SIGSTOP for these of its processes.
