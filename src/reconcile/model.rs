@@ -82,6 +82,7 @@ pub(crate) fn train(
     }
     let mut weights = em.weights();
     settle_equal_rows(&mut weights, plan, scored, rules);
+    part_strangers(&mut weights, scored, rules);
     Ok(weights)
 }
 
@@ -92,6 +93,18 @@ fn settle_equal_rows(weights: &mut Weights, plan: &Plan, scored: &Scored, rules:
     for (bits, pattern) in weights.of_pattern.iter_mut().zip(&scored.patterns) {
         if is_whole(plan, *pattern) {
             *bits = bits.max(floor + WHOLE_AGREEMENT);
+        }
+    }
+}
+
+/// A pair that is as different as can be in all that was compared is no match, however few rows there are to learn from: of one row a
+/// side even a difference is what most "matches" have.
+fn part_strangers(weights: &mut Weights, scored: &Scored, rules: &RuleSet) {
+    let floor = (rules.assign.floor.max(1e-6) / (1.0 - rules.assign.floor)).log2();
+    for (total, pattern) in weights.of_pattern.iter_mut().zip(&scored.patterns) {
+        // Level 0 is missing, level 1 as different as can be.
+        if (0..weights.bits.len()).all(|at| level(*pattern, at) <= 1) {
+            *total = total.min(floor - 1.0);
         }
     }
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
-use tieout::reconcile::{ReadOptions, RuleSet, Side, Table, Unattended, profile, read, report, run, run_inferred};
+use tieout::reconcile::{
+    ReadOptions, RuleSet, Side, Table, Unattended, profile, read, report, run, run_inferred, settle,
+};
 
 fn load(path: &Path, rules: Option<&RuleSet>, side: Side) -> Table {
     let id_column = rules.and_then(|r| if side == Side::Left { r.left_id.clone() } else { r.right_id.clone() });
@@ -17,8 +19,9 @@ fn load(path: &Path, rules: Option<&RuleSet>, side: Side) -> Table {
 
 fn outputs(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let rules = fs::read_to_string(case.join("rules.toml")).ok().map(|text| RuleSet::parse(&text).unwrap());
-    let left = load(&case.join("left.csv"), rules.as_ref(), Side::Left);
-    let right = load(&case.join("right.csv"), rules.as_ref(), Side::Right);
+    let mut left = load(&case.join("left.csv"), rules.as_ref(), Side::Left);
+    let mut right = load(&case.join("right.csv"), rules.as_ref(), Side::Right);
+    settle(&mut left, &mut right, rules.as_ref());
     let outcome = match &rules {
         Some(rules) => run(&left, &right, rules, &Unattended).unwrap(),
         None => run_inferred(&left, &right, &Unattended).unwrap(),

@@ -285,7 +285,11 @@ fn a_runtime_that_goes_away_panics_in_none_of_its_callers() {
                 std::thread::spawn(move || {
                     futures_executor(async {
                         match n % 3 {
-                            0 => addr.tell(Add(1)).await.map_err(|e| matches!(e, SendError::Stopped { .. })).err(),
+                            0 => addr
+                                .tell(Add(1))
+                                .await
+                                .map_err(|e| matches!(e, SendError::Stopping(_) | SendError::Stopped { .. }))
+                                .err(),
                             1 => addr.ask(Add(1)).timeout(Duration::from_millis(900)).await.map_err(stopped).err(),
                             _ => addr.control().ask(Add(1)).await.map_err(stopped).err(),
                         }
@@ -297,11 +301,11 @@ fn a_runtime_that_goes_away_panics_in_none_of_its_callers() {
         drop(open);
         for thread in waiting {
             let told = thread.join().expect("no caller panics");
-            assert_eq!(told, Some(true), "told that the actor is gone");
+            assert_eq!(told, Some(true), "told that the actor is going or gone");
         }
     }
 }
 
 fn stopped<M>(e: AskError<M>) -> bool {
-    matches!(e, AskError::Stopped { .. } | AskError::Aborted(_))
+    matches!(e, AskError::Stopping(_) | AskError::Stopped { .. } | AskError::Aborted(_))
 }

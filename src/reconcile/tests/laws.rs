@@ -116,3 +116,9 @@ fn a_row_whose_candidate_agrees_in_everything_is_never_missing() {
     let (left, right) = (table("left", &left), table("right", &right));
     assert_eq!(run_both(&left, &right).summary.matches, 60);
 }
+
+#[test]
+fn two_rows_that_agree_in_nothing_are_no_match_even_when_there_are_no_others() {
+    let (left, right) = (table("left", "id,amount\n1,-5.00\n"), table("right", "id,amount\n9,100.00\n"));
+    assert_eq!(run_both(&left, &right).summary.matches, 0);
+}

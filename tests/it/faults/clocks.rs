@@ -61,8 +61,8 @@ async fn replicas_whose_clocks_are_wrong_agree_on_events_and_on_who_has_what() {
 
         granted(&mut ana, &pair.project).await;
         let start = Instant::now();
+        // Bob is the same user and could take it over from the lost connection; here he waits for the end of the lease.
         drop(ana);
-        refused(&mut bob, &pair.project).await;
         let freed = |m: &Value| m["Collaboration"]["action"] == "released" && m["Collaboration"]["entity_id"] == "m1";
         bob.wait(LONG, "the lease to end", freed).await;
         let lasted = start.elapsed();

@@ -69,7 +69,7 @@ async fn update(name: &str, replicas: usize, clients: usize, database: Option<St
 
     let olga = token("olga", "owner", 600);
     let owner = |api: Api| api.with_token(&olga);
-    let sample = Sample::new(6_000, 13);
+    let sample = Sample::new(25_000, 13);
     let undisturbed = Run::prepare(&owner(balancer.api()), &sample).await;
     undisturbed.start().await;
     undisturbed.completed(LONG).await;
