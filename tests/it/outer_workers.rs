@@ -33,7 +33,9 @@ async fn one_worker_and_eight_give_the_same_answers() {
 async fn eight_workers_and_64_clients_share_one_state() {
     const CLIENTS: usize = 64;
     const ENTITIES: usize = 24;
-    let server = Server::start(Options::default().arg("--workers").arg("8")).await;
+    // All upload at once, and are one user with a share of the places.
+    let options = Options::default().arg("--workers").arg("8").env("TIEOUT_MAX_TRANSFERS", "256");
+    let server = Server::start(options).await;
     let api = server.api();
     let project = api.project("shared").await;
     let mut watchers: Vec<(u64, Collector)> = Vec::new();
