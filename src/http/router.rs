@@ -195,6 +195,7 @@ fn of_projects(table: Table) -> Table {
                 .refuses(413, "the file passes a limit of bytes, rows, columns or field length")
                 .refuses(422, "the file can't be read as a table")
                 .refuses(429, "the limit `sources_per_project` is reached")
+                .refuses(429, "the caller or the address has its share of the transfers: `transfers_per_user`")
                 .refuses(507, "the data directory is full"),
         )
         .get(
@@ -287,7 +288,9 @@ fn of_sources_and_jobs(table: Table) -> Table {
             does("exportResults", "the whole result as a download")
                 .query::<export::Selection>()
                 .raw(200, &["text/csv", "application/jsonl"])
-                .refuses(409, "it has no results yet"),
+                .refuses(409, "it has no results yet")
+                .refuses(422, "`safe` was given with JSON Lines")
+                .refuses(429, "the caller or the address has its share of the transfers: `transfers_per_user`"),
         )
 }
 
