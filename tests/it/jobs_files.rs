@@ -91,9 +91,19 @@ async fn an_empty_database_over_the_files_of_another_one_removes_none_and_says_s
         assert!(held(&swept).contains("another installation") && held(&swept).contains("sweep --adopt"), "{swept:?}");
         assert_eq!((swept.moved, files.there()), (0, before.clone()), "{permission:?}");
     }
-    // A source of its own does not make the other files its own.
-    files.source("books").await;
-    assert_eq!(files.sweep(Permission::Few).await.moved, 0);
+    // Sources of its own, however many, do not make the other files its own.
+    for n in 0..5 {
+        files.source(&format!("p{n}")).await;
+        assert!(held(&files.sweep(Permission::Few).await).contains("another installation"));
+    }
+    // The database that knows them all is back.
+    let project = projects::create(&files.kept.store, "again").await.unwrap().value.id;
+    for (n, name) in before.iter().enumerate() {
+        let new = crate::store_support::new_source(project, &n.to_string());
+        sources::create(&files.kept.store, sources::NewSource { id: name.parse().unwrap(), ..new }).await.unwrap();
+    }
+    let swept = files.sweep(Permission::Few).await;
+    assert_eq!((swept.state, swept.moved, files.there().len()), (UploadsState::Swept, 0, 8));
     files.kept.store.stop().await;
 }
 

@@ -163,8 +163,13 @@ fn input_may_come_through_a_pipe_which_is_read_once() {
 #[test]
 fn result_files_for_a_spreadsheet_have_no_formulas_and_keep_their_numbers() {
     let folder = two_files();
-    fs::write(folder.path().join("l.csv"), "id,=cmd|x,amount\n1,=HYPERLINK(1),-5.00\n").unwrap();
-    fs::write(folder.path().join("r.csv"), "id,b,amount\n=9,z,100\n").unwrap();
+    // Three rows that belong together, and one on either side that does not.
+    let write = |name: &str, header: &str, last: &str| {
+        let rows = format!("{header}\n1,a,7.50\n2,b,8.00\n3,c,9.25\n{last}\n");
+        fs::write(folder.path().join(name), rows).unwrap();
+    };
+    write("l.csv", "id,=cmd|x,amount", "4,=HYPERLINK(1),-5.00");
+    write("r.csv", "id,b,amount", "=9,z,100.00");
     let plain =
         shell("$T reconcile l.csv r.csv --out a && cat a/unmatched_left.csv a/unmatched_right.csv", folder.path());
     assert!(told(&plain).contains(",=cmd|x,") && told(&plain).contains(",=HYPERLINK(1),"), "{}", told(&plain));

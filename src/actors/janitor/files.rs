@@ -147,11 +147,15 @@ impl<'a> FileSweeper<'a> {
     /// [`SweepError`].
     pub async fn look(&self) -> Result<UploadsState, SweepError> {
         let us = installation::id(self.store).await?;
-        let state = match self.open(&us).await? {
-            Ok(_) => UploadsState::Unchecked,
-            Err(reason) => UploadsState::Held { reason },
+        let reason = match self.open(&us).await? {
+            Err(reason) => Some(reason),
+            Ok(None) => None,
+            Ok(Some(opened)) => match owner(&opened, &us).await? {
+                Owner::Others(others) => Some(others_own_it(&self.folder, &others, &us)),
+                Owner::Us | Owner::Nobody => None,
+            },
         };
-        Ok(state)
+        Ok(reason.map_or(UploadsState::Unchecked, |reason| UploadsState::Held { reason }))
     }
 
     /// The folder is this installation's alone from now on; returns the marks that were taken away.
@@ -173,7 +177,11 @@ impl<'a> FileSweeper<'a> {
             Err(error) => return Err(SweepError::Files(error.to_string())),
         };
         let owner = owner(&opened, &us).await?;
-        let Owner::Others(others) = owner else { return Ok(Ok(Some(opened))) };
+        let others = match owner {
+            // Whose they are is for a look at the files to say.
+            Owner::Others(others) if others != [UNMARKED] => others,
+            _ => return Ok(Ok(Some(opened))),
+        };
         // Whoever has files of its own in there says so, for the others' sake.
         if self.permission != Permission::Look && !sources::files(self.store, None).await?.is_empty() {
             let (opened, us) = (opened.clone(), us.clone());
@@ -199,16 +207,20 @@ impl<'a> FileSweeper<'a> {
 
     /// A reason to leave the files alone: they are not this database's.
     async fn foreign(&self, opened: &Arc<Opened>, us: &str, census: &Census) -> Result<Option<String>, SweepError> {
-        if owner(opened, us).await? == Owner::Us {
-            return Ok(None);
-        }
-        let foreign = census.unknown_old > census.known;
-        let marks = if foreign { vec![UNMARKED.to_owned()] } else { vec![us.to_owned()] };
+        let (others, ours) = match owner(opened, us).await? {
+            Owner::Us => return Ok(None),
+            Owner::Nobody => (vec![UNMARKED.to_owned()], census.unknown_old <= census.known),
+            // A database that knows every one of them is theirs; another one has some of its own at best.
+            Owner::Others(others) => {
+                let ours = others == [UNMARKED] && census.unknown_old == 0;
+                (others, ours)
+            }
+        };
         if self.permission != Permission::Look {
-            let opened = opened.clone();
-            blocking(move || marks.iter().try_for_each(|mark| opened.mark(mark))).await?;
+            let (opened, us) = (opened.clone(), us.to_owned());
+            blocking(move || if ours { opened.adopt(&us).map(drop) } else { opened.mark(UNMARKED) }).await?;
         }
-        Ok(foreign.then(|| others_own_it(&self.folder, &[UNMARKED.to_owned()], us)))
+        Ok((!ours).then(|| others_own_it(&self.folder, &others, us)))
     }
 
     async fn still_ours(&self, opened: &Arc<Opened>, us: &str) -> Result<bool, SweepError> {
