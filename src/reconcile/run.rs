@@ -70,7 +70,22 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
 /// See [`RunError`].
 pub fn run_inferred(left: &Table, right: &Table, control: &dyn Control) -> Result<Outcome, RunError> {
     Meter::start(control, Phase::Indexing, 0, 0)?;
-    let (mut rules, mut comparing) = infer_from_tables(left, right);
+    let (rules, comparing) = infer_from_tables(left, right);
+    run_adjusted(left, right, rules, comparing, control)
+}
+
+/// Reconciles two tables by rules that were inferred for them or for larger ones that they are a part of, as
+/// [`run_inferred`] does.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_adjusted(
+    left: &Table,
+    right: &Table,
+    mut rules: RuleSet,
+    mut comparing: Comparing,
+    control: &dyn Control,
+) -> Result<Outcome, RunError> {
     let sides = Sides::new(left, right);
     loop {
         rules.validate()?;
@@ -146,7 +161,8 @@ impl Trained {
         drop(indexes);
         let meter = Meter::start(control, Phase::Training, 0, 0)?;
         let (left_rows, right_rows) = (by_rank(&sides.left_order), by_rank(&sides.right_order));
-        let order = ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first() };
+        let order =
+            ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first(), same_file: false };
         let weights = train(&plan, &scored, rules, &order, &meter)?;
         Ok(Self { plan, scored, weights, blocks_left_out })
     }
@@ -222,7 +238,7 @@ impl Trained {
 
 /// Builds the index of every pass, and refuses passes that amount to a cross product. A derived pass that is too
 /// large is left out when another remains; one that the rules ask for is an error.
-fn indexes<'a>(
+pub(crate) fn indexes<'a>(
     passes: &'a [super::blocking::Pass],
     left: &Table,
     right: &Table,
