@@ -7,7 +7,9 @@ use super::output::{complain, say};
 use super::reading::OneReadingFlags;
 use super::reconcile::{Bar, Failure, Safe, load, load_rules};
 use crate::reconcile::report::Cells;
-use crate::reconcile::{Deduped, RuleSet, Side, Table, check_dedupe_rules, dedupe, dedupe_rules, write_deduped};
+use crate::reconcile::{
+    Deduped, RuleSet, Side, Table, Unattended, check_dedupe_rules, dedupe, dedupe_rules, write_deduped,
+};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -79,7 +81,7 @@ fn find(args: &DedupeArgs) -> Result<String, Failure> {
     let table = load(&args.file, &args.id, &args.reading.0, given.as_ref(), Side::Left, args.strict, &bar)?;
     if args.print_rules {
         bar.finish();
-        let rules = complete(given, args, &table);
+        let rules = complete(given, args, &table)?;
         return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
     let found = dedupe(&table, given.as_ref(), &bar);
@@ -114,15 +116,16 @@ fn find(args: &DedupeArgs) -> Result<String, Failure> {
 }
 
 /// The rules of the search: given, or inferred, with what was said about reading.
-fn complete(given: Option<RuleSet>, args: &DedupeArgs, table: &Table) -> RuleSet {
+fn complete(given: Option<RuleSet>, args: &DedupeArgs, table: &Table) -> Result<RuleSet, Failure> {
+    let infer = || dedupe_rules(table, &Unattended);
     let mut rules = match given {
-        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, ..dedupe_rules(table).0 },
+        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, ..infer()? },
         Some(rules) => rules,
-        None => dedupe_rules(table).0,
+        None => infer()?,
     };
     rules.left = args.reading.0.or(&rules.left);
     rules.right = rules.left.clone();
-    rules
+    Ok(rules)
 }
 
 fn write(directory: &Path, cells: Cells, found: &Deduped, table: &Table) -> Result<(), Failure> {

@@ -8,7 +8,8 @@ use super::reading::ReadingFlags;
 use crate::reconcile::report::Cells;
 use crate::reconcile::{
     Control, Outcome, Phase, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side, SideReading, Table,
-    estimate, infer_from_tables, read, report, run as run_engine, run_adjusted, run_inferred, settle,
+    Unattended, estimate, infer_from_tables, inferred_rules, read, report, run as run_engine, run_adjusted,
+    run_inferred, settle,
 };
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -146,7 +147,7 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     settle(&mut left, &mut right, compared);
     if args.print_rules {
         bar.finish();
-        let rules = complete(given, args, &left, &right);
+        let rules = complete(given, args, &left, &right)?;
         return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
     if args.dry_run {
@@ -250,16 +251,16 @@ pub(super) fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
 }
 
 /// The rules of the run: given, or inferred for the files as they were read, with what was said about reading them.
-fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> RuleSet {
-    let infer = || infer_from_tables(left, right).0;
+fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> Result<RuleSet, Failure> {
+    let infer = || inferred_rules(left, right, &Unattended);
     let mut rules = match given {
-        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer() },
+        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer()? },
         Some(rules) => rules,
-        None => infer(),
+        None => infer()?,
     };
     rules.left = args.reading.left.or(&rules.left);
     rules.right = args.reading.right.or(&rules.right);
-    rules
+    Ok(rules)
 }
 
 /// Reads a file. Rules that compare a column as amounts or dates also decide its type.

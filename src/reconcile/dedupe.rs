@@ -118,21 +118,19 @@ pub fn dedupe(table: &Table, rules: Option<&RuleSet>, control: &dyn Control) -> 
     let given = rules.filter(|rules| !rules.compare.is_empty());
     let (mut rules, mut comparing) = match given {
         Some(rules) => (rules.clone(), Comparing::of(rules)),
-        None => dedupe_rules(table),
+        None => infer_for_one(table),
     };
     if rules.compare.is_empty() || heads.len() < 2 {
         // Nothing to compare: equal rows are all there is.
         return Ok(deduped(table, &rows_of, None, comparing, &rules));
     }
     let distinct = table.with_rows(&heads);
-    let weighed = loop {
-        rules.validate()?;
-        let weighed = Weighed::new(&distinct, &rules, control)?;
-        let useless = if given.is_some() { Vec::new() } else { weighed.useless() };
-        if useless.is_empty() || useless.len() == rules.compare.len() {
-            break weighed;
+    let weighed = match given {
+        Some(_) => {
+            rules.validate()?;
+            Weighed::new(&distinct, &rules, control)?
         }
-        leave_out(useless, &mut rules, &mut comparing);
+        None => adjust(&distinct, &mut rules, &mut comparing, control)?,
     };
     super::control::Meter::start(control, Phase::Classifying, 0, 0)?;
     comparing.amount = weighed.plan.amount.map(|at| weighed.plan.columns[at]);
@@ -149,9 +147,35 @@ pub fn dedupe(table: &Table, rules: Option<&RuleSet>, control: &dyn Control) -> 
     Ok(deduped(table, &rows_of, Some((&weighed, &law, parts)), comparing, &rules))
 }
 
-/// The rules that [`dedupe`] infers for a table, and what they leave out.
-pub fn dedupe_rules(table: &Table) -> (RuleSet, Comparing) {
-    infer_for_one(table)
+/// The rules that [`dedupe`] infers for a table.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn dedupe_rules(table: &Table, control: &dyn Control) -> Result<RuleSet, RunError> {
+    let (mut rules, mut comparing) = infer_for_one(table);
+    let heads = different_rows(table, &table.content_hashes()).0;
+    if !rules.compare.is_empty() && heads.len() >= 2 {
+        adjust(&table.with_rows(&heads), &mut rules, &mut comparing, control)?;
+    }
+    Ok(rules)
+}
+
+/// Compares, and drops comparisons that disagree in nearly every likely pair until there is none.
+fn adjust(
+    distinct: &Table,
+    rules: &mut RuleSet,
+    comparing: &mut Comparing,
+    control: &dyn Control,
+) -> Result<Weighed, RunError> {
+    loop {
+        rules.validate()?;
+        let weighed = Weighed::new(distinct, rules, control)?;
+        let useless = weighed.useless();
+        if useless.is_empty() || useless.len() == rules.compare.len() {
+            return Ok(weighed);
+        }
+        leave_out(useless, rules, comparing);
+    }
 }
 
 /// Checks that rules can be those of one file: what they say about reading the right side is the same as about the left, or nothing.

@@ -59,5 +59,5 @@ pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,
 };
-pub use run::{RunError, run, run_adjusted, run_inferred};
+pub use run::{RunError, inferred_rules, run, run_adjusted, run_inferred};
 pub use table::{Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed, read};

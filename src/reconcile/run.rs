@@ -87,12 +87,34 @@ pub fn run_adjusted(
     control: &dyn Control,
 ) -> Result<Outcome, RunError> {
     let sides = Sides::new(left, right);
+    let trained = adjust(&sides, &mut rules, &mut comparing, control)?;
+    trained.outcome(&sides, &rules, comparing, control)
+}
+
+/// The rules by which [`run_inferred`] reconciles two tables, given back to [`run()`] with the same result. Compares the candidates, as
+/// a comparison is dropped for what they show.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn inferred_rules(left: &Table, right: &Table, control: &dyn Control) -> Result<RuleSet, RunError> {
+    let (mut rules, mut comparing) = infer_from_tables(left, right);
+    adjust(&Sides::new(left, right), &mut rules, &mut comparing, control)?;
+    Ok(rules)
+}
+
+/// Trains, and drops comparisons that disagree in nearly every best pair until there is none.
+fn adjust(
+    sides: &Sides<'_>,
+    rules: &mut RuleSet,
+    comparing: &mut Comparing,
+    control: &dyn Control,
+) -> Result<Trained, RunError> {
     loop {
         rules.validate()?;
-        let trained = Trained::new(&sides, &rules, control)?;
-        let useless = trained.useless(&sides);
+        let trained = Trained::new(sides, rules, control)?;
+        let useless = trained.useless(sides);
         if useless.is_empty() || useless.len() == rules.compare.len() {
-            return trained.outcome(&sides, &rules, comparing, control);
+            return Ok(trained);
         }
         for at in useless.into_iter().rev() {
             let gone = rules.compare.remove(at);

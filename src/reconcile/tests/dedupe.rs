@@ -77,8 +77,7 @@ fn near_rows_stand_together_and_evaluate_scores_the_pairs() {
     let found = found(&table);
     let files = files(&table, &found);
     assert_eq!(files.keys().collect::<Vec<_>>(), ["clusters.csv", "errors.csv", "pairs.csv", "summary.json"]);
-    let score =
-        evaluate(("pairs.csv", &*files["pairs.csv"]), ("truth.csv", truth.as_bytes()), Names::Ids).unwrap();
+    let score = evaluate(("pairs.csv", &*files["pairs.csv"]), ("truth.csv", truth.as_bytes()), Names::Ids).unwrap();
     assert!(score.all.precision.value >= 0.98 && score.all.recall.value >= 0.98, "{:?}", score.all);
     let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).unwrap();
     assert_eq!(summary["clusters"]["total"], found.clusters.len());
@@ -94,7 +93,8 @@ fn near_rows_stand_together_and_evaluate_scores_the_pairs() {
 fn the_more_complete_row_is_the_one_to_keep() {
     let (csv, _) = customers(9, 200);
     let table = table("customers", &csv);
-    let empty = |row: u32| (0..table.columns.len()).filter(|column| table.cell(row as usize, *column).is_empty()).count();
+    let empty =
+        |row: u32| (0..table.columns.len()).filter(|column| table.cell(row as usize, *column).is_empty()).count();
     let mut decided = 0;
     for cluster in &found(&table).clusters {
         let kept = cluster.members.iter().find(|m| m.is_representative).unwrap();
@@ -161,9 +161,8 @@ fn a_chain_of_rows_of_which_only_neighbours_are_alike_is_not_one_cluster() {
     }
     let table = table("chain", &csv);
     let found = found(&table);
-    let in_chain = |c: &tieout_reconcile::Cluster| {
-        c.members.iter().filter(|m| table.id(m.row as usize).starts_with('Z')).count()
-    };
+    let in_chain =
+        |c: &tieout_reconcile::Cluster| c.members.iter().filter(|m| table.id(m.row as usize).starts_with('Z')).count();
     let longest = found.clusters.iter().map(in_chain).max().unwrap_or(0);
     assert!(longest <= 3, "{longest} rows of the chain stand together");
 }
@@ -172,9 +171,10 @@ fn a_chain_of_rows_of_which_only_neighbours_are_alike_is_not_one_cluster() {
 fn rules_given_back_give_the_same_files_and_those_of_two_files_are_refused() {
     let (csv, _) = customers(11, 150);
     let table = table("customers", &csv);
-    let (rules, comparing) = dedupe_rules(&table);
+    let rules = dedupe_rules(&table, &Unattended).unwrap();
     assert!(rules.compare.iter().all(|c| c.left == c.right && c.left != "customer"), "{rules:?}");
-    assert!(comparing.left_out.iter().any(|out| out.column == "customer"), "{comparing:?}");
+    let left_out = found(&table).comparing.left_out;
+    assert!(left_out.iter().any(|out| out.column == "customer"), "{left_out:?}");
     let again = RuleSet::parse(&serde_json::to_string(&rules).unwrap()).unwrap();
     assert_eq!(again, rules);
     let (one, two) = (found(&table), dedupe(&table, Some(&again), &Unattended).unwrap());
@@ -196,7 +196,8 @@ fn small_and_empty_files_are_answered() {
         assert_eq!(found.summary.rows, table.len() as u64);
         assert_eq!(found.clusters.len(), usize::from(csv.contains("2,Ann")), "{csv}");
     }
-    let kinds = dedupe_rules(&table("x", "id,day,sum\na,2026-01-02,1.00\nb,2026-01-02,2.00\nc,2026-02-02,2.00\n")).0;
+    let table = table("x", "id,day,sum\na,2026-01-02,1.00\nb,2026-01-02,2.00\nc,2026-02-02,2.00\n");
+    let kinds = dedupe_rules(&table, &Unattended).unwrap();
     let kinds: Vec<CompareKind> = kinds.compare.iter().map(|c| c.kind).collect();
     assert_eq!(kinds, [CompareKind::Window, CompareKind::Tolerance]);
 }
