@@ -31,6 +31,7 @@ pub mod report;
 mod rules;
 mod run;
 mod sample;
+pub mod schema;
 mod score;
 mod stats;
 mod table;
