@@ -150,7 +150,7 @@ fn payments_whose_amounts_differ_are_never_auto() {
 fn a_chain_of_rows_of_which_only_neighbours_are_alike_is_not_one_cluster() {
     // Each row shares a name with the one before and a phone with the one behind it; the ends share nothing.
     let (mut csv, _) = customers(3, 150);
-    for at in 0..8 {
+    for at in 0..8_usize {
         let (name, phone) = (at / 2, at.div_ceil(2));
         csv += &format!(
             "Z{at},Chain{name} Person{name},{} Chain{name} Lane,Chainham,0555{phone}{phone}{phone}{phone},19{}-01-0{}\n",

@@ -9,13 +9,13 @@ use tieout_reconcile::{
 };
 
 /// Two files, read as rules say or as they are recognised.
-fn load(files: [&str; 2], rules: Option<&RuleSet>) -> (Table, Table) {
-    let load = |text: &str, side: Side| {
+fn load(files: [&[u8]; 2], rules: Option<&RuleSet>) -> (Table, Table) {
+    let load = |bytes: &[u8], side: Side| {
         let mut options = ReadOptions { name: side.as_str().into(), ..ReadOptions::default() };
         if let Some(rules) = rules {
             rules.reading(side, &mut options);
         }
-        read(text.as_bytes(), None, &options, &Unattended).unwrap()
+        read(bytes, None, &options, &Unattended).unwrap()
     };
     let (mut left, mut right) = (load(files[0], Side::Left), load(files[1], Side::Right));
     settle(&mut left, &mut right, rules);
@@ -38,8 +38,8 @@ fn written(outcome: &Outcome, left: &Table, right: &Table) -> BTreeMap<&'static 
     files.into_iter().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap())).collect()
 }
 
-fn feeds_back(name: &str, left_text: &str, right_text: &str) {
-    let (left, right) = load([left_text, right_text], None);
+fn feeds_back(name: &str, left_bytes: &[u8], right_bytes: &[u8]) {
+    let (left, right) = load([left_bytes, right_bytes], None);
     let first = written(&run_inferred(&left, &right, &Unattended).unwrap(), &left, &right);
     let printed = serde_json::to_string_pretty(&inferred_rules(&left, &right, &Unattended).unwrap()).unwrap();
     let rules = RuleSet::parse(&printed).unwrap();
@@ -48,7 +48,7 @@ fn feeds_back(name: &str, left_text: &str, right_text: &str) {
         printed,
         "{name}: the rules are read as they were printed"
     );
-    let (left, right) = load([left_text, right_text], Some(&rules));
+    let (left, right) = load([left_bytes, right_bytes], Some(&rules));
     let again = written(&run(&left, &right, &rules, &Unattended).unwrap(), &left, &right);
     for (file, content) in &first {
         assert_eq!(content, &again[file], "{name}: {file}");
@@ -64,7 +64,7 @@ fn the_inferred_rules_of_every_golden_case_feed_back_byte_for_byte() {
     let mut cases = 0;
     for case in std::fs::read_dir(folder("tests/golden/reconcile")).unwrap() {
         let case = case.unwrap().path();
-        let texts = ["left.csv", "right.csv"].map(|file| std::fs::read_to_string(case.join(file)).unwrap());
+        let texts = ["left.csv", "right.csv"].map(|file| std::fs::read(case.join(file)).unwrap());
         feeds_back(&case.display().to_string(), &texts[0], &texts[1]);
         cases += 1;
     }
@@ -73,9 +73,8 @@ fn the_inferred_rules_of_every_golden_case_feed_back_byte_for_byte() {
 
 #[test]
 fn so_do_those_of_the_sample_files_and_of_a_larger_pair() {
-    let texts =
-        ["ledger.csv", "bank.csv"].map(|file| std::fs::read_to_string(folder("examples/data").join(file)).unwrap());
+    let texts = ["ledger.csv", "bank.csv"].map(|file| std::fs::read(folder("examples/data").join(file)).unwrap());
     feeds_back("examples/data", &texts[0], &texts[1]);
     let sample = Sample::new(21, 400);
-    feeds_back("sample", &sample.left, &sample.right);
+    feeds_back("sample", sample.left.as_bytes(), sample.right.as_bytes());
 }

@@ -102,7 +102,9 @@ fn best(gains: &[Vec<i64>], at: usize, used: u32) -> (i64, Vec<Chosen>) {
     let mut top = best(gains, at + 1, used);
     for (r, gain) in gains[at].iter().enumerate().filter(|(r, gain)| **gain > 0 && used >> r & 1 == 0) {
         let (total, mut choices) = best(gains, at + 1, used | 1 << r);
-        choices.iter_mut().for_each(|pairs| drop(pairs.insert((at, r))));
+        for pairs in &mut choices {
+            pairs.insert((at, r));
+        }
         match (total + gain).cmp(&top.0) {
             std::cmp::Ordering::Greater => top = (total + gain, choices),
             std::cmp::Ordering::Equal => top.1.extend(choices),
@@ -113,7 +115,8 @@ fn best(gains: &[Vec<i64>], at: usize, used: u32) -> (i64, Vec<Chosen>) {
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let cents = prop_oneof![1 => Just(0_i64), 6 => prop::sample::select(vec![1000, 1015, 1080, 1250, 2000, 2000, 5055])];
+    let cents =
+        prop_oneof![1 => Just(0_i64), 6 => prop::sample::select(vec![1000, 1015, 1080, 1250, 2000, 2000, 5055])];
     let row = (0_usize..5, cents, 0_i64..9).prop_map(|(word, cents, day)| Row { word, cents, day });
     prop::collection::vec(row, 1..7)
 }
