@@ -2,13 +2,15 @@
 use clap::Parser;
 use std::process::ExitCode;
 use tieout::cli::{
-    Arguments, Command, backup, epochs, evaluate, generate, healthcheck, migrate, restore, run_reconcile, serve, sweep,
+    Arguments, Command, backup, dedupe, epochs, evaluate, generate, healthcheck, migrate, restore, run_reconcile,
+    serve, sweep,
 };
 
 fn main() -> ExitCode {
     match Arguments::parse().into_command() {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Reconcile(arguments) => run_reconcile(&arguments),
+        Command::Dedupe(arguments) => dedupe::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),

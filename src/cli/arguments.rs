@@ -1,7 +1,7 @@
 //! What can be typed after `tieout`.
 //!
 //! Easy to get wrong: `tieout` alone, and `tieout --listen …`, mean `tieout serve …`.
-use super::{backup, epochs, evaluate, generate, healthcheck, migrate, reconcile, restore, serve, sweep};
+use super::{backup, dedupe, epochs, evaluate, generate, healthcheck, migrate, reconcile, restore, serve, sweep};
 use crate::config::Overrides;
 use clap::{Parser, Subcommand};
 
@@ -41,6 +41,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Reconcile two CSV files here and now, without a server
     Reconcile(Box<reconcile::ReconcileArgs>),
+    /// Find the rows of one file that mean the same
+    Dedupe(Box<dedupe::DedupeArgs>),
     /// Compare the matches of a run with the true pairs
     Evaluate(evaluate::EvaluateArgs),
     /// Write a made-up ledger and bank statement, with the true pairs

@@ -2,6 +2,7 @@
 //!
 //! Leaves settings to `config`. Easy to get wrong: without a command, `tieout` serves.
 pub mod backup;
+pub mod dedupe;
 pub mod epochs;
 pub mod evaluate;
 pub mod generate;

@@ -1,4 +1,5 @@
-//! The flags that say how a file is read: `--left-header`, `--right-dates` and so on, one for each option of the rules.
+//! The flags that say how a file is read: `--left-header`, `--right-dates` and so on, one for each option of the rules; `--header`
+//! where there is one file.
 //!
 //! Easy to get wrong: the flags are made from one list for both sides, so that neither can lack what the other has.
 use crate::reconcile::SideReading;
@@ -29,26 +30,49 @@ const FLAGS: [(&str, Option<&str>, &str, &str); 12] = [
     ("sheet", None, "NAME", "Sheet of a workbook"),
 ];
 
-impl Args for ReadingFlags {
-    fn augment_args(mut command: Command) -> Command {
-        for side in ["left", "right"] {
-            for (name, other, value, help) in FLAGS {
-                let id = format!("{side}-{name}");
-                let file = if side == "left" { "first" } else { "second" };
-                let mut arg = Arg::new(id.clone())
-                    .long(id)
-                    .value_name(value)
-                    .help(format!("{help} ({file} file)"))
-                    .help_heading("Reading")
-                    .allow_hyphen_values(true)
-                    .value_parser(move |text: &str| SideReading::default().set(name, text).map(|()| text.to_owned()));
-                if let Some(other) = other {
-                    arg = arg.alias(format!("{side}-{other}"));
-                }
-                command = command.arg(arg);
-            }
+/// What was said about reading the one file of a command.
+#[derive(Clone, Debug, Default)]
+pub struct OneReadingFlags(pub SideReading);
+
+/// A flag for each option of a file; `side` goes before its name, as in `left-`.
+fn add_flags(mut command: Command, side: &str, file: &str) -> Command {
+    for (name, other, value, help) in FLAGS {
+        let id = format!("{side}{name}");
+        let mut arg = Arg::new(id.clone())
+            .long(id)
+            .value_name(value)
+            .help(format!("{help}{file}"))
+            .help_heading("Reading")
+            .allow_hyphen_values(true)
+            .value_parser(move |text: &str| SideReading::default().set(name, text).map(|()| text.to_owned()));
+        if let Some(other) = other {
+            arg = arg.alias(format!("{side}{other}"));
         }
-        command
+        command = command.arg(arg);
+    }
+    command
+}
+
+fn reading_of(matches: &ArgMatches, side: &str) -> Result<SideReading, clap::Error> {
+    let mut reading = SideReading::default();
+    for (name, ..) in FLAGS {
+        if let Some(value) = matches.get_one::<String>(&format!("{side}{name}")) {
+            let refused = |reason| {
+                clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("--{side}{name}: {reason}\n"))
+            };
+            reading.set(name, value).map_err(refused)?;
+        }
+    }
+    if reading.debit.is_some() != reading.credit.is_some() {
+        let text = format!("--{side}debit and --{side}credit are given together\n");
+        return Err(clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, text));
+    }
+    Ok(reading)
+}
+
+impl Args for ReadingFlags {
+    fn augment_args(command: Command) -> Command {
+        add_flags(add_flags(command, "left-", " (first file)"), "right-", " (second file)")
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -58,26 +82,28 @@ impl Args for ReadingFlags {
 
 impl FromArgMatches for ReadingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let side = |side: &str| -> Result<SideReading, clap::Error> {
-            let mut reading = SideReading::default();
-            for (name, ..) in FLAGS {
-                if let Some(value) = matches.get_one::<String>(&format!("{side}-{name}")) {
-                    let refused = |reason| {
-                        clap::Error::raw(
-                            clap::error::ErrorKind::ValueValidation,
-                            format!("--{side}-{name}: {reason}\n"),
-                        )
-                    };
-                    reading.set(name, value).map_err(refused)?;
-                }
-            }
-            if reading.debit.is_some() != reading.credit.is_some() {
-                let text = format!("--{side}-debit and --{side}-credit are given together\n");
-                return Err(clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, text));
-            }
-            Ok(reading)
-        };
-        Ok(Self { left: side("left")?, right: side("right")? })
+        Ok(Self { left: reading_of(matches, "left-")?, right: reading_of(matches, "right-")? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for OneReadingFlags {
+    fn augment_args(command: Command) -> Command {
+        add_flags(command, "", "")
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for OneReadingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(reading_of(matches, "")?))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -8,7 +8,8 @@ use super::reading::ReadingFlags;
 use crate::reconcile::report::Cells;
 use crate::reconcile::{
     Control, Outcome, Phase, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side, SideReading, Table,
-    infer_from_tables, read, report, run as run_engine, run_inferred, settle,
+    Unattended, estimate, infer_from_tables, inferred_rules, read, report, run as run_engine, run_adjusted,
+    run_inferred, settle,
 };
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -47,6 +48,12 @@ pub struct ReconcileArgs {
     /// Print the rules that would be used, as JSON, and stop
     #[arg(long)]
     pub print_rules: bool,
+    /// Say how the files are read, what would be compared and how many pairs, and stop: nothing is matched or written
+    #[arg(long, conflicts_with = "print_rules")]
+    pub dry_run: bool,
+    /// Match only so many rows of the first file, chosen by their content, with the whole second file
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample: Option<u32>,
     /// How each file is read, where it is not recognised.
     #[command(flatten)]
     pub reading: ReadingFlags,
@@ -68,6 +75,10 @@ Examples:
       summary.json.
   tieout reconcile ledger.csv bank.csv --right-header 6 --right-dates dmy --right-sign flip
       Say how the second file is read; what was understood is printed first.
+  tieout reconcile ledger.csv bank.csv --dry-run
+      See what would be compared, and how much work it is.
+  tieout reconcile ledger.csv bank.csv --sample 1000
+      See what comes of a thousand rows of the first file. Its figures are not those of the whole files.
   tieout reconcile ledger.csv bank.csv --print-rules > rules.json
   tieout reconcile ledger.csv bank.csv --rules rules.json --out result
       Look at the inferred rules, change them, use them.
@@ -78,7 +89,7 @@ Exit code: 0 finished (also with differences), 1 failed, 2 bad input.";
 
 /// Why the command stopped; decides the exit code.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("{0}")]
     Read(#[from] ReadError),
     #[error("{file}: {error}")]
@@ -96,7 +107,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn code(&self) -> ExitCode {
+    pub(super) fn code(&self) -> ExitCode {
         match self {
             Self::Read(ReadError::Io { .. } | ReadError::Cancelled)
             | Self::Input(InputError::Keep { .. })
@@ -136,12 +147,27 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     settle(&mut left, &mut right, compared);
     if args.print_rules {
         bar.finish();
-        let rules = complete(given, args, &left, &right);
+        let rules = complete(given, args, &left, &right)?;
         return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
-    let outcome = match compared {
-        Some(rules) => run_engine(&left, &right, rules, &bar),
-        None => run_inferred(&left, &right, &bar),
+    if args.dry_run {
+        let text = dry_run(compared, &left, &right, &bar)?;
+        bar.finish();
+        return Ok(text);
+    }
+    let outcome = match (compared, args.sample) {
+        (Some(rules), None) => run_engine(&left, &right, rules, &bar),
+        (None, None) => run_inferred(&left, &right, &bar),
+        (Some(rules), Some(rows)) => {
+            left = left.sample(rows as usize);
+            run_engine(&left, &right, rules, &bar)
+        }
+        (None, Some(rows)) => {
+            // Inferred from the whole files, so that the sample is compared as they would be.
+            let (rules, comparing) = infer_from_tables(&left, &right);
+            left = left.sample(rows as usize);
+            run_adjusted(&left, &right, rules, comparing, &bar)
+        }
     };
     bar.finish();
     let outcome = outcome?;
@@ -155,6 +181,13 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     }
     outcome.comparing.lines().iter().for_each(|line| text += &format!("{line}\n"));
     let rows = left.len() + right.len();
+    if let Some(of) = left.reading().sampled_from {
+        text += &format!(
+            "a sample: {} of {of} rows of the left file with all of the right one; these figures are not those of the whole,\n\
+             and an unmatched right row may belong to a left row that is not in the sample\n",
+            left.len()
+        );
+    }
     text += &format!("{}\n", summary(&outcome, &left, &right));
     text += &format!("{rows} rows in {:.2} s\n", started.elapsed().as_secs_f64());
     for table in [&left, &right] {
@@ -173,7 +206,44 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
+/// What a run would do.
+fn dry_run(rules: Option<&RuleSet>, left: &Table, right: &Table, control: &dyn Control) -> Result<String, Failure> {
+    let mut text = String::new();
+    for table in [left, right] {
+        table.reading().lines(&table.name).iter().for_each(|line| text += &format!("{line}\n"));
+    }
+    let inferred;
+    let rules = match rules {
+        Some(rules) => {
+            for compare in &rules.compare {
+                text += &format!("compares {} with {}: {}\n", compare.left, compare.right, compare.kind.as_str());
+            }
+            rules
+        }
+        None => {
+            let (rules, comparing) = infer_from_tables(left, right);
+            comparing.lines().iter().for_each(|line| text += &format!("{line}\n"));
+            inferred = rules;
+            &inferred
+        }
+    };
+    let work = estimate(left, right, rules, control)?;
+    let about = if work.is_exact { "" } else { "about " };
+    let mean = work.pairs as f64 / left.len().max(1) as f64;
+    text += &format!(
+        "would compare {about}{} pairs of {} and {} rows, {mean:.1} for a row of the left file\n",
+        work.pairs,
+        left.len(),
+        right.len()
+    );
+    for table in [left, right].into_iter().filter(|table| table.error_count > 0) {
+        text += &format!("{}: {} bad row(s) would be left out\n", table.name, table.error_count);
+    }
+    text += "dry run: nothing was matched, no file was written\n";
+    Ok(text)
+}
+
+pub(super) fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
     let (file, mut text) = (input::name(path), String::new());
     let failed = |source| Failure::Open { path: file.clone(), source };
     Input::open(path)?.rewound().and_then(|mut from| from.read_to_string(&mut text)).map_err(failed)?;
@@ -181,20 +251,20 @@ fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
 }
 
 /// The rules of the run: given, or inferred for the files as they were read, with what was said about reading them.
-fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> RuleSet {
-    let infer = || infer_from_tables(left, right).0;
+fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> Result<RuleSet, Failure> {
+    let infer = || inferred_rules(left, right, &Unattended);
     let mut rules = match given {
-        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer() },
+        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer()? },
         Some(rules) => rules,
-        None => infer(),
+        None => infer()?,
     };
     rules.left = args.reading.left.or(&rules.left);
     rules.right = args.reading.right.or(&rules.right);
-    rules
+    Ok(rules)
 }
 
 /// Reads a file. Rules that compare a column as amounts or dates also decide its type.
-fn load(
+pub(super) fn load(
     path: &Path,
     id_column: &Option<String>,
     reading: &SideReading,
@@ -244,10 +314,10 @@ fn summary(outcome: &Outcome, left: &Table, right: &Table) -> comfy_table::Table
 }
 
 /// The progress bar; hidden when stderr is no terminal.
-struct Bar(indicatif::ProgressBar);
+pub(super) struct Bar(indicatif::ProgressBar);
 
 impl Bar {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bar = if std::io::stderr().is_terminal() {
             indicatif::ProgressBar::new(0)
         } else {
@@ -258,7 +328,7 @@ impl Bar {
         Self(bar)
     }
 
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.0.finish_and_clear();
     }
 }

@@ -85,6 +85,26 @@ impl Comparing {
         })
     }
 
+    /// [`Comparing::lines`] of one file against itself.
+    pub fn lines_of_one(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for c in self.compared.iter().take(6) {
+            let what = if c.left == c.right { c.left.clone() } else { format!("{} with {}", c.left, c.right) };
+            let evidence = if c.evidence.is_empty() { String::new() } else { format!(" ({})", c.evidence) };
+            lines.push(format!("compares {what}: {}{evidence}", c.kind.as_str()));
+        }
+        if self.compared.len() > 6 {
+            lines.push(format!("and {} more comparisons, see summary.json", self.compared.len() - 6));
+        }
+        let out = self.left_out.iter().filter(|out| out.side == Side::Left);
+        let names: Vec<String> = out.map(|out| format!("{} ({})", out.column, out.reason)).collect();
+        if !names.is_empty() {
+            lines.push(format!("left out: {}", names.join(", ")));
+        }
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines
+    }
+
     /// The same in a few lines for people, at most ten.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! Precision, recall and F1 with 95 % intervals, over all pairs, by state, by kind, and above each of several probabilities.
 //! Easy to get wrong: a match of several records is as many pairs as it has lines, here and in the truth.
+use super::dedupe::PAIRS_HEADER;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -109,7 +110,8 @@ struct Found {
     probability: f64,
 }
 
-/// Compares a `matches.csv` with the truth. The truth has the left record in its first column and the right one in its second;
+/// Compares a `matches.csv`, or the `pairs.csv` of a search for duplicates, with the truth. In duplicates the two records of a pair
+/// have no order, neither here nor in the truth. The truth has the left record in its first column and the right one in its second;
 /// an optional column `kind` splits the report.
 ///
 /// # Errors
@@ -119,8 +121,12 @@ pub fn evaluate(
     (truth_name, truth): (&str, impl Read),
     names: Names,
 ) -> Result<Evaluation, EvaluateError> {
-    let found = read_matches(matches_name, matches, names)?;
-    let truth = read_truth(truth_name, truth)?;
+    let (mut found, in_one_file) = read_matches(matches_name, matches, names)?;
+    let mut truth = read_truth(truth_name, truth)?;
+    if in_one_file {
+        found.iter_mut().for_each(|found| found.pair = without_order(std::mem::take(&mut found.pair)));
+        truth.values_mut().for_each(|pairs| *pairs = std::mem::take(pairs).into_iter().map(without_order).collect());
+    }
     let true_pairs: Pairs = truth.values().flatten().cloned().collect();
     let pick =
         |keep: &dyn Fn(&Found) -> bool| -> Pairs { found.iter().filter(|f| keep(f)).map(|f| f.pair.clone()).collect() };
@@ -146,7 +152,12 @@ pub fn evaluate(
     })
 }
 
-fn read_matches(name: &str, input: impl Read, names: Names) -> Result<Vec<Found>, EvaluateError> {
+fn without_order((one, other): Pair) -> Pair {
+    if one <= other { (one, other) } else { (other, one) }
+}
+
+/// The pairs, and whether both records of each are of one file.
+fn read_matches(name: &str, input: impl Read, names: Names) -> Result<(Vec<Found>, bool), EvaluateError> {
     let failed = |source| EvaluateError::Read { file: name.to_owned(), source };
     let mut csv = csv::Reader::from_reader(input);
     let header = csv.headers().map_err(failed)?.clone();
@@ -166,7 +177,7 @@ fn read_matches(name: &str, input: impl Read, names: Names) -> Result<Vec<Found>
         let probability = parsed.ok_or(EvaluateError::Probability { file: name.to_owned(), line, value })?;
         found.push(Found { pair: (cell(left), cell(right)), kind: cell(kind), state: cell(state), probability });
     }
-    Ok(found)
+    Ok((found, header.get(0) == Some(PAIRS_HEADER[0])))
 }
 
 fn read_truth(name: &str, input: impl Read) -> Result<BTreeMap<String, Pairs>, EvaluateError> {
@@ -257,6 +268,16 @@ mod tests {
         assert_eq!(got.kinds["one_to_one_fee"].hits, 0);
         let at = |t: f64| got.thresholds.iter().find(|(x, _)| *x == t).unwrap().1.found;
         assert_eq!((at(0.7), at(0.8), at(0.95), at(0.99)), (4, 3, 3, 1));
+    }
+
+    #[test]
+    fn pairs_of_one_file_have_no_order() {
+        let pairs =
+            "cluster,left_id,right_id,kind,probability,state\nc1,a,b,duplicate,0.9,auto\nc2,d,c,duplicate,0.9,auto\n";
+        let got = run(pairs, "one,other\nb,a\nc,d\n", Names::Ids).unwrap();
+        assert_eq!((got.all.found, got.all.truth, got.all.hits), (2, 2, 2));
+        let got = run(MATCHES, "left,right\n1,a\n", Names::Ids).unwrap();
+        assert_eq!(got.all.hits, 0, "two files have an order");
     }
 
     #[test]

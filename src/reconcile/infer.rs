@@ -6,8 +6,10 @@ mod anchors;
 mod by_profile;
 mod choose;
 mod facts;
+mod one_file;
 
 pub use by_profile::infer_rules;
+pub(crate) use one_file::infer_for_one;
 
 use super::comparing::{Comparing, LeftOut};
 use super::outcome::Side;

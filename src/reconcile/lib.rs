@@ -9,6 +9,8 @@ mod classify;
 mod comparing;
 mod control;
 mod csv_text;
+mod dedupe;
+mod dry_run;
 mod equal_rows;
 pub mod evaluate;
 mod features;
@@ -28,6 +30,8 @@ mod recurring;
 pub mod report;
 mod rules;
 mod run;
+mod sample;
+pub mod schema;
 mod score;
 mod stats;
 mod table;
@@ -41,6 +45,11 @@ pub use comparing::{Compared, Comparing, LeftOut};
 pub use control::{Cancelled, Control, Phase, Progress, Unattended};
 pub use csv_text::{ReadError, ReadLimits, ReadOptions};
 pub use date::DateStyle;
+pub use dedupe::{
+    CLUSTERS_HEADER, Cluster, ClusterPair, DEDUPE_ERRORS_HEADER, DedupeSummary, Deduped, MAX_PAIRED_ROWS, Member,
+    PAIRS_HEADER, check_dedupe_rules, dedupe, dedupe_rules, dedupe_summary_json, write_deduped,
+};
+pub use dry_run::{Estimate, estimate};
 pub use infer::{infer_from_tables, infer_rules};
 pub use outcome::{
     Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
@@ -51,5 +60,5 @@ pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,
 };
-pub use run::{RunError, run, run_inferred};
+pub use run::{RunError, inferred_rules, run, run_adjusted, run_inferred};
 pub use table::{Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed, read};

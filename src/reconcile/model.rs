@@ -55,6 +55,8 @@ pub(crate) struct ByContent<'a> {
     pub(crate) right: &'a [u32],
     /// The left file is the one that samples first; swapped sides give the swapped sample.
     pub(crate) left_first: bool,
+    /// Both sides are one file: a row with itself is no pair.
+    pub(crate) same_file: bool,
 }
 
 /// Learns (or, for the weighted model, reads) the weights.
@@ -350,6 +352,9 @@ fn random_counts(plan: &Plan, order: &ByContent<'_>, meter: &Meter<'_>) -> Resul
         let mut counts = vec![[0; MAX_LEVELS]; comparisons];
         for at in chunk * CHUNK..sample.min((chunk + 1) * CHUNK) {
             let (l, r) = cell(at);
+            if order.same_file && l == r {
+                continue;
+            }
             let levels = pattern(plan, l, r);
             for (comparison, counts) in counts.iter_mut().enumerate() {
                 counts[level(levels, comparison)] += 1;

@@ -199,7 +199,7 @@ pub fn summary_json(outcome: &Outcome, left: &Table, right: &Table) -> serde_jso
             "rows": table.len(), "errors": table.error_count, "unmatched": unmatched,
         })
     };
-    serde_json::json!({
+    let mut summary = serde_json::json!({
         "left": side(left, s.unmatched_left),
         "right": side(right, s.unmatched_right),
         "matches": {
@@ -217,5 +217,9 @@ pub fn summary_json(outcome: &Outcome, left: &Table, right: &Table) -> serde_jso
         "blocks_split": s.blocks_split,
         "blocks_left_out": s.blocks_left_out,
         "sum_searches_cut": s.sum_searches_cut,
-    })
+    });
+    if let Some(of) = left.reading().sampled_from {
+        summary["sample"] = serde_json::json!({ "left_rows": left.len(), "of": of });
+    }
+    summary
 }

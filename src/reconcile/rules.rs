@@ -322,6 +322,24 @@ const KEYS: [&str; 12] = [
 ];
 
 impl RuleSet {
+    /// Defaults and no comparison.
+    pub(crate) fn empty() -> Self {
+        Self {
+            version: 1,
+            left_id: None,
+            right_id: None,
+            left: SideReading::default(),
+            right: SideReading::default(),
+            compare: Vec::new(),
+            block: Vec::new(),
+            model: Model::default(),
+            assign: Assign::default(),
+            sums: Sums::default(),
+            states: States::default(),
+            limits: RunLimits::default(),
+        }
+    }
+
     /// Reads rules from JSON text.
     ///
     /// # Errors

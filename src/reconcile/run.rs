@@ -70,14 +70,51 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
 /// See [`RunError`].
 pub fn run_inferred(left: &Table, right: &Table, control: &dyn Control) -> Result<Outcome, RunError> {
     Meter::start(control, Phase::Indexing, 0, 0)?;
-    let (mut rules, mut comparing) = infer_from_tables(left, right);
+    let (rules, comparing) = infer_from_tables(left, right);
+    run_adjusted(left, right, rules, comparing, control)
+}
+
+/// Reconciles two tables by rules that were inferred for them or for larger ones that they are a part of, as
+/// [`run_inferred`] does.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_adjusted(
+    left: &Table,
+    right: &Table,
+    mut rules: RuleSet,
+    mut comparing: Comparing,
+    control: &dyn Control,
+) -> Result<Outcome, RunError> {
     let sides = Sides::new(left, right);
+    let trained = adjust(&sides, &mut rules, &mut comparing, control)?;
+    trained.outcome(&sides, &rules, comparing, control)
+}
+
+/// The rules by which [`run_inferred`] reconciles two tables, given back to [`run()`] with the same result. Compares the candidates, as
+/// a comparison is dropped for what they show.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn inferred_rules(left: &Table, right: &Table, control: &dyn Control) -> Result<RuleSet, RunError> {
+    let (mut rules, mut comparing) = infer_from_tables(left, right);
+    adjust(&Sides::new(left, right), &mut rules, &mut comparing, control)?;
+    Ok(rules)
+}
+
+/// Trains, and drops comparisons that disagree in nearly every best pair until there is none.
+fn adjust(
+    sides: &Sides<'_>,
+    rules: &mut RuleSet,
+    comparing: &mut Comparing,
+    control: &dyn Control,
+) -> Result<Trained, RunError> {
     loop {
         rules.validate()?;
-        let trained = Trained::new(&sides, &rules, control)?;
-        let useless = trained.useless(&sides);
+        let trained = Trained::new(sides, rules, control)?;
+        let useless = trained.useless(sides);
         if useless.is_empty() || useless.len() == rules.compare.len() {
-            return trained.outcome(&sides, &rules, comparing, control);
+            return Ok(trained);
         }
         for at in useless.into_iter().rev() {
             let gone = rules.compare.remove(at);
@@ -146,7 +183,8 @@ impl Trained {
         drop(indexes);
         let meter = Meter::start(control, Phase::Training, 0, 0)?;
         let (left_rows, right_rows) = (by_rank(&sides.left_order), by_rank(&sides.right_order));
-        let order = ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first() };
+        let order =
+            ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first(), same_file: false };
         let weights = train(&plan, &scored, rules, &order, &meter)?;
         Ok(Self { plan, scored, weights, blocks_left_out })
     }
@@ -222,7 +260,7 @@ impl Trained {
 
 /// Builds the index of every pass, and refuses passes that amount to a cross product. A derived pass that is too
 /// large is left out when another remains; one that the rules ask for is an error.
-fn indexes<'a>(
+pub(crate) fn indexes<'a>(
     passes: &'a [super::blocking::Pass],
     left: &Table,
     right: &Table,

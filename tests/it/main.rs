@@ -4,6 +4,7 @@ mod cli_evaluate;
 mod fault_ledger;
 mod fault_table;
 mod faults;
+mod guide;
 mod http_bodies;
 mod http_doors;
 mod http_requests;

@@ -2,15 +2,18 @@
 //!
 //! Usage: `cargo run --release -p tieout-reconcile --example tieout -- reconcile LEFT.csv RIGHT.csv [--out DIR] [--rules FILE]`
 //! (also `--left-id COL`, `--right-id COL`, `--strict`, `--print-rules`).
+use std::env::Args;
 use std::fs::File;
+use std::iter::Skip;
 use std::process::ExitCode;
 use tieout_reconcile::{
     ReadOptions, RuleSet, Side, SideReading, Table, Unattended, infer_from_tables, read, report, run, run_inferred,
-    settle,
+    settle, write_deduped,
 };
 
 fn main() -> ExitCode {
-    match reconcile(std::env::args().skip(2)) {
+    let run = if std::env::args().nth(1).as_deref() == Some("dedupe") { dedupe } else { reconcile };
+    match run(std::env::args().skip(2)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("{reason}");
@@ -49,7 +52,40 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     Ok(options)
 }
 
-fn reconcile(args: impl Iterator<Item = String>) -> Result<(), String> {
+/// `dedupe FILE [--out DIR] [--rules FILE] [--left-…]`: one file against itself.
+fn dedupe(args: Skip<Args>) -> Result<(), String> {
+    let options = options(args)?;
+    let [path] = options.files.as_slice() else { return Err("usage: tieout dedupe FILE.csv [--out DIR]".into()) };
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let rules = options.rules.as_ref().map(|path| -> Result<RuleSet, String> {
+        RuleSet::parse(&std::fs::read_to_string(path).map_err(|e| format!("open {path}: {e}"))?).map_err(|e| text(&e))
+    });
+    let rules = rules.transpose()?;
+    let mut read_options = ReadOptions {
+        name: path.to_owned(),
+        id_column: options.ids[0].clone(),
+        strict: options.strict,
+        reading: options.reading[0].clone(),
+        ..ReadOptions::default()
+    };
+    if let Some(rules) = &rules {
+        rules.reading(Side::Left, &mut read_options);
+    }
+    let file = File::open(path).map_err(|e| format!("open {path}: {e}"))?;
+    let table = read(file, None, &read_options, &Unattended).map_err(|e| text(&e))?;
+    table.reading().lines(&table.name).iter().for_each(|line| eprintln!("{line}"));
+    let found = tieout_reconcile::dedupe(&table, rules.as_ref(), &Unattended).map_err(|e| text(&e))?;
+    if let Some(folder) = &options.out {
+        let folder = std::path::Path::new(folder);
+        std::fs::create_dir_all(folder).map_err(|e| text(&e))?;
+        write_deduped(|name| File::create(folder.join(name)), report::Cells::Exact, &found, &table)
+            .map_err(|(file, reason)| format!("write {file}: {reason}"))?;
+    }
+    println!("{:?}", found.summary);
+    Ok(())
+}
+
+fn reconcile(args: Skip<Args>) -> Result<(), String> {
     let options = options(args)?;
     let [left, right] = options.files.as_slice() else {
         return Err("usage: tieout reconcile LEFT.csv RIGHT.csv [--out DIR] [--rules FILE]".into());

@@ -60,16 +60,22 @@ pub(super) struct Column<'a> {
 /// Looks at every column of both files.
 pub(super) fn both<'a>(left: &'a Table, right: &'a Table) -> Facts<'a> {
     let rows = left.len().max(right.len());
+    Facts { left: of(left, rows), right: of(right, rows) }
+}
+
+/// Looks at every column of a file alone.
+pub(super) fn one(table: &Table) -> Vec<Column<'_>> {
+    of(table, table.len())
+}
+
+fn of(table: &Table, rows: usize) -> Vec<Column<'_>> {
     let share = (rows / KEPT).max(1).next_power_of_two().trailing_zeros();
-    let of = |table: &'a Table| -> Vec<Column<'a>> {
-        let mut columns: Vec<Column<'a>> =
-            (0..table.columns.len()).into_par_iter().map(|at| column(table, at, share)).collect();
-        mark_own_output(&mut columns);
-        mark_balances(table, &mut columns);
-        mark_roles(&mut columns);
-        columns
-    };
-    Facts { left: of(left), right: of(right) }
+    let mut columns: Vec<Column<'_>> =
+        (0..table.columns.len()).into_par_iter().map(|at| column(table, at, share)).collect();
+    mark_own_output(&mut columns);
+    mark_balances(table, &mut columns);
+    mark_roles(&mut columns);
+    columns
 }
 
 /// Columns that the amount was made of or follows into.

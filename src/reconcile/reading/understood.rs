@@ -42,6 +42,9 @@ pub struct Reading {
     /// Choices that neither file decides; while there is one, no match is settled without a person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undecided: Vec<String>,
+    /// Rows of the file, when only a sample of them takes part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_from: Option<u64>,
     /// What a person should know.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -119,6 +122,9 @@ impl Reading {
             }
         }
         first.push_str(&format!(", rows named by {}", self.id_column.as_deref().unwrap_or("line")));
+        if let Some(of) = self.sampled_from {
+            first.push_str(&format!(", a sample of its {of} rows"));
+        }
         let mut lines = vec![first];
         let columns: Vec<String> = self.columns.iter().map(ColumnReading::describe).collect();
         if !columns.is_empty() {

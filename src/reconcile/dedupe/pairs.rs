@@ -1,0 +1,148 @@
+//! Pairs of different rows of one file, with the weight of each.
+//!
+//! Easy to get wrong: the engine compares two sides, and here both are the same file. A pair is compared once, the row whose content
+//! ranks lower on the left, so that the order of rows changes nothing; weights are learnt from both directions, and from no row
+//! with itself.
+use crate::comparing::{Comparing, LeftOut};
+use crate::control::{Control, Meter, Phase};
+use crate::model::{ByContent, Weights, probability, train};
+use crate::outcome::Side;
+use crate::plan::Plan;
+use crate::rules::RuleSet;
+use crate::run::{RunError, indexes};
+use crate::score::{Pair, Scored, level, pattern, score};
+use crate::table::Table;
+use rayon::prelude::*;
+
+/// A table of different rows, compared with itself.
+pub(super) struct Weighed {
+    pub(super) plan: Plan,
+    pub(super) weights: Weights,
+    /// Rank of each row by content.
+    pub(super) rank: Vec<u32>,
+    /// Patterns that have a weight of their own.
+    patterns: Vec<u64>,
+    /// Candidate pairs, lower rank first: rows and bits.
+    pub(super) pairs: Vec<(u32, u32, f64)>,
+    pub(super) blocks_left_out: u64,
+    pub(super) blocks_split: u64,
+}
+
+impl Weighed {
+    pub(super) fn new(table: &Table, rules: &RuleSet, control: &dyn Control) -> Result<Self, RunError> {
+        let rank = table.content_order(&table.content_hashes());
+        let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
+        let mut plan = Plan::new(table, table, rules)?;
+        let passes = std::mem::take(&mut plan.passes);
+        let (all, blocks_left_out) = indexes(&passes, table, table, rules, &meter)?;
+        let meter = Meter::start(control, Phase::Scoring, table.len() as u64, 0)?;
+        let found = score(&plan, &all, table.len(), &meter)?;
+        drop(all);
+        let blocks_split = found.split;
+        let once = once(&plan, &found, &rank);
+        let scored = both_ways(&once);
+        let meter = Meter::start(control, Phase::Training, 0, 0)?;
+        let mut rows: Vec<u32> = (0..table.len() as u32).collect();
+        rows.sort_unstable_by_key(|row| rank[*row as usize]);
+        let order = ByContent { left: &rows, right: &rows, left_first: true, same_file: true };
+        let weights = train(&plan, &scored, rules, &order, &meter)?;
+        let mut weighed =
+            Self { plan, weights, rank, patterns: scored.patterns, pairs: Vec::new(), blocks_left_out, blocks_split };
+        weighed.pairs = once.par_iter().map(|(a, b, levels)| (*a, *b, weighed.bits(*levels))).collect();
+        Ok(weighed)
+    }
+
+    fn bits(&self, levels: u64) -> f64 {
+        match self.patterns.binary_search(&levels) {
+            Ok(at) => self.weights.of_pattern[at],
+            Err(_) => self.weights.of(levels),
+        }
+    }
+
+    /// The levels of any two rows.
+    pub(super) fn levels(&self, a: u32, b: u32) -> u64 {
+        let (a, b) = if self.rank[a as usize] < self.rank[b as usize] { (a, b) } else { (b, a) };
+        pattern(&self.plan, a as usize, b as usize)
+    }
+
+    /// Whether two rows have the same code: an invoice number, an account.
+    pub(super) fn share_a_reference(&self, a: u32, b: u32) -> bool {
+        let levels = self.levels(a, b);
+        let mut comparators = self.plan.comparators.iter().enumerate();
+        comparators.any(|(at, comparator)| comparator.is_code() && comparator.is_whole_agreement(level(levels, at)))
+    }
+
+    /// That any two rows are the same thing.
+    pub(super) fn probability(&self, a: u32, b: u32) -> f64 {
+        probability(self.bits(self.levels(a, b)))
+    }
+
+    /// Comparisons that disagree in nearly every pair above one half.
+    pub(super) fn useless(&self) -> Vec<usize> {
+        const NEARLY_ALL: f64 = 0.9;
+        let mut seen = vec![[0_u64; 2]; self.plan.comparators.len()];
+        for (a, b, _) in self.pairs.iter().filter(|(_, _, bits)| *bits > 0.0) {
+            let levels = self.levels(*a, *b);
+            for (at, seen) in seen.iter_mut().enumerate() {
+                let level = level(levels, at);
+                if level > 0 {
+                    seen[usize::from(level == 1)] += 1;
+                }
+            }
+        }
+        let useless = |[agree, differ]: &[u64; 2]| {
+            let all = agree + differ;
+            all >= 4 && *differ as f64 >= NEARLY_ALL * all as f64
+        };
+        seen.iter().enumerate().filter(|(_, seen)| useless(seen)).map(|(at, _)| at).collect()
+    }
+}
+
+/// Takes comparisons that tell nothing out of inferred rules, and says so.
+pub(super) fn leave_out(useless: Vec<usize>, rules: &mut RuleSet, comparing: &mut Comparing) {
+    for at in useless.into_iter().rev() {
+        let gone = rules.compare.remove(at);
+        comparing.compared.remove(at);
+        for (side, column) in [(Side::Left, gone.left), (Side::Right, gone.right)] {
+            comparing.left_out.push(LeftOut { side, column, reason: "disagrees in nearly every likely pair".into() });
+        }
+    }
+}
+
+/// Each pair once, lower rank first, with its levels in that direction; no row with itself.
+fn once(plan: &Plan, found: &Scored, rank: &[u32]) -> Vec<(u32, u32, u64)> {
+    let turned = |pair: &Pair| {
+        let is_lower = rank[pair.l as usize] < rank[pair.r as usize];
+        if is_lower { (pair.l, pair.r, Some(found.patterns[pair.pattern as usize])) } else { (pair.r, pair.l, None) }
+    };
+    let mut pairs: Vec<(u32, u32, Option<u64>)> =
+        found.pairs.par_iter().filter(|pair| pair.l != pair.r).map(turned).collect();
+    // Of the two directions the one with its levels comes last, and is kept.
+    pairs.par_sort_unstable();
+    let last = |at: usize| pairs.get(at + 1).is_none_or(|next| (next.0, next.1) != (pairs[at].0, pairs[at].1));
+    (0..pairs.len())
+        .into_par_iter()
+        .filter(|at| last(*at))
+        .map(|at| {
+            let (a, b, levels) = pairs[at];
+            (a, b, levels.unwrap_or_else(|| pattern(plan, a as usize, b as usize)))
+        })
+        .collect()
+}
+
+/// The pairs in both directions, so that the rivals of a row are all on either side of it.
+fn both_ways(once: &[(u32, u32, u64)]) -> Scored {
+    let mut patterns: Vec<u64> = once.iter().map(|pair| pair.2).collect();
+    patterns.par_sort_unstable();
+    patterns.dedup();
+    let number = |levels: u64| patterns.binary_search(&levels).expect("the patterns are those of the pairs") as u32;
+    let mut pairs: Vec<Pair> = once
+        .par_iter()
+        .flat_map_iter(|(a, b, levels)| {
+            let pattern = number(*levels);
+            [Pair { l: *a, r: *b, pattern }, Pair { l: *b, r: *a, pattern }]
+        })
+        .collect();
+    pairs.par_sort_unstable_by_key(|pair| (pair.l, pair.r));
+    Scored { pairs, patterns, split: 0 }
+}
