@@ -467,7 +467,22 @@ fn choose_id(table: &Table, options: &ReadOptions) -> Result<Option<usize>, Read
     Ok(columns.map(|(at, _)| at).find(|at| repeated(table, *at).is_none()))
 }
 
+/// The first two rows with the same value: of all rows that repeat another the first, and the row it repeats.
 fn repeated(table: &Table, column: usize) -> Option<(usize, usize)> {
-    let mut seen = FxHashMap::with_capacity_and_hasher(table.len(), rustc_hash::FxBuildHasher);
-    (0..table.len()).find_map(|row| seen.insert(table.cell(row, column), row).map(|first| (first, row)))
+    let hash = |row: usize| text::hash(table.cell(row, column));
+    let mut hashes: Vec<(u64, u32)> = (0..table.len()).map(|row| (hash(row), row as u32)).collect();
+    hashes.sort_unstable();
+    let mut found: Option<(usize, usize)> = None;
+    for group in hashes.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
+        // Rows stand in order; texts of one hash may differ.
+        for (at, (_, later)) in group.iter().enumerate() {
+            let cell = table.cell(*later as usize, column);
+            if let Some((_, earlier)) = group[..at].iter().find(|(_, row)| table.cell(*row as usize, column) == cell) {
+                let pair = (*earlier as usize, *later as usize);
+                found = Some(found.filter(|known| known.1 <= pair.1).unwrap_or(pair));
+                break;
+            }
+        }
+    }
+    found
 }

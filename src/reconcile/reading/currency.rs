@@ -9,6 +9,8 @@ const WORDS: [&str; 45] = [
     "din", "din.", "rs", "rs.", "re", "re.", "fr", "fr.", "sfr", "sfr.", "tl", "rm", "rp", "rp.", "s/", "s/.", "bs",
     "bs.", "b/.", "km", "r", "us", "usdt", "usdc", "doge", "euro", "euros", "mbtc",
 ];
+/// Bytes of the longest of them.
+const LONGEST: usize = 7;
 /// What may stand before a currency sign: `R$`, `A$`, `US$`, `NZ$`.
 const BEFORE_SIGN: [&str; 16] =
     ["R", "A", "C", "S", "US", "AU", "CA", "NZ", "HK", "SG", "NT", "MX", "CA", "Z", "J", "CN"];
@@ -44,7 +46,7 @@ pub(super) fn strip(text: &str) -> Option<&str> {
 
 fn is_word(word: &str) -> bool {
     let code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_uppercase());
-    code || (word.len() > 1 && WORDS.contains(&word.to_lowercase().as_str()))
+    code || ((2..=LONGEST).contains(&word.len()) && WORDS.contains(&word.to_lowercase().as_str()))
         || word == "R"
         || matches!(word, "eur" | "usd" | "gbp" | "chf" | "Eur" | "Usd" | "Gbp" | "Chf")
 }
