@@ -133,18 +133,21 @@ struct Traits {
 impl Traits {
     /// Everything but the tokens.
     fn of(cell: &str) -> Self {
-        let mut traits = Self { one_word: !cell.contains(' '), ..Self::default() };
-        let digits = cell.bytes().filter(u8::is_ascii_digit).count();
+        let (mut digits, mut letters, mut blanks, mut high) = (0_usize, 0_usize, 0_usize, 0_u8);
+        for byte in cell.bytes() {
+            digits += usize::from(byte.is_ascii_digit());
+            letters += usize::from(byte.is_ascii_alphabetic());
+            blanks += usize::from(byte == b' ');
+            high |= byte;
+        }
+        let mut traits = Self { one_word: blanks == 0, with_digit: digits > 0, ..Self::default() };
         if digits == 0 {
             return traits;
         }
-        traits.with_digit = true;
         traits.fractional = cell.bytes().rev().take(3).any(|b| b == b'.' || b == b',');
-        let letters = if cell.is_ascii() {
-            cell.bytes().filter(u8::is_ascii_alphabetic).count()
-        } else {
-            cell.chars().filter(|c| c.is_alphabetic()).count()
-        };
+        if high >= 128 {
+            letters = cell.chars().filter(|c| c.is_alphabetic()).count();
+        }
         // Long or wordy text is neither, and trying every style on it would cost the most.
         if letters > 24 || cell.len() > 64 {
             return traits;

@@ -12,6 +12,7 @@ mod ofx;
 mod qif;
 mod records;
 mod sheet;
+mod statements;
 mod xlsx;
 
 pub(crate) use detect::{HEAD_BYTES, is_delimited_text, rows};

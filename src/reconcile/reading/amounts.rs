@@ -149,6 +149,7 @@ impl Plain {
 pub fn parse(text: &str, style: DecimalStyle) -> Option<Decimal> {
     match plain(text) {
         Some(plain) => plain.read(style),
+        None if currency::is_other_word(text) => None,
         None => parse_any(text, style),
     }
 }
@@ -165,6 +166,7 @@ fn parse_any(text: &str, style: DecimalStyle) -> Option<Decimal> {
 pub(crate) fn fits(text: &str) -> u8 {
     match plain(text) {
         Some(plain) => plain.fits(),
+        None if currency::is_other_word(text) => 0,
         None => fits_any(text),
     }
 }
@@ -431,6 +433,11 @@ mod tests {
                 for separator in ["", ".", ",", "..", ".1.", ",1,", " "] {
                     texts.extend(parts.iter().map(|fraction| format!("{sign}{whole}{separator}{fraction}")));
                 }
+            }
+        }
+        for word in ["EUR", "Eur", "R", "R$", "US$", "kr.", "Cr", "dr.", "DB", "L", "INV", "INV-", "Rs.", "E+", "x", "d"] {
+            for number in ["1", " 12.50", "-3", ".5", "", " c", "1.000,5 S", "7 EUR", "E+03"] {
+                texts.extend([format!("{word}{number}"), format!("{number}{word}"), format!("({word}{number})")]);
             }
         }
         for text in texts {

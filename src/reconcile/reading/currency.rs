@@ -23,6 +23,18 @@ fn is_sign(c: char) -> bool {
     )
 }
 
+/// Whether the text begins with a word that is neither a currency nor a side of an account (`Dr`), so that it is no
+/// amount whatever follows; only a quick look at ASCII.
+pub(super) fn is_other_word(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    if !bytes.first().is_some_and(u8::is_ascii_alphabetic) || !text.is_ascii() {
+        return false;
+    }
+    let end = bytes.iter().position(|b| !b.is_ascii_alphabetic() && !matches!(b, b'.' | b'/')).unwrap_or(bytes.len());
+    let side = bytes.get(..2).is_some_and(|two| ["cr", "dr", "db"].iter().any(|s| two.eq_ignore_ascii_case(s.as_bytes())));
+    !side && bytes.get(end) != Some(&b'$') && !is_word(&text[..end])
+}
+
 /// The text without one currency at its beginning or end; `None` when there is none.
 pub(super) fn strip(text: &str) -> Option<&str> {
     if let Some(rest) = text.strip_suffix(is_sign) {
