@@ -179,7 +179,10 @@ impl ColumnStats {
         let (Value { traits, hash }, known) = values.get(cell, |cell| {
             compact.clear();
             text::compact_into(cell, compact);
-            Value { traits: Traits { tokens: count_tokens(cell, words, tokens), ..Traits::of(cell) }, hash: text::hash(compact) }
+            Value {
+                traits: Traits { tokens: count_tokens(cell, words, tokens), ..Traits::of(cell) },
+                hash: text::hash(compact),
+            }
         });
         if known && distinct.looks_at(hash) {
             self.repeated = true;

@@ -17,7 +17,8 @@ fn main() -> Result<(), String> {
             let number = |value: &str| value.parse::<u64>().map_err(|_| format!("{value:?} is not a number"));
             let made = generate(Plan { events: number(rows)? as usize, seed: number(seed)?, days: 365 });
             std::fs::create_dir_all(folder).map_err(|e| text(&e))?;
-            let file = |name: &str| File::create(Path::new(folder).join(name)).map(BufWriter::new).map_err(|e| text(&e));
+            let file =
+                |name: &str| File::create(Path::new(folder).join(name)).map(BufWriter::new).map_err(|e| text(&e));
             write_ledger(file("ledger.csv")?, &made, Dialect::Plain).map_err(|e| text(&e))?;
             write_bank(file("bank.csv")?, &made, Dialect::Plain).map_err(|e| text(&e))
         }

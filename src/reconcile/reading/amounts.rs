@@ -435,7 +435,9 @@ mod tests {
                 }
             }
         }
-        for word in ["EUR", "Eur", "R", "R$", "US$", "kr.", "Cr", "dr.", "DB", "L", "INV", "INV-", "Rs.", "E+", "x", "d"] {
+        for word in
+            ["EUR", "Eur", "R", "R$", "US$", "kr.", "Cr", "dr.", "DB", "L", "INV", "INV-", "Rs.", "E+", "x", "d"]
+        {
             for number in ["1", " 12.50", "-3", ".5", "", " c", "1.000,5 S", "7 EUR", "E+03"] {
                 texts.extend([format!("{word}{number}"), format!("{number}{word}"), format!("({word}{number})")]);
             }

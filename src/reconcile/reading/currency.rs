@@ -31,7 +31,8 @@ pub(super) fn is_other_word(text: &str) -> bool {
         return false;
     }
     let end = bytes.iter().position(|b| !b.is_ascii_alphabetic() && !matches!(b, b'.' | b'/')).unwrap_or(bytes.len());
-    let side = bytes.get(..2).is_some_and(|two| ["cr", "dr", "db"].iter().any(|s| two.eq_ignore_ascii_case(s.as_bytes())));
+    let side =
+        bytes.get(..2).is_some_and(|two| ["cr", "dr", "db"].iter().any(|s| two.eq_ignore_ascii_case(s.as_bytes())));
     !side && bytes.get(end) != Some(&b'$') && !is_word(&text[..end])
 }
 

@@ -242,7 +242,13 @@ fn balances(columns: &mut [ColumnProfile], hints: &[NameHint], values: &[Vec<Opt
         if let Some(Walk { holds, breaks, .. }) = follows.max_by_key(|walk| walk.holds) {
             found.push(*balance);
             if proof.is_none() {
-                proof = Some(BalanceProof { column: columns[*balance].name.clone(), holds, breaks, first_break: None, gaps: Vec::new() });
+                proof = Some(BalanceProof {
+                    column: columns[*balance].name.clone(),
+                    holds,
+                    breaks,
+                    first_break: None,
+                    gaps: Vec::new(),
+                });
             }
         }
     }
