@@ -19,6 +19,6 @@ pub(crate) use detect::{HEAD_BYTES, is_delimited_text, rows};
 pub(crate) use sheet::{Heading, Sink};
 
 #[cfg(test)]
-mod golden;
+mod golden_tests;
 #[cfg(test)]
 mod tests;
