@@ -172,7 +172,7 @@ fn type_columns(
     lines: &[u32],
     profile: &Profile,
 ) -> (Vec<Typed>, FxHashMap<usize, RowError>, Vec<String>) {
-    let columns: Vec<(Typed, Vec<(usize, String)>, Option<Rounded>)> =
+    let columns: Vec<TypedColumn> =
         (0..cells.width).into_par_iter().map(|at| type_column(cells, lines.len(), at, &profile.columns[at])).collect();
     let mut warnings = Vec::new();
     let mut bad: FxHashMap<usize, RowError> = FxHashMap::default();
@@ -199,6 +199,9 @@ fn type_columns(
     (typed, bad, warnings)
 }
 
+/// The values of a column, the reasons against rows, and what was rounded.
+type TypedColumn = (Typed, Vec<(usize, String)>, Option<Rounded>);
+
 /// Amounts that lost digits, because larger ones in their column need the room.
 struct Rounded {
     count: usize,
@@ -208,12 +211,7 @@ struct Rounded {
     scale: u8,
 }
 
-fn type_column(
-    cells: &Cells,
-    rows: usize,
-    at: usize,
-    column: &ColumnProfile,
-) -> (Typed, Vec<(usize, String)>, Option<Rounded>) {
+fn type_column(cells: &Cells, rows: usize, at: usize, column: &ColumnProfile) -> TypedColumn {
     let mut errors = Vec::new();
     let mut rounded: Option<Rounded> = None;
     let typed = match column.kind {
