@@ -15,7 +15,7 @@ pub struct ReadingFlags {
 }
 
 /// Name, another name, value and help of each flag.
-const FLAGS: [(&str, Option<&str>, &str, &str); 12] = [
+const FLAGS: [(&str, Option<&str>, &str, &str); 13] = [
     ("header", None, "LINE", "Line of the header, from 1; `none` when there is none"),
     ("skip", None, "LINES", "Lines to leave out at the beginning"),
     ("delimiter", None, "CHAR", "Field separator; `tab` for a tab"),
@@ -28,6 +28,7 @@ const FLAGS: [(&str, Option<&str>, &str, &str); 12] = [
     ("flag", None, "COL", "Column that says whether an amount went out or came in"),
     ("scale", None, "DIGITS", "Digits of minor units: 2 reads 12345 as 123.45"),
     ("sheet", None, "NAME", "Sheet of a workbook"),
+    ("statement", None, "NAME", "Statement of a file that holds several, by its account or its own name"),
 ];
 
 /// What was said about reading the one file of a command.

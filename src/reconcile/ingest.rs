@@ -16,6 +16,8 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::io::Read;
 
+mod naming;
+
 /// Reads a whole file into a table.
 ///
 /// `profile` decides types and styles; `None` makes one from all rows.
@@ -53,7 +55,8 @@ pub fn read(
     };
     profile.reading.blank_rows = blank;
     meter.add(0, 0).map_err(|_| ReadError::Cancelled)?;
-    let (mut typed, bad) = type_columns(&cells, &lines, &profile);
+    let (mut typed, bad, rounded) = type_columns(&cells, &lines, &profile);
+    profile.reading.warnings.extend(rounded);
     let (cells, lines) = leave_out(cells, lines, &mut typed, bad, &mut errors, &mut error_count);
     let strict = if options.strict { errors.iter().min_by_key(|error| error.line) } else { None };
     if let Some(RowError { line, column, value, reason }) = strict.cloned() {
@@ -163,13 +166,28 @@ fn row_error(line: u64, column: &str, value: &str, reason: &str) -> RowError {
     RowError { line, column: column.to_owned(), value, reason: reason.to_owned() }
 }
 
-/// The typed values of each column, and the first reason against each row.
-fn type_columns(cells: &Cells, lines: &[u32], profile: &Profile) -> (Vec<Typed>, FxHashMap<usize, RowError>) {
-    let columns: Vec<(Typed, Vec<(usize, String)>)> =
+/// The typed values of each column, the first reason against each row, and what was rounded.
+fn type_columns(
+    cells: &Cells,
+    lines: &[u32],
+    profile: &Profile,
+) -> (Vec<Typed>, FxHashMap<usize, RowError>, Vec<String>) {
+    let columns: Vec<TypedColumn> =
         (0..cells.width).into_par_iter().map(|at| type_column(cells, lines.len(), at, &profile.columns[at])).collect();
+    let mut warnings = Vec::new();
     let mut bad: FxHashMap<usize, RowError> = FxHashMap::default();
     let mut typed = Vec::with_capacity(profile.columns.len());
-    for (at, (values, errors)) in columns.into_iter().enumerate() {
+    for (at, (values, errors, rounded)) in columns.into_iter().enumerate() {
+        if let Some(Rounded { count, first, scale }) = rounded {
+            let (name, amounts) = (&profile.columns[at].name, if count == 1 { "amount has" } else { "amounts have" });
+            warnings.push(format!(
+                "column {name:?}: {count} {amounts} more than {scale} decimals and {} rounded, for the largest leave no room (first: \
+                 line {}, {:?})",
+                if count == 1 { "is" } else { "are" },
+                lines[first],
+                cells.get(first, at)
+            ));
+        }
         for (row, reason) in errors {
             let name = &profile.columns[at].name;
             bad.entry(row).or_insert_with(|| row_error(u64::from(lines[row]), name, cells.get(row, at), &reason));
@@ -178,11 +196,24 @@ fn type_columns(cells: &Cells, lines: &[u32], profile: &Profile) -> (Vec<Typed>,
     }
     totals(cells, lines, &typed, profile, &mut bad);
     signs(cells, &mut typed, profile);
-    (typed, bad)
+    (typed, bad, warnings)
 }
 
-fn type_column(cells: &Cells, rows: usize, at: usize, column: &ColumnProfile) -> (Typed, Vec<(usize, String)>) {
+/// The values of a column, the reasons against rows, and what was rounded.
+type TypedColumn = (Typed, Vec<(usize, String)>, Option<Rounded>);
+
+/// Amounts that lost digits, because larger ones in their column need the room.
+struct Rounded {
+    count: usize,
+    /// The first such row.
+    first: usize,
+    /// Decimals that are kept.
+    scale: u8,
+}
+
+fn type_column(cells: &Cells, rows: usize, at: usize, column: &ColumnProfile) -> TypedColumn {
     let mut errors = Vec::new();
+    let mut rounded: Option<Rounded> = None;
     let typed = match column.kind {
         ColumnType::Money | ColumnType::Number => {
             let style = column.decimal.unwrap_or(DecimalStyle::Point);
@@ -212,6 +243,8 @@ fn type_column(cells: &Cells, rows: usize, at: usize, column: &ColumnProfile) ->
                 let unit = value.map_or(Some(NO_AMOUNT), |d| d.rounded(scale));
                 if unit.is_none() {
                     errors.push((row, format!("too large for an amount of {scale} decimals")));
+                } else if value.is_some_and(|value| value.at_scale(scale).is_none()) {
+                    rounded.get_or_insert(Rounded { count: 0, first: row, scale }).count += 1;
                 }
                 units.push(unit.unwrap_or(NO_AMOUNT));
             }
@@ -231,7 +264,7 @@ fn type_column(cells: &Cells, rows: usize, at: usize, column: &ColumnProfile) ->
         }
         ColumnType::Text | ColumnType::Code => Typed::Text,
     };
-    (typed, errors)
+    (typed, errors, rounded)
 }
 
 /// Rows looked at from the beginning and the end for totals and balances carried over.
@@ -401,7 +434,7 @@ fn finish(
     };
     table.rewrite_derived(table.cells.width);
     prove_balance(&mut table);
-    table.id_column = choose_id(&table, options)?;
+    table.id_column = naming::choose_id(&table, options)?;
     table.profile.reading.id_column = table.id_column().map(str::to_owned);
     Ok(table)
 }
@@ -431,43 +464,13 @@ fn prove_balance(table: &mut Table) {
         .filter_map(|(units, scale)| roles::walk(&wide(&units, scale), &balances))
         .max_by_key(|walk| walk.holds);
     if let Some(walk) = found {
-        let first_break = walk.first_break.map(|(row, missing)| {
-            let missing = amount::format(i64::try_from(missing / 10_i128.pow(16)).unwrap_or(i64::MAX), 2);
-            format!("line {}, {missing} missing", table.line(row))
-        });
-        table.profile.reading.balance =
-            Some(super::reading::BalanceProof { holds: walk.holds, breaks: walk.breaks, first_break, ..proof });
-    }
-}
-
-/// The id column asked for, which must be unique; else the first unique one of single words. Free text, dates and
-/// amounts name no row: without a key the line does.
-fn choose_id(table: &Table, options: &ReadOptions) -> Result<Option<usize>, ReadError> {
-    if let Some(name) = options.id_column.as_ref().or(options.reading.id.as_ref()) {
-        if name == "line" && table.column_index(name).is_none() {
-            return Ok(None);
-        }
-        let column = table.column_index(name).ok_or_else(|| ReadError::NoColumn {
-            name: options.name.clone(),
-            column: name.clone(),
-            available: table.columns.iter().map(|c| c.profile.name.as_str()).collect::<Vec<_>>().join(", "),
-        })?;
-        return match repeated(table, column) {
-            None => Ok(Some(column)),
-            Some((first, row)) => Err(ReadError::IdRepeated {
-                name: options.name.clone(),
-                line: table.line(row),
-                column: name.clone(),
-                value: table.cell(row, column).to_owned(),
-                first_line: table.line(first),
-            }),
+        let gap = |(row, missing): &(usize, i128)| super::reading::BalanceGap {
+            line: table.line(*row),
+            missing: amount::format(i64::try_from(missing / 10_i128.pow(16)).unwrap_or(i64::MAX), 2),
         };
+        let gaps: Vec<_> = walk.gaps.iter().map(gap).collect();
+        let first_break = gaps.first().map(|gap| format!("line {}, {} missing", gap.line, gap.missing));
+        table.profile.reading.balance =
+            Some(super::reading::BalanceProof { holds: walk.holds, breaks: walk.breaks, first_break, gaps, ..proof });
     }
-    let columns = table.columns.iter().enumerate().filter(|(_, column)| column.profile.names_rows());
-    Ok(columns.map(|(at, _)| at).find(|at| repeated(table, *at).is_none()))
-}
-
-fn repeated(table: &Table, column: usize) -> Option<(usize, usize)> {
-    let mut seen = FxHashMap::with_capacity_and_hasher(table.len(), rustc_hash::FxBuildHasher);
-    (0..table.len()).find_map(|row| seen.insert(table.cell(row, column), row).map(|first| (first, row)))
 }

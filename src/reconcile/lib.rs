@@ -55,7 +55,7 @@ pub use outcome::{
     Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
 };
 pub use profile::{ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy, profile};
-pub use reading::{BalanceProof, ColumnReading, Reading, SideReading, settle};
+pub use reading::{BalanceGap, BalanceProof, ColumnReading, Reading, SideReading, settle};
 pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,

@@ -13,6 +13,9 @@ use super::text;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
+mod recent;
+use recent::Recent;
+
 /// Hashes kept per sketch: containment is then known to about 3 %.
 const SKETCH: usize = 512;
 /// Hashes kept to count different values.
@@ -53,9 +56,14 @@ struct Distinct {
 }
 
 impl Distinct {
+    /// Whether hashes like this one are counted still.
+    fn looks_at(&self, hash: u64) -> bool {
+        self.halvings == 0 || hash >> (64 - self.halvings) == 0
+    }
+
     /// Whether the hash is new, as far as it is looked at.
     fn insert(&mut self, hash: u64) -> bool {
-        if self.halvings > 0 && hash >> (64 - self.halvings) != 0 {
+        if !self.looks_at(hash) {
             return true;
         }
         let new = self.hashes.insert(hash);
@@ -90,6 +98,11 @@ pub(crate) struct ColumnStats {
     years: Option<(u16, u16)>,
     /// Values with more digits than letters: amounts, dates, or something meant to be one.
     figures: u64,
+    values: Recent<Value>,
+    /// Words between blanks, with the number of tokens of each.
+    words: Recent<u32>,
+    /// Used again for each value.
+    compact: String,
 }
 
 /// How many values each decimal style reads.
@@ -101,6 +114,60 @@ struct AmountTally {
     differ: u64,
 }
 
+/// What one value is, apart from its hash.
+#[derive(Clone, Copy, Default)]
+struct Traits {
+    tokens: u32,
+    one_word: bool,
+    with_digit: bool,
+    fractional: bool,
+    figures: bool,
+    /// As `amount::fits` says.
+    amounts: u8,
+    /// As `date::fits` says.
+    dates: u16,
+    /// Of a date that is eight digits.
+    year: Option<u16>,
+}
+
+impl Traits {
+    /// Everything but the tokens.
+    fn of(cell: &str) -> Self {
+        let (mut digits, mut letters, mut blanks, mut high) = (0_usize, 0_usize, 0_usize, 0_u8);
+        for byte in cell.bytes() {
+            digits += usize::from(byte.is_ascii_digit());
+            letters += usize::from(byte.is_ascii_alphabetic());
+            blanks += usize::from(byte == b' ');
+            high |= byte;
+        }
+        let mut traits = Self { one_word: blanks == 0, with_digit: digits > 0, ..Self::default() };
+        if digits == 0 {
+            return traits;
+        }
+        traits.fractional = cell.bytes().rev().take(3).any(|b| b == b'.' || b == b',');
+        if high >= 128 {
+            letters = cell.chars().filter(|c| c.is_alphabetic()).count();
+        }
+        // Long or wordy text is neither, and trying every style on it would cost the most.
+        if letters > 24 || cell.len() > 64 {
+            return traits;
+        }
+        traits.figures = digits >= letters;
+        // A currency and a side (`US$ 1.00 Dr`) have few letters; a date has at least three digits.
+        traits.amounts = if letters <= 9 { amount::fits(cell) } else { 0 };
+        traits.dates = if digits >= 3 { date::fits(cell) } else { 0 };
+        traits.year = (traits.dates != 0 && cell.len() == 8 && digits == 8).then(|| cell[..4].parse().unwrap_or(0));
+        traits
+    }
+}
+
+/// A value with its traits and hash.
+#[derive(Clone, Copy, Default)]
+struct Value {
+    traits: Traits,
+    hash: u64,
+}
+
 impl ColumnStats {
     /// Counts one trimmed value.
     pub(crate) fn see(&mut self, cell: &str) {
@@ -108,7 +175,18 @@ impl ColumnStats {
             return;
         }
         self.non_empty += 1;
-        if self.distinct.insert(text::hash(&text::compact(cell))) {
+        let Self { values, words, tokens, compact, distinct, .. } = self;
+        let (Value { traits, hash }, known) = values.get(cell, |cell| {
+            compact.clear();
+            text::compact_into(cell, compact);
+            Value {
+                traits: Traits { tokens: count_tokens(cell, words, tokens), ..Traits::of(cell) },
+                hash: text::hash(compact),
+            }
+        });
+        if known && distinct.looks_at(hash) {
+            self.repeated = true;
+        } else if distinct.insert(hash) {
             if self.samples.len() < SAMPLES {
                 let sample: String = cell.chars().take(120).collect();
                 if !self.samples.contains(&sample) {
@@ -118,39 +196,17 @@ impl ColumnStats {
         } else {
             self.repeated = true;
         }
-        let mut count = 0;
-        text::tokens(cell, |token| {
-            count += 1;
-            self.tokens.insert(text::hash(token));
-        });
-        self.token_count += count;
-        self.one_word += u64::from(!cell.contains(' '));
-        let digits = cell.bytes().filter(u8::is_ascii_digit).count();
-        if digits == 0 {
-            return;
-        }
-        self.with_digit += 1;
-        self.fractional += u64::from(cell.bytes().rev().take(3).any(|b| b == b'.' || b == b','));
-        let letters = if cell.is_ascii() {
-            cell.bytes().filter(u8::is_ascii_alphabetic).count()
-        } else {
-            cell.chars().filter(|c| c.is_alphabetic()).count()
-        };
-        // Long or wordy text is neither, and trying every style on it would cost the most.
-        if letters > 24 || cell.len() > 64 {
-            return;
-        }
-        self.figures += u64::from(digits >= letters);
-        // A currency and a side (`US$ 1.00 Dr`) have few letters; a date has at least three digits.
-        let fits = if letters <= 9 { amount::fits(cell) } else { 0 };
-        self.amounts.reads += u64::from(fits != 0);
-        self.amounts.only_point += u64::from(fits == 1);
-        self.amounts.only_comma += u64::from(fits == 2);
-        self.amounts.differ += u64::from(fits & 4 != 0);
-        let fits = if digits >= 3 { date::fits(cell) } else { 0 };
-        self.dates.see(fits);
-        if fits != 0 && cell.len() == 8 && digits == 8 {
-            let year: u16 = cell[..4].parse().unwrap_or(0);
+        self.token_count += u64::from(traits.tokens);
+        self.one_word += u64::from(traits.one_word);
+        self.with_digit += u64::from(traits.with_digit);
+        self.fractional += u64::from(traits.fractional);
+        self.figures += u64::from(traits.figures);
+        self.amounts.reads += u64::from(traits.amounts != 0);
+        self.amounts.only_point += u64::from(traits.amounts == 1);
+        self.amounts.only_comma += u64::from(traits.amounts == 2);
+        self.amounts.differ += u64::from(traits.amounts & 4 != 0);
+        self.dates.see(traits.dates);
+        if let Some(year) = traits.year {
             let (low, high) = self.years.unwrap_or((year, year));
             self.years = Some((low.min(year), high.max(year)));
         }
@@ -288,6 +344,24 @@ impl ColumnStats {
         let mixed = self.amounts.reads > share && self.fractional > share && !name.code;
         if meant || mixed { self.non_empty - if mixed && !meant { self.amounts.reads } else { 0 } } else { 0 }
     }
+}
+
+/// The number of tokens of a value, whose hashes are counted unless its word was seen just now: no token goes beyond
+/// a word.
+fn count_tokens(cell: &str, words: &mut Recent<u32>, tokens: &mut Distinct) -> u32 {
+    let mut of = |word: &str| {
+        let mut count = 0;
+        text::tokens(word, |token| {
+            count += 1;
+            tokens.insert(text::hash(token));
+        });
+        count
+    };
+    let mut count = 0;
+    for word in cell.split_whitespace() {
+        count += words.get(word, &mut of).0;
+    }
+    count
 }
 
 fn bottom(hashes: &FxHashSet<u64>) -> Vec<u32> {

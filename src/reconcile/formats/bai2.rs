@@ -5,6 +5,7 @@
 use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{Booking, statement, text, whole};
 use super::sheet::{Format, Sink};
+use super::statements::Statements;
 use std::io::Read;
 
 /// BAI2.
@@ -18,6 +19,10 @@ impl Format for Bai2 {
             && lines.next().is_some_and(|line| line.starts_with("02,"))
     }
 
+    fn has_statements(&self) -> bool {
+        true
+    }
+
     fn rows(
         &self,
         head: Vec<u8>,
@@ -29,6 +34,7 @@ impl Format for Bai2 {
         let (text, encoding) = text(&bytes, options);
         statement("bai2", encoding, sink)?;
         let mut report = Report::default();
+        let mut statements = Statements::new(sink, options);
         let mut record: Option<(u64, String)> = None;
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -37,10 +43,13 @@ impl Format for Bai2 {
                 before.push_str(more.trim_end_matches('/'));
             } else if let Some((number, done)) = record.replace((at as u64 + 1, line.trim_end_matches('/').to_owned()))
             {
-                report.record(number, &done, sink)?;
+                report.record(number, &done, &mut statements)?;
             }
         }
-        record.map_or(Ok(()), |(number, done)| report.record(number, &done, sink))
+        if let Some((number, done)) = record {
+            report.record(number, &done, &mut statements)?;
+        }
+        statements.end()
     }
 }
 
@@ -52,7 +61,7 @@ struct Report {
 }
 
 impl Report {
-    fn record(&mut self, line: u64, record: &str, sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn record(&mut self, line: u64, record: &str, sink: &mut Statements<'_>) -> Result<(), ReadError> {
         let fields: Vec<&str> = record.split(',').collect();
         let field = |at: usize| fields.get(at).copied().unwrap_or_default().trim();
         match field(0) {
@@ -62,6 +71,7 @@ impl Report {
             }
             "03" => {
                 self.account = field(1).to_owned();
+                sink.begin(&self.account, "");
                 if !field(2).is_empty() {
                     self.currency = field(2).to_owned();
                 }
@@ -73,7 +83,7 @@ impl Report {
     }
 
     /// `16,type,amount,funds type[,more],bank reference,customer reference,text`
-    fn transaction(&self, line: u64, fields: &[&str], sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn transaction(&self, line: u64, fields: &[&str], sink: &mut Statements<'_>) -> Result<(), ReadError> {
         let field = |at: usize| fields.get(at).copied().unwrap_or_default().trim();
         let Ok(code) = field(1).parse::<u16>() else {
             return sink.bad(line, "type", field(1), "not a type code");
@@ -108,7 +118,7 @@ impl Report {
             account: self.account.clone(),
             ..Booking::default()
         };
-        sink.row(line, &booking.cells())
+        sink.row(line, &booking)
     }
 }
 

@@ -6,6 +6,7 @@
 use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{Booking, failed, signed, statement, text, whole};
 use super::sheet::{Format, Sink};
+use super::statements::Statements;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::io::Read;
@@ -25,6 +26,10 @@ impl Format for Camt {
                 .any(|name| head.contains(name))
     }
 
+    fn has_statements(&self) -> bool {
+        true
+    }
+
     fn rows(
         &self,
         head: Vec<u8>,
@@ -39,6 +44,7 @@ impl Format for Camt {
         statement(format, encoding, sink)?;
         let mut xml = Reader::from_str(&text);
         let mut entries = Entries::default();
+        let mut statements = Statements::new(sink, options);
         let line = |at: u64| {
             let end = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
             memchr::memchr_iter(b'\n', &text.as_bytes()[..end]).count() + 1
@@ -62,7 +68,7 @@ impl Format for Camt {
                         start.try_get_attribute("Ccy").ok().flatten().map(|attribute| attribute.value.to_string());
                     entries.open(name.into_inner(), currency);
                 }
-                Event::End(_) => entries.close(sink)?,
+                Event::End(_) => entries.close(&mut statements)?,
                 Event::Text(part) => entries.value.push_str(&part.into_inner()),
                 Event::CData(part) => entries.value.push_str(&part.into_inner()),
                 Event::GeneralRef(reference) => match reference.resolve_char_ref() {
@@ -83,7 +89,7 @@ impl Format for Camt {
         if let Some(open) = entries.path.last() {
             return Err(failed(options, String::new(), format!("the file ends inside of element {open}")));
         }
-        Ok(())
+        statements.end()
     }
 }
 
@@ -94,6 +100,10 @@ struct Entries {
     value: String,
     currency: Option<String>,
     account: String,
+    /// `Stmt/Id`
+    statement: String,
+    /// One of its entries was seen.
+    begun: bool,
     entry: Booking,
     out: bool,
     parts: Vec<Part>,
@@ -116,7 +126,11 @@ impl Entries {
                 self.parts.clear();
             }
             "TxDtls" => self.parts.push(Part::default()),
-            "Stmt" | "Rpt" | "Ntfctn" => self.account.clear(),
+            "Stmt" | "Rpt" | "Ntfctn" => {
+                self.account.clear();
+                self.statement.clear();
+                self.begun = false;
+            }
             _ => {}
         }
         if currency.is_some() {
@@ -130,11 +144,14 @@ impl Entries {
         self.path.iter().any(|element| element == name)
     }
 
-    fn close(&mut self, sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn close(&mut self, sink: &mut Statements<'_>) -> Result<(), ReadError> {
         let Some(name) = self.path.pop() else { return Ok(()) };
         let value = self.value.split_whitespace().collect::<Vec<_>>().join(" ");
         self.value.clear();
         if name == "Ntry" {
+            if !std::mem::replace(&mut self.begun, true) {
+                sink.begin(&self.account, &self.statement);
+            }
             return self.finish(sink);
         }
         let parent = self.path.last().cloned().unwrap_or_default();
@@ -142,6 +159,10 @@ impl Entries {
             if (name == "IBAN" || (name == "Id" && parent == "Othr")) && self.within("Acct") && self.account.is_empty()
             {
                 self.account = value;
+            } else if name == "Id" && matches!(parent.as_str(), "Stmt" | "Rpt" | "Ntfctn") {
+                self.statement = value;
+            } else if matches!(name.as_str(), "Stmt" | "Rpt" | "Ntfctn") && !self.begun {
+                sink.begin(&self.account, &self.statement);
             }
             return Ok(());
         }
@@ -171,7 +192,7 @@ impl Entries {
     }
 
     /// One row, or one for each transaction when each has its amount.
-    fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn finish(&mut self, sink: &mut Statements<'_>) -> Result<(), ReadError> {
         let parts = std::mem::take(&mut self.parts);
         let several = parts.len() > 1 && parts.iter().all(|part| !part.booking.amount.is_empty());
         let rows: Vec<(Booking, bool)> = if several {
@@ -187,7 +208,7 @@ impl Entries {
                 continue;
             }
             booking.amount = signed(&booking.amount, out);
-            sink.row(self.count, &booking.cells())?;
+            sink.row(self.count, &booking)?;
         }
         Ok(())
     }

@@ -48,6 +48,10 @@ pub(crate) fn rows(mut reader: impl Read, options: &ReadOptions, sink: &mut dyn 
     reader.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(io)?;
     for format in FORMATS {
         if format.sniff(&head) {
+            if let Some(wanted) = options.reading.statement.as_deref().filter(|_| !format.has_statements()) {
+                let reason = format!("no statement {wanted:?}: only CAMT, MT940, OFX and BAI2 files name theirs");
+                return Err(ReadError::Format { name: options.name.clone(), place: String::new(), reason });
+            }
             return format.rows(head, &mut reader, options, sink);
         }
     }

@@ -12,10 +12,13 @@ mod ofx;
 mod qif;
 mod records;
 mod sheet;
+mod statements;
 mod xlsx;
 
 pub(crate) use detect::{HEAD_BYTES, is_delimited_text, rows};
 pub(crate) use sheet::{Heading, Sink};
 
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 mod tests;

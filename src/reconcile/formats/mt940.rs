@@ -5,6 +5,7 @@
 use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{Booking, statement, text, whole};
 use super::sheet::{Format, Sink};
+use super::statements::Statements;
 use std::io::Read;
 
 /// MT940 and MT942.
@@ -19,6 +20,10 @@ impl Format for Mt940 {
         has(":20:") && [":25:", ":28C:", ":28:", ":60F:", ":60M:", ":61:", ":34F:", ":13D:"].iter().any(|tag| has(tag))
     }
 
+    fn has_statements(&self) -> bool {
+        true
+    }
+
     fn rows(
         &self,
         head: Vec<u8>,
@@ -29,19 +34,20 @@ impl Format for Mt940 {
         let bytes = whole(head, rest, options)?;
         let (text, encoding) = text(&bytes, options);
         statement("mt940", encoding, sink)?;
-        let mut reader = Statement { account: String::new(), currency: String::new(), pending: None };
+        let mut reader = Statement::default();
+        let mut statements = Statements::new(sink, options);
         let mut field: Option<(u64, String, String)> = None;
         for (at, line) in text.split('\n').enumerate() {
             let (line, number) = (line.trim_end_matches('\r'), at as u64 + 1);
             match tag(line) {
                 Some((tag, value)) => {
                     if let Some(done) = field.replace((number, tag.to_owned(), value.to_owned())) {
-                        reader.field(done, sink)?;
+                        reader.field(done, &mut statements)?;
                     }
                 }
                 None if is_envelope(line) => {
                     if let Some(done) = field.take() {
-                        reader.field(done, sink)?;
+                        reader.field(done, &mut statements)?;
                     }
                 }
                 None => {
@@ -53,9 +59,10 @@ impl Format for Mt940 {
             }
         }
         if let Some(done) = field {
-            reader.field(done, sink)?;
+            reader.field(done, &mut statements)?;
         }
-        reader.flush(sink)
+        reader.flush(&mut statements)?;
+        statements.end()
     }
 }
 
@@ -73,18 +80,22 @@ fn is_envelope(line: &str) -> bool {
     line.is_empty() || line == "-" || line.starts_with("-}") || line.starts_with('{')
 }
 
+#[derive(Default)]
 struct Statement {
+    /// `:20:`
+    name: String,
     account: String,
     currency: String,
     pending: Option<(u64, Booking)>,
 }
 
 impl Statement {
-    fn field(&mut self, (line, tag, value): (u64, String, String), sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn field(&mut self, (line, tag, value): (u64, String, String), sink: &mut Statements<'_>) -> Result<(), ReadError> {
         match tag.as_str() {
             "25" => {
                 self.flush(sink)?;
                 self.account = value.trim().to_owned();
+                sink.begin(&self.account, &self.name);
             }
             "60F" | "60M" => {
                 self.flush(sink)?;
@@ -108,14 +119,18 @@ impl Statement {
                     self.flush(sink)?;
                 }
             }
-            "62F" | "62M" | "20" => self.flush(sink)?,
+            "20" => {
+                self.flush(sink)?;
+                self.name = value.trim().to_owned();
+            }
+            "62F" | "62M" => self.flush(sink)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn flush(&mut self, sink: &mut dyn Sink) -> Result<(), ReadError> {
-        self.pending.take().map_or(Ok(()), |(line, booking)| sink.row(line, &booking.cells()))
+    fn flush(&mut self, sink: &mut Statements<'_>) -> Result<(), ReadError> {
+        self.pending.take().map_or(Ok(()), |(line, booking)| sink.row(line, &booking))
     }
 }
 

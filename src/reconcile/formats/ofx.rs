@@ -5,6 +5,7 @@
 use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{Booking, statement, text, whole};
 use super::sheet::{Format, Sink};
+use super::statements::Statements;
 use std::io::Read;
 
 /// OFX and QFX.
@@ -14,6 +15,10 @@ impl Format for Ofx {
     fn sniff(&self, head: &[u8]) -> bool {
         let head = String::from_utf8_lossy(&head[..head.len().min(4 << 10)]).to_ascii_uppercase();
         head.contains("OFXHEADER") || head.contains("<OFX>")
+    }
+
+    fn has_statements(&self) -> bool {
+        true
     }
 
     fn rows(
@@ -27,12 +32,13 @@ impl Format for Ofx {
         let (text, encoding) = text(&bytes, options);
         statement("ofx", encoding, sink)?;
         let mut reader = Reader::default();
-        for_each_tag(&text, |line, name, value| reader.tag(line, name, value, sink))?;
-        reader.end(sink)?;
+        let mut statements = Statements::new(sink, options);
+        for_each_tag(&text, |line, name, value| reader.tag(line, name, value, &mut statements))?;
+        reader.end(&mut statements)?;
         if reader.investments {
-            sink.warn("investment transactions are not read, only those of bank accounts and cards".to_owned());
+            statements.warn("investment transactions are not read, only those of bank accounts and cards".to_owned());
         }
-        Ok(())
+        statements.end()
     }
 }
 
@@ -64,7 +70,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn tag(&mut self, line: u64, name: &str, value: &str, sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn tag(&mut self, line: u64, name: &str, value: &str, sink: &mut Statements<'_>) -> Result<(), ReadError> {
         match name {
             "STMTTRN" => {
                 self.end(sink)?;
@@ -73,7 +79,10 @@ impl Reader {
             }
             "/STMTTRN" | "/BANKTRANLIST" | "BANKTRANLIST" => self.end(sink)?,
             "INVTRANLIST" => self.investments = true,
-            "ACCTID" if self.booking.is_none() => self.account = unescaped(value),
+            "ACCTID" if self.booking.is_none() => {
+                self.account = unescaped(value);
+                sink.begin(&self.account, "");
+            }
             "CURDEF" => self.currency = unescaped(value),
             "PAYEE" => self.payee = true,
             _ => {
@@ -85,7 +94,7 @@ impl Reader {
         Ok(())
     }
 
-    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), ReadError> {
+    fn end(&mut self, sink: &mut Statements<'_>) -> Result<(), ReadError> {
         let Some((line, booking)) = self.booking.take() else { return Ok(()) };
         self.count += 1;
         if booking.date.is_empty() || booking.amount.is_empty() {
@@ -93,7 +102,7 @@ impl Reader {
             let value = format!("{} {}", booking.counterparty, booking.text);
             return sink.bad(self.count, tag, value.trim(), &format!("the STMTTRN on line {line} has no {tag}"));
         }
-        sink.row(self.count, &booking.cells())
+        sink.row(self.count, &booking)
     }
 }
 

@@ -43,6 +43,11 @@ pub(crate) trait Format: Sync {
     /// Whether a file that begins like this is of the format.
     fn sniff(&self, head: &[u8]) -> bool;
 
+    /// Whether a file may hold several statements, so that one can be asked for.
+    fn has_statements(&self) -> bool {
+        false
+    }
+
     /// Gives the rows of a file.
     fn rows(
         &self,

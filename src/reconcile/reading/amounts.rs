@@ -83,8 +83,78 @@ impl Decimal {
 /// Characters that may stand between groups of digits in either style.
 const GROUPS: [char; 9] = ['\'', '\u{2019}', '`', ' ', '\u{a0}', '\u{202f}', '\u{2009}', '_', '\u{66c}'];
 
+/// Digits with at most one point or comma and a minus in front, as nearly all files write amounts.
+struct Plain {
+    negative: bool,
+    units: i64,
+    /// Digits before the separator.
+    whole: usize,
+    /// The separator, and the digits behind it.
+    fraction: Option<(u8, u8)>,
+}
+
+/// The quick way for plain amounts; `None` for everything else, which may be an amount all the same.
+fn plain(text: &str) -> Option<Plain> {
+    let bytes = text.as_bytes();
+    let (negative, digits) = match bytes.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _ => (false, bytes),
+    };
+    // Eighteen digits fit, whatever they are.
+    if digits.len() > 18 || !digits.first()?.is_ascii_digit() {
+        return None;
+    }
+    let (mut units, mut separator) = (0_i64, None);
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => units = units * 10 + i64::from(byte - b'0'),
+            b'.' | b',' if separator.is_none() => separator = Some((at, *byte)),
+            _ => return None,
+        }
+    }
+    let whole = separator.map_or(digits.len(), |(at, _)| at);
+    let fraction = separator.map(|(at, byte)| (byte, (digits.len() - at - 1) as u8));
+    Some(Plain { negative, units, whole, fraction })
+}
+
+impl Plain {
+    /// Whether the separator may stand between groups of digits.
+    fn grouped(&self) -> bool {
+        self.whole <= 3 && self.fraction.is_some_and(|(_, digits)| digits == 3)
+    }
+
+    fn read(&self, style: DecimalStyle) -> Option<Decimal> {
+        let scale = match self.fraction {
+            None => 0,
+            Some((b'.', digits)) if style == DecimalStyle::Point => digits,
+            Some((b',', digits)) if style == DecimalStyle::Comma => digits,
+            Some(_) if self.grouped() => 0,
+            Some(_) => return None,
+        };
+        Some(Decimal { units: if self.negative { -self.units } else { self.units }, scale })
+    }
+
+    fn fits(&self) -> u8 {
+        let own = match self.fraction {
+            None => return 3,
+            Some((b'.', _)) => 1,
+            Some(_) => 2,
+        };
+        // Nought is nought in either style.
+        if self.grouped() { 3 | u8::from(self.units != 0) << 2 } else { own }
+    }
+}
+
 /// Parses one amount: sign, parentheses, Cr or Dr, currency sign or code on either side, grouping, exponent.
 pub fn parse(text: &str, style: DecimalStyle) -> Option<Decimal> {
+    match plain(text) {
+        Some(plain) => plain.read(style),
+        None if currency::is_other_word(text) => None,
+        None => parse_any(text, style),
+    }
+}
+
+fn parse_any(text: &str, style: DecimalStyle) -> Option<Decimal> {
     let (body, negative) = strip(text)?;
     let (body, exponent) = split_exponent(body)?;
     let value = digits(body, style)?;
@@ -94,6 +164,14 @@ pub fn parse(text: &str, style: DecimalStyle) -> Option<Decimal> {
 
 /// Which styles read a value: bit 1 for point, bit 2 for comma; bit 4 when both do and differ.
 pub(crate) fn fits(text: &str) -> u8 {
+    match plain(text) {
+        Some(plain) => plain.fits(),
+        None if currency::is_other_word(text) => 0,
+        None => fits_any(text),
+    }
+}
+
+fn fits_any(text: &str) -> u8 {
     let Some((body, _)) = strip(text) else { return 0 };
     // No number begins with a letter, whatever stood before it.
     if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.' || c == ',') {
@@ -344,5 +422,31 @@ mod tests {
         assert_eq!(fits("1.234,5"), 2);
         assert_eq!(fits("1234"), 3);
         assert_eq!(fits("x"), 0);
+    }
+
+    #[test]
+    fn the_quick_way_reads_what_the_long_one_reads() {
+        let mut texts: Vec<String> = Vec::new();
+        let parts = ["", "0", "7", "12", "000", "123", "1234", "123456", "999999999999999", "1234567890123456789"];
+        for sign in ["", "-", "+", "--", "("] {
+            for whole in parts {
+                for separator in ["", ".", ",", "..", ".1.", ",1,", " "] {
+                    texts.extend(parts.iter().map(|fraction| format!("{sign}{whole}{separator}{fraction}")));
+                }
+            }
+        }
+        for word in
+            ["EUR", "Eur", "R", "R$", "US$", "kr.", "Cr", "dr.", "DB", "L", "INV", "INV-", "Rs.", "E+", "x", "d"]
+        {
+            for number in ["1", " 12.50", "-3", ".5", "", " c", "1.000,5 S", "7 EUR", "E+03"] {
+                texts.extend([format!("{word}{number}"), format!("{number}{word}"), format!("({word}{number})")]);
+            }
+        }
+        for text in texts {
+            assert_eq!(fits(&text), fits_any(&text), "{text:?}");
+            for style in [DecimalStyle::Point, DecimalStyle::Comma] {
+                assert_eq!(parse(&text, style), parse_any(&text, style), "{text:?} {style:?}");
+            }
+        }
     }
 }

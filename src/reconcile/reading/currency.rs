@@ -9,6 +9,8 @@ const WORDS: [&str; 45] = [
     "din", "din.", "rs", "rs.", "re", "re.", "fr", "fr.", "sfr", "sfr.", "tl", "rm", "rp", "rp.", "s/", "s/.", "bs",
     "bs.", "b/.", "km", "r", "us", "usdt", "usdc", "doge", "euro", "euros", "mbtc",
 ];
+/// Bytes of the longest of them.
+const LONGEST: usize = 7;
 /// What may stand before a currency sign: `R$`, `A$`, `US$`, `NZ$`.
 const BEFORE_SIGN: [&str; 16] =
     ["R", "A", "C", "S", "US", "AU", "CA", "NZ", "HK", "SG", "NT", "MX", "CA", "Z", "J", "CN"];
@@ -19,6 +21,19 @@ fn is_sign(c: char) -> bool {
         '$' | '¢' | '£' | '¤' | '¥' | '֏' | '؋' | '৲' | '৳' | '฿' | '៛' | '\u{20a0}'
             ..='\u{20cf}' | '﷼' | '﹩' | '＄' | '￠' | '￡' | '￥' | '￦'
     )
+}
+
+/// Whether the text begins with a word that is neither a currency nor a side of an account (`Dr`), so that it is no
+/// amount whatever follows; only a quick look at ASCII.
+pub(super) fn is_other_word(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    if !bytes.first().is_some_and(u8::is_ascii_alphabetic) || !text.is_ascii() {
+        return false;
+    }
+    let end = bytes.iter().position(|b| !b.is_ascii_alphabetic() && !matches!(b, b'.' | b'/')).unwrap_or(bytes.len());
+    let side =
+        bytes.get(..2).is_some_and(|two| ["cr", "dr", "db"].iter().any(|s| two.eq_ignore_ascii_case(s.as_bytes())));
+    !side && bytes.get(end) != Some(&b'$') && !is_word(&text[..end])
 }
 
 /// The text without one currency at its beginning or end; `None` when there is none.
@@ -44,7 +59,7 @@ pub(super) fn strip(text: &str) -> Option<&str> {
 
 fn is_word(word: &str) -> bool {
     let code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_uppercase());
-    code || (word.len() > 1 && WORDS.contains(&word.to_lowercase().as_str()))
+    code || ((2..=LONGEST).contains(&word.len()) && WORDS.contains(&word.to_lowercase().as_str()))
         || word == "R"
         || matches!(word, "eur" | "usd" | "gbp" | "chf" | "Eur" | "Usd" | "Gbp" | "Chf")
 }

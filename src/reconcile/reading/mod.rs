@@ -13,7 +13,7 @@ pub(crate) mod understood;
 
 pub use options::SideReading;
 pub use settle::settle;
-pub use understood::{BalanceProof, ColumnReading, Reading};
+pub use understood::{BalanceGap, BalanceProof, ColumnReading, Reading};
 
 #[cfg(test)]
 mod tests;

@@ -352,6 +352,25 @@ const WEEKDAYS: [&str; 98] = [
 /// Letters of the longest name; a longer word is none.
 const LONGEST: usize = 14;
 
+/// Which second letters the names of either list have behind each first one, a bit each: most words are no name, and
+/// end here.
+const BEGINNINGS: [u32; 26] = {
+    let mut found = [0_u32; 26];
+    let mut at = 0;
+    while at < MONTHS.len() {
+        let name = MONTHS[at].0.as_bytes();
+        found[(name[0] - b'a') as usize] |= 1 << (name[1] - b'a');
+        at += 1;
+    }
+    at = 0;
+    while at < WEEKDAYS.len() {
+        let name = WEEKDAYS[at].as_bytes();
+        found[(name[0] - b'a') as usize] |= 1 << (name[1] - b'a');
+        at += 1;
+    }
+    found
+};
+
 /// The number of a month by its name.
 pub(super) fn month(word: &str) -> Option<i32> {
     with_folded(word, |word| MONTHS.binary_search_by(|(name, _)| (*name).cmp(word)).ok().map(|at| MONTHS[at].1))
@@ -369,6 +388,11 @@ fn with_folded<T>(word: &str, look: impl FnOnce(&str) -> Option<T>) -> Option<T>
     }
     if !word.is_ascii() {
         return look(&crate::text::compact(word));
+    }
+    let letter = |at: usize| Some(word.as_bytes().get(at)?.to_ascii_lowercase()).filter(u8::is_ascii_lowercase);
+    let (first, second) = (letter(0)?, letter(1)?);
+    if BEGINNINGS[usize::from(first - b'a')] >> (second - b'a') & 1 == 0 {
+        return None;
     }
     let mut buffer = [0_u8; 2 * LONGEST];
     let folded = buffer.get_mut(..word.len())?;

@@ -50,6 +50,9 @@ pub struct SideReading {
     /// Sheet of a workbook, by name; the first with rows by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sheet: Option<String>,
+    /// Statement of a file that holds several, by its account or its own name; all of them by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
 }
 
 /// The order of day, month and year.
@@ -108,6 +111,7 @@ impl SideReading {
             scale: self.scale.or(other.scale),
             id: text(&self.id, &other.id),
             sheet: text(&self.sheet, &other.sheet),
+            statement: text(&self.statement, &other.statement),
         }
     }
 
@@ -149,6 +153,7 @@ impl SideReading {
             }
             "id" => self.id = text(),
             "sheet" => self.sheet = text(),
+            "statement" => self.statement = text(),
             _ => return Err(format!("unknown option {name:?}")),
         }
         match (&self.debit, &self.credit) {

@@ -242,7 +242,13 @@ fn balances(columns: &mut [ColumnProfile], hints: &[NameHint], values: &[Vec<Opt
         if let Some(Walk { holds, breaks, .. }) = follows.max_by_key(|walk| walk.holds) {
             found.push(*balance);
             if proof.is_none() {
-                proof = Some(BalanceProof { column: columns[*balance].name.clone(), holds, breaks, first_break: None });
+                proof = Some(BalanceProof {
+                    column: columns[*balance].name.clone(),
+                    holds,
+                    breaks,
+                    first_break: None,
+                    gaps: Vec::new(),
+                });
             }
         }
     }
@@ -262,9 +268,12 @@ fn balances(columns: &mut [ColumnProfile], hints: &[NameHint], values: &[Vec<Opt
 pub(crate) struct Walk {
     pub(crate) holds: u64,
     pub(crate) breaks: u64,
-    /// The row of the first break, and what is missing there.
-    pub(crate) first_break: Option<(usize, i128)>,
+    /// The rows before which something is missing, and how much; the first of them when there are very many.
+    pub(crate) gaps: Vec<(usize, i128)>,
 }
+
+/// Breaks of a balance that are named one by one.
+const MAX_GAPS: usize = 1_000;
 
 /// How many balances follow from the one before (or after, in files with the newest first) and the amount; `None`
 /// when too few do for it to be a balance.
@@ -286,9 +295,9 @@ pub(crate) fn walk(amounts: &[Option<i128>], balances: &[Option<i128>]) -> Optio
     let ways = [(false, 1), (true, 1), (false, -1), (true, -1)];
     let (newest, sign) = ways.into_iter().max_by_key(|(newest, sign)| count(*newest, *sign))?;
     let (holds, pairs) = (count(newest, sign), rows.len() as u64 - 1);
-    let first_break =
-        rows.windows(2).find(|pair| gap(pair, newest, sign) != 0).map(|pair| (pair[1].0, gap(pair, newest, sign)));
-    (holds * 10 >= pairs * 7).then_some(Walk { holds, breaks: pairs - holds, first_break })
+    let broken = rows.windows(2).filter(|pair| gap(pair, newest, sign) != 0);
+    let gaps = broken.take(MAX_GAPS).map(|pair| (pair[1].0, gap(pair, newest, sign))).collect();
+    (holds * 10 >= pairs * 7).then_some(Walk { holds, breaks: pairs - holds, gaps })
 }
 
 /// Puts what was found of the columns into the reading.

@@ -92,7 +92,22 @@ pub struct BalanceProof {
     /// The first break: its line and what is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_break: Option<String>,
+    /// The breaks one by one, at most a thousand: missing lines, each with the amount they add up to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<BalanceGap>,
 }
+
+/// Missing line(s): the balance does not follow from the row before it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BalanceGap {
+    /// The line (or number) of the row at which the balance breaks.
+    pub line: u64,
+    /// What the missing lines add up to.
+    pub missing: String,
+}
+
+/// Gaps that are shown on a terminal.
+const SHOWN_GAPS: usize = 10;
 
 impl Reading {
     /// Why no match may be settled without a person; `None` when everything that matters was read for sure.
@@ -137,6 +152,12 @@ impl Reading {
                 format!("{} break(s), first: {}", proof.breaks, proof.first_break.as_deref().unwrap_or("unknown"))
             };
             lines.push(format!("  balance {:?}: {} rows follow, {whole}", proof.column, proof.holds));
+            for gap in proof.gaps.iter().take(SHOWN_GAPS) {
+                lines.push(format!("  break: missing line(s) at line {}, {}", gap.line, gap.missing));
+            }
+            if let Some(more) = proof.breaks.checked_sub(SHOWN_GAPS as u64).filter(|more| *more > 0) {
+                lines.push(format!("  break: missing line(s) at {more} more lines"));
+            }
         }
         lines.extend(self.undecided.iter().chain(&self.warnings).map(|warning| format!("  warning: {warning}")));
         lines
