@@ -29,6 +29,7 @@ pub mod report;
 mod rules;
 mod run;
 mod score;
+mod settled;
 mod stats;
 mod table;
 mod text;
