@@ -84,6 +84,24 @@ impl Pass {
         self.keys.iter().all(|key| matches!(key, KeySource::Value(..)))
     }
 
+    /// Pairs of a pass of one whole value, whatever rows take part; `None` for another pass, of which an index tells.
+    pub(crate) fn pairs_of_values(&self) -> Option<u64> {
+        let (None, [KeySource::Value(left, right)]) = (&self.window, self.keys.as_slice()) else { return None };
+        let pairs = |(value, rows): (&u64, &u32)| u64::from(*rows) * u64::from(right.rows_of(*value));
+        Some(left.value_rows.iter().map(pairs).sum())
+    }
+
+    /// Whether rows that share its keys agree in something that tells rows apart: an amount near the day, a reference, a
+    /// whole value.
+    pub(crate) fn is_telling(&self) -> bool {
+        let telling = |key: &KeySource| match key {
+            KeySource::Amount { .. } => self.window.is_some(),
+            KeySource::Value(..) | KeySource::Code(..) => true,
+            _ => false,
+        };
+        matches!(self.keys.as_slice(), [key] if telling(key))
+    }
+
     fn is_whole_value(&self) -> bool {
         let whole =
             |key: &KeySource| matches!(key, KeySource::Amount { .. } | KeySource::Value(..) | KeySource::Day(..));
@@ -171,6 +189,19 @@ fn amount_keys(units: i64, tolerance: i64, percent: f64, all: bool, out: &mut Ve
     }
 }
 
+/// The rows of a side that take part in blocking.
+pub(crate) struct Rows<'a> {
+    pub(crate) count: usize,
+    /// Whether a row takes part.
+    pub(crate) take: &'a (dyn Fn(usize) -> bool + Sync),
+}
+
+impl Rows<'_> {
+    fn takes(&self, row: usize) -> bool {
+        (self.take)(row)
+    }
+}
+
 /// The right rows of a pass by key.
 pub(crate) struct Index<'a> {
     pass: &'a Pass,
@@ -183,9 +214,9 @@ pub(crate) struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    /// Builds the index of a pass over `left_rows` and `right_rows` rows.
-    pub(crate) fn build(pass: &'a Pass, left_rows: usize, right_rows: usize, max_block_rows: usize) -> Self {
-        let mut entries = entries(pass, Side::Right, right_rows);
+    /// Builds the index of a pass over the rows that take part.
+    pub(crate) fn build(pass: &'a Pass, left: &Rows<'_>, right: &Rows<'_>, max_block_rows: usize) -> Self {
+        let mut entries = entries_where(pass, Side::Right, right, |_| true);
         entries.par_sort_unstable();
         let mut ranges = FxHashMap::default();
         let mut start = 0;
@@ -199,7 +230,7 @@ impl<'a> Index<'a> {
             let large: rustc_hash::FxHashSet<u64> =
                 ranges.iter().filter(|(_, (a, b))| (b - a) as usize > cap).map(|(key, _)| *key).collect();
             if !large.is_empty() {
-                let mut left = entries_where(pass, Side::Left, left_rows, |key| large.contains(&key));
+                let mut left = entries_where(pass, Side::Left, left, |key| large.contains(&key));
                 left.par_sort_unstable();
                 for group in left.chunk_by(|a, b| a.0 == b.0) {
                     ranks.insert(group[0].0, group.iter().map(|entry| (entry.1, entry.2)).collect());
@@ -231,10 +262,11 @@ impl<'a> Index<'a> {
     }
 
     /// Pairs the pass would give without a cap.
-    pub(crate) fn estimate(&self, left_rows: usize) -> u64 {
-        (0..left_rows)
+    pub(crate) fn estimate(&self, left: &Rows<'_>) -> u64 {
+        (0..left.count)
             .into_par_iter()
             .with_min_len(1024)
+            .filter(|row| left.takes(*row))
             .map_init(
                 || (Vec::new(), Vec::new()),
                 |(keys, scratch), row| {
@@ -296,17 +328,13 @@ impl<'a> Index<'a> {
     }
 }
 
-fn entries(pass: &Pass, side: Side, rows: usize) -> Vec<(u64, i32, u32)> {
-    entries_where(pass, side, rows, |_| true)
-}
-
-fn entries_where(pass: &Pass, side: Side, rows: usize, keep: impl Fn(u64) -> bool + Sync) -> Vec<(u64, i32, u32)> {
-    let chunks = rows.div_ceil(4096);
+fn entries_where(pass: &Pass, side: Side, rows: &Rows<'_>, keep: impl Fn(u64) -> bool + Sync) -> Vec<(u64, i32, u32)> {
+    let chunks = rows.count.div_ceil(4096);
     let parts: Vec<Vec<(u64, i32, u32)>> = (0..chunks)
         .into_par_iter()
         .map(|chunk| {
             let (mut keys, mut scratch, mut out) = (Vec::new(), Vec::new(), Vec::new());
-            for row in chunk * 4096..rows.min((chunk + 1) * 4096) {
+            for row in (chunk * 4096..rows.count.min((chunk + 1) * 4096)).filter(|row| rows.takes(*row)) {
                 let day =
                     pass.window.as_ref().map_or(0, |w| if side == Side::Left { w.left[row] } else { w.right[row] });
                 pass.keys_of(side, row, &mut keys, &mut scratch);

@@ -2,7 +2,8 @@
 use super::control::{Control, Meter, Phase};
 use super::plan::Plan;
 use super::rules::RuleSet;
-use super::run::{RunError, indexes};
+use super::run::{RunError, indexes, settled};
+use super::settled::NONE;
 use super::table::Table;
 use rayon::prelude::*;
 
@@ -18,8 +19,8 @@ pub struct Estimate {
     pub is_exact: bool,
 }
 
-/// Counts the candidate pairs of a run by these rules, or estimates them from the left rows that a sample by content gives. Refuses what
-/// [`run`](super::run()) would refuse.
+/// Counts the candidate pairs of a run by these rules, or estimates them from the left rows that a sample by content
+/// gives. Refuses what [`run`](super::run()) would refuse.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -28,10 +29,14 @@ pub fn estimate(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Cont
     let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
     let mut plan = Plan::new(left, right, rules)?;
     let passes = std::mem::take(&mut plan.passes);
-    let (indexes, _) = indexes(&passes, left, right, rules, &meter)?;
+    let settled = settled(&plan, rules, (left.len(), right.len()));
+    let (indexes, _) = indexes(&passes, &settled, rules, &meter)?;
     let rank = left.content_order(&left.content_hashes());
     let rows: Vec<usize> = (0..left.len()).filter(|row| (rank[*row] as usize) < COUNTED_ROWS).collect();
     let count = |row: &usize| {
+        if settled.left[*row] != NONE {
+            return 1;
+        }
         let (mut keys, mut scratch, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
         for index in &indexes {
             index.candidates(*row, &mut keys, &mut scratch, &mut candidates);

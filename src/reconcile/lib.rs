@@ -33,6 +33,7 @@ mod run;
 mod sample;
 pub mod schema;
 mod score;
+mod settled;
 mod stats;
 mod table;
 mod text;

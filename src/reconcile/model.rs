@@ -83,9 +83,27 @@ pub(crate) fn train(
         em.begin_with_whole_agreement();
     }
     let mut weights = em.weights();
-    settle_equal_rows(&mut weights, plan, scored, rules);
-    part_strangers(&mut weights, scored, rules);
+    weights.bound(plan, scored, rules);
     Ok(weights)
+}
+
+impl Weights {
+    /// Takes up patterns that came after training; `before` gives the place of each that was known.
+    pub(crate) fn extend(&mut self, plan: &Plan, scored: &Scored, rules: &RuleSet, before: &[Option<usize>]) {
+        let known = |(pattern, before): (&u64, &Option<usize>)| match before {
+            Some(at) => self.of_pattern[*at],
+            None => self.of(*pattern),
+        };
+        self.of_pattern = scored.patterns.iter().zip(before).map(known).collect();
+        if rules.model != Model::Weighted {
+            self.bound(plan, scored, rules);
+        }
+    }
+
+    fn bound(&mut self, plan: &Plan, scored: &Scored, rules: &RuleSet) {
+        settle_equal_rows(self, plan, scored, rules);
+        part_strangers(self, scored, rules);
+    }
 }
 
 /// Where many rows are the same (300 equal fees on both sides) agreement tells nothing apart and so learns no weight, yet

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Candidates a row takes from names alone, rarest first.
 const NAME_CAP: usize = 64;
 /// Files of so few pairs are compared row by row, so that nothing is missed for want of a common key.
-const EVERY_PAIR: usize = 100_000;
+pub(crate) const EVERY_PAIR: usize = 100_000;
 /// Candidates a row takes from parts of a reference.
 const CODE_CAP: usize = 48;
 

@@ -1,7 +1,7 @@
 //! The pipeline: plan, candidates, scores, weights, assignment, sums, states. Each step is its own file; this one
 //! puts them in order.
 use super::assign::{Edge, assign};
-use super::blocking::Index;
+use super::blocking::{Index, Pass, Rows};
 use super::classify::{Found, Law};
 use super::comparing::{Comparing, LeftOut};
 use super::control::{Cancelled, Control, Meter, Phase};
@@ -11,10 +11,11 @@ use super::infer::infer_from_tables;
 use super::levels::Comparator;
 use super::model::{ByContent, Rivals, Weights, train};
 use super::outcome::{Outcome, Side};
-use super::plan::Plan;
+use super::plan::{EVERY_PAIR, Plan};
 use super::recurring;
-use super::rules::{RuleError, RuleSet};
-use super::score::{Scored, level, score};
+use super::rules::{Model, RuleError, RuleSet};
+use super::score::{Scored, level, pattern, score};
+use super::settled::{NONE, Settled};
 
 use super::table::Table;
 
@@ -168,6 +169,9 @@ struct Trained {
     scored: Scored,
     weights: Weights,
     blocks_left_out: u64,
+    settled: Settled,
+    /// Passes by which rows that are left over meet settled ones.
+    telling: Vec<Pass>,
 }
 
 impl Trained {
@@ -176,17 +180,26 @@ impl Trained {
         let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
         let mut plan = Plan::new(left, right, rules)?;
         meter.add(0, 0)?;
-        let passes = std::mem::take(&mut plan.passes);
-        let (indexes, blocks_left_out) = indexes(&passes, left, right, rules, &meter)?;
+        let mut passes = std::mem::take(&mut plan.passes);
+        let settled = settled(&plan, rules, (left.len(), right.len()));
+        meter.add(0, 0)?;
+        let (indexes, left_out) = indexes(&passes, &settled, rules, &meter)?;
+        let blocks_left_out = left_out.len() as u64;
         let meter = Meter::start(control, Phase::Scoring, left.len() as u64, 0)?;
-        let scored = score(&plan, &indexes, left.len(), &meter)?;
+        let scored = score(&plan, &indexes, &settled, &meter)?;
         drop(indexes);
+        let mut at = 0;
+        passes.retain(|pass| {
+            at += 1;
+            pass.is_telling() && !left_out.contains(&(at - 1))
+        });
+        let telling = passes;
         let meter = Meter::start(control, Phase::Training, 0, 0)?;
         let (left_rows, right_rows) = (by_rank(&sides.left_order), by_rank(&sides.right_order));
         let order =
             ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first(), same_file: false };
         let weights = train(&plan, &scored, rules, &order, &meter)?;
-        Ok(Self { plan, scored, weights, blocks_left_out })
+        Ok(Self { plan, scored, weights, blocks_left_out, settled, telling })
     }
 
     /// Comparisons that disagree in nearly every pair that is the best of both its rows.
@@ -221,7 +234,7 @@ impl Trained {
         mut comparing: Comparing,
         control: &dyn Control,
     ) -> Result<Outcome, RunError> {
-        let Self { plan, scored, weights, blocks_left_out } = self;
+        let Self { plan, mut scored, mut weights, blocks_left_out, settled, telling } = self;
         let (left, right) = (sides.left, sides.right);
         let edges = edges(&scored, &weights, rules, sides);
         let meter = Meter::start(control, Phase::Assigning, edges.len() as u64, 0)?;
@@ -232,6 +245,12 @@ impl Trained {
         let meter = Meter::start(control, Phase::Summing, 0, pairs.len() as u64)?;
         let (pairs, groups, sum_searches_cut) = sums(&plan, &scored, &weights, pairs, rules, sides, &meter)?;
         let recurring = recurring::pairs(&plan, &pairs, &groups, (left.len(), right.len()));
+        let late = late(&plan, &telling, &settled, (&pairs, &groups), rules, &meter)?;
+        drop(telling);
+        if !late.is_empty() {
+            let before = scored.extend(&late);
+            weights.extend(&plan, &scored, rules, &before);
+        }
 
         Meter::start(control, Phase::Classifying, 0, (pairs.len() + groups.len()) as u64)?;
         comparing.amount = plan.amount.map(|at| plan.columns[at]);
@@ -258,31 +277,104 @@ impl Trained {
     }
 }
 
-/// Builds the index of every pass, and refuses passes that amount to a cross product. A derived pass that is too
-/// large is left out when another remains; one that the rules ask for is an error.
-pub(crate) fn indexes<'a>(
-    passes: &'a [super::blocking::Pass],
-    left: &Table,
-    right: &Table,
+/// Rows that are left over beside settled ones: none of them was a candidate, and one may be the nearest.
+fn late(
+    plan: &Plan,
+    telling: &[Pass],
+    settled: &Settled,
+    (pairs, groups): (&[Edge], &[Group]),
     rules: &RuleSet,
     meter: &Meter<'_>,
-) -> Result<(Vec<Index<'a>>, u64), RunError> {
-    let allowed = u64::from(rules.limits.max_pairs_per_row) * (left.len() + right.len()) as u64;
-    let allowed = allowed.max(ALWAYS_ALLOWED);
-    let mut kept = Vec::new();
-    let mut refused: Option<(u64, String)> = None;
-    for (at, pass) in passes.iter().enumerate() {
-        let index = Index::build(pass, left.len(), right.len(), rules.limits.max_block_rows as usize);
-        meter.add(1, 0)?;
-        let pairs = index.estimate(left.len());
-        meter.add(0, 0)?;
-        if pairs <= allowed || !pass.is_refusable() {
-            kept.push(index);
-        } else if refused.as_ref().is_none_or(|(least, _)| pairs < *least) {
-            refused = Some((pairs, format!("block[{at}]")));
+) -> Result<Vec<(u32, u32, u64)>, Cancelled> {
+    if settled.left.iter().all(|partner| *partner == NONE) {
+        return Ok(Vec::new());
+    }
+    let mut over = [vec![true; settled.left.len()], vec![true; settled.right.len()]];
+    for pair in pairs {
+        over[0][pair.l as usize] = false;
+        over[1][pair.r as usize] = false;
+    }
+    for group in groups {
+        group.left.iter().for_each(|row| over[0][*row as usize] = false);
+        group.right.iter().for_each(|row| over[1][*row as usize] = false);
+    }
+    let (is_left, is_right) = (|row: usize| settled.left[row] != NONE, |row: usize| settled.right[row] != NONE);
+    let (left_over, right_over) =
+        (|row: usize| over[0][row] && !is_left(row), |row: usize| over[1][row] && !is_right(row));
+    let mut found: Vec<(u32, u32)> = Vec::new();
+    for pass in telling {
+        let both: [(&(dyn Fn(usize) -> bool + Sync), &(dyn Fn(usize) -> bool + Sync)); 2] =
+            [(&left_over, &is_right), (&is_left, &right_over)];
+        for (of_left, of_right) in both {
+            let left = Rows { count: settled.left.len(), take: of_left };
+            let right = Rows { count: settled.right.len(), take: of_right };
+            let index = Index::build(pass, &left, &right, rules.limits.max_block_rows as usize);
+            let (mut keys, mut scratch, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
+            for row in (0..left.count).filter(|row| of_left(*row)) {
+                candidates.clear();
+                index.candidates(row, &mut keys, &mut scratch, &mut candidates);
+                found.extend(candidates.iter().map(|r| (row as u32, *r)));
+            }
+            meter.add(0, 0)?;
         }
     }
-    let everything = left.len() as u64 * right.len() as u64;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found.into_iter().map(|(l, r)| (l, r, pattern(plan, l as usize, r as usize))).collect())
+}
+
+/// Rows that a key of their own settles. None where all rows are compared with all, and none where the rules have
+/// blocks: those bound what may be paired.
+pub(crate) fn settled(plan: &Plan, rules: &RuleSet, rows: (usize, usize)) -> Settled {
+    let all_compared = rows.0 * rows.1 <= EVERY_PAIR;
+    if all_compared || !rules.block.is_empty() || rules.model == Model::Weighted {
+        return Settled::none(rows);
+    }
+    Settled::of(plan, rows)
+}
+
+/// Builds the index of every pass over the rows that are not settled, and refuses passes that amount to a cross
+/// product. A derived pass that is too large is left out when another remains, and its position is returned; one that
+/// the rules ask for is an error.
+pub(crate) fn indexes<'a>(
+    passes: &'a [Pass],
+    settled: &Settled,
+    rules: &RuleSet,
+    meter: &Meter<'_>,
+) -> Result<(Vec<Index<'a>>, Vec<usize>), RunError> {
+    let rows = (settled.left.len(), settled.right.len());
+    let allowed = u64::from(rules.limits.max_pairs_per_row) * (rows.0 + rows.1) as u64;
+    let allowed = allowed.max(ALWAYS_ALLOWED);
+    let (left, right) = (|row: usize| settled.left[row] == NONE, |row: usize| settled.right[row] == NONE);
+    let (left, right) = (Rows { count: rows.0, take: &left }, Rows { count: rows.1, take: &right });
+    let mut kept = Vec::new();
+    let mut left_out = Vec::new();
+    let mut refused: Option<(u64, String)> = None;
+    for (at, pass) in passes.iter().enumerate() {
+        let build = || Index::build(pass, &left, &right, rules.limits.max_block_rows as usize);
+        meter.add(1, 0)?;
+        // Counted over all rows, settled or not: whether rules are refused is no matter of luck.
+        let (index, pairs) = match pass.pairs_of_values() {
+            _ if !pass.is_refusable() => (Some(build()), 0),
+            Some(pairs) => ((pairs <= allowed).then(build), pairs),
+            None => {
+                let index = build();
+                let pairs = index.estimate(&left);
+                (Some(index), pairs)
+            }
+        };
+        meter.add(0, 0)?;
+        match index {
+            Some(index) if pairs <= allowed => kept.push(index),
+            _ => {
+                left_out.push(at);
+                if refused.as_ref().is_none_or(|(least, _)| pairs < *least) {
+                    refused = Some((pairs, format!("block[{at}]")));
+                }
+            }
+        }
+    }
+    let everything = rows.0 as u64 * rows.1 as u64;
     let hint = "block on a column with more different values, add a key, or narrow the window".to_owned();
     match refused {
         Some((pairs, path)) if !rules.block.is_empty() => Err(RunError::CrossProduct { path, pairs, hint }),
@@ -290,10 +382,7 @@ pub(crate) fn indexes<'a>(
         None if kept.is_empty() && everything > 0 => {
             Err(RunError::CrossProduct { path: "compare".into(), pairs: everything, hint })
         }
-        _ => {
-            let left_out = (passes.len() - kept.len()) as u64;
-            Ok((kept, left_out))
-        }
+        _ => Ok((kept, left_out)),
     }
 }
 

@@ -6,6 +6,7 @@
 use super::blocking::Index;
 use super::control::{Cancelled, Meter};
 use super::plan::Plan;
+use super::settled::{NONE, Settled};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -42,9 +43,10 @@ const CHUNK: usize = 128;
 pub(crate) fn score(
     plan: &Plan,
     indexes: &[Index<'_>],
-    left_rows: usize,
+    settled: &Settled,
     meter: &Meter<'_>,
 ) -> Result<Scored, Cancelled> {
+    let left_rows = settled.left.len();
     let chunks = left_rows.div_ceil(CHUNK);
     let work = |chunk: usize| -> Result<Part, Cancelled> {
         let (mut keys, mut scratch, mut candidates, mut out, mut split) =
@@ -52,6 +54,10 @@ pub(crate) fn score(
         let rows = chunk * CHUNK..left_rows.min((chunk + 1) * CHUNK);
         let count = rows.len() as u64;
         for row in rows {
+            if settled.left[row] != NONE {
+                out.push((row as u32, settled.left[row], pattern(plan, row, settled.left[row] as usize)));
+                continue;
+            }
             candidates.clear();
             let (mut cut, mut unseen) = (false, false);
             for index in indexes {
@@ -82,6 +88,24 @@ pub(crate) fn score(
         pairs.extend(part.into_iter().map(|(l, r, pattern)| Pair { l, r, pattern: number[&pattern] }));
     }
     Ok(Scored { pairs, patterns, split })
+}
+
+impl Scored {
+    /// Adds pairs that are not there yet; gives for each pattern the position it had before, if it had one.
+    pub(crate) fn extend(&mut self, more: &[(u32, u32, u64)]) -> Vec<Option<usize>> {
+        let mut patterns = self.patterns.clone();
+        patterns.extend(more.iter().map(|(_, _, pattern)| *pattern));
+        patterns.sort_unstable();
+        patterns.dedup();
+        let place = |pattern: &u64| patterns.partition_point(|p| p < pattern) as u32;
+        let moved: Vec<u32> = self.patterns.iter().map(place).collect();
+        self.pairs.iter_mut().for_each(|pair| pair.pattern = moved[pair.pattern as usize]);
+        self.pairs.extend(more.iter().map(|(l, r, pattern)| Pair { l: *l, r: *r, pattern: place(pattern) }));
+        self.pairs.par_sort_unstable_by_key(|pair| (pair.l, pair.r));
+        let old = patterns.iter().map(|pattern| self.patterns.binary_search(pattern).ok()).collect();
+        self.patterns = patterns;
+        old
+    }
 }
 
 /// The pattern of any pair, candidate or not.

@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::rules::RuleSet;
 use crate::run::{RunError, indexes};
 use crate::score::{Pair, Scored, level, pattern, score};
+use crate::settled::Settled;
 use crate::table::Table;
 use rayon::prelude::*;
 
@@ -34,11 +35,12 @@ impl Weighed {
         let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
         let mut plan = Plan::new(table, table, rules)?;
         let passes = std::mem::take(&mut plan.passes);
-        let (all, blocks_left_out) = indexes(&passes, table, table, rules, &meter)?;
+        let none = Settled::none((table.len(), table.len()));
+        let (all, left_out) = indexes(&passes, &none, rules, &meter)?;
         let meter = Meter::start(control, Phase::Scoring, table.len() as u64, 0)?;
-        let found = score(&plan, &all, table.len(), &meter)?;
+        let found = score(&plan, &all, &none, &meter)?;
         drop(all);
-        let blocks_split = found.split;
+        let (blocks_left_out, blocks_split) = (left_out.len() as u64, found.split);
         let once = once(&plan, &found, &rank);
         let scored = both_ways(&once);
         let meter = Meter::start(control, Phase::Training, 0, 0)?;
