@@ -95,7 +95,8 @@ fn a_rule_for_a_missing_column_or_a_wrong_type_names_its_place() {
 #[test]
 fn thousands_of_rows_of_one_amount_are_told_apart_without_comparing_all_with_all() {
     let mut csv = "id,date,amount,text\n".to_owned();
-    (0..4_000).for_each(|i| writeln!(csv, "{i},2024-05-05,10.00,monthly fee C{i:05}").unwrap());
+    // Two rows of each text, so that no text settles a row.
+    (0..4_000).for_each(|i| writeln!(csv, "{i},2024-05-05,10.00,monthly fee C{:05}", i / 2).unwrap());
     let (left, right) = (table("left.csv", &csv), table("right.csv", &csv));
     let outcome = run(&left, &right, &inferred(&left, &right), &Unattended).unwrap();
     assert!(outcome.summary.pairs_compared < 4_000 * 300, "{}", outcome.summary.pairs_compared);
