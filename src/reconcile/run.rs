@@ -301,16 +301,17 @@ fn late(
     let (is_left, is_right) = (|row: usize| settled.left[row] != NONE, |row: usize| settled.right[row] != NONE);
     let (left_over, right_over) =
         (|row: usize| over[0][row] && !is_left(row), |row: usize| over[1][row] && !is_right(row));
+    let (lefts, rights) = (settled.left.len(), settled.right.len());
+    let both = [
+        (Rows { count: lefts, take: &left_over }, Rows { count: rights, take: &is_right }),
+        (Rows { count: lefts, take: &is_left }, Rows { count: rights, take: &right_over }),
+    ];
     let mut found: Vec<(u32, u32)> = Vec::new();
     for pass in telling {
-        let both: [(&(dyn Fn(usize) -> bool + Sync), &(dyn Fn(usize) -> bool + Sync)); 2] =
-            [(&left_over, &is_right), (&is_left, &right_over)];
-        for (of_left, of_right) in both {
-            let left = Rows { count: settled.left.len(), take: of_left };
-            let right = Rows { count: settled.right.len(), take: of_right };
-            let index = Index::build(pass, &left, &right, rules.limits.max_block_rows as usize);
+        for (left, right) in &both {
+            let index = Index::build(pass, left, right, rules.limits.max_block_rows as usize);
             let (mut keys, mut scratch, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
-            for row in (0..left.count).filter(|row| of_left(*row)) {
+            for row in (0..left.count).filter(|row| (left.take)(*row)) {
                 candidates.clear();
                 index.candidates(row, &mut keys, &mut scratch, &mut candidates);
                 found.extend(candidates.iter().map(|r| (row as u32, *r)));
