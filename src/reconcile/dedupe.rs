@@ -22,7 +22,7 @@ use super::score::level;
 use super::table::Table;
 use super::text;
 use clusters::{Parts, cluster};
-use pairs::{Weighed, leave_out};
+use pairs::Weighed;
 use rayon::prelude::*;
 
 /// Rows of a cluster above which only its representative is paired with the others.
@@ -167,15 +167,8 @@ fn adjust(
     comparing: &mut Comparing,
     control: &dyn Control,
 ) -> Result<Weighed, RunError> {
-    loop {
-        rules.validate()?;
-        let weighed = Weighed::new(distinct, rules, control)?;
-        let useless = weighed.useless();
-        if useless.is_empty() || useless.len() == rules.compare.len() {
-            return Ok(weighed);
-        }
-        leave_out(useless, rules, comparing);
-    }
+    let reason = "disagrees in nearly every likely pair";
+    super::adjust::adjust(rules, comparing, reason, |rules| Weighed::new(distinct, rules, control), Weighed::useless)
 }
 
 /// Checks that rules can be those of one file: what they say about reading the right side is the same as about the left, or nothing.

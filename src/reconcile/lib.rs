@@ -2,6 +2,7 @@
 //!
 //! [`profile()`] looks at a file, [`read()`] makes a [`Table`] of it, [`infer_rules`] proposes a [`RuleSet`] for two
 //! profiles, [`run()`] finds the matches, [`report`] writes them. In reading order:
+mod adjust;
 mod assign;
 mod blocking;
 mod bounds;

@@ -20,21 +20,32 @@ pub fn write_all<W: Write>(
     left: &Table,
     right: &Table,
 ) -> Result<(), (String, String)> {
-    let mut write = |name: &str, content: &dyn Fn(std::io::BufWriter<W>) -> csv::Result<()>| {
-        let failed = |reason: String| (name.to_owned(), reason);
-        let out = open(name).map_err(|error| failed(error.to_string()))?;
-        content(std::io::BufWriter::with_capacity(1 << 16, out)).map_err(|error| failed(error.to_string()))
-    };
+    let mut write =
+        |name: &str, content: &dyn Fn(std::io::BufWriter<W>) -> csv::Result<()>| write_file(&mut open, name, content);
     write("matches.csv", &|out| write_matches(Lines::new(out, cells), outcome, left, right))?;
     write("candidates.csv", &|out| write_candidates(Lines::new(out, cells), outcome, left, right))?;
     write("unmatched_left.csv", &|out| write_unmatched(Lines::new(out, cells), outcome, Side::Left, left, right))?;
     write("unmatched_right.csv", &|out| write_unmatched(Lines::new(out, cells), outcome, Side::Right, left, right))?;
     write("errors.csv", &|out| write_errors(Lines::new(out, cells), left, right))?;
-    write("summary.json", &|mut out| {
-        serde_json::to_writer_pretty(&mut out, &summary_json(outcome, left, right)).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
-        out.flush().map_err(csv::Error::from)
-    })
+    write("summary.json", &|out| write_json(out, &summary_json(outcome, left, right)))
+}
+
+/// Writes one file by its name.
+pub(crate) fn write_file<W: Write>(
+    mut open: impl FnMut(&str) -> std::io::Result<W>,
+    name: &str,
+    content: impl FnOnce(std::io::BufWriter<W>) -> csv::Result<()>,
+) -> Result<(), (String, String)> {
+    let failed = |reason: String| (name.to_owned(), reason);
+    let out = open(name).map_err(|error| failed(error.to_string()))?;
+    content(std::io::BufWriter::with_capacity(1 << 16, out)).map_err(|error| failed(error.to_string()))
+}
+
+/// Writes an indented JSON file that ends with a line feed.
+pub(crate) fn write_json(mut out: impl Write, value: &impl serde::Serialize) -> csv::Result<()> {
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    out.write_all(b"\n")?;
+    out.flush().map_err(csv::Error::from)
 }
 
 /// A name for a match made of the content of its rows: the same in every run that finds the same match, whatever the

@@ -1,16 +1,17 @@
 //! The pipeline: plan, candidates, scores, weights, assignment, sums, states. Each step is its own file; this one
 //! puts them in order.
+use super::adjust;
 use super::assign::{Edge, assign};
 use super::blocking::{Index, Pass, Rows};
 use super::classify::{Found, Law};
-use super::comparing::{Comparing, LeftOut};
+use super::comparing::Comparing;
 use super::control::{Cancelled, Control, Meter, Phase};
 use super::equal_rows::{EqualRows, equal_rows};
 use super::groups::{Group, Loose, search};
 use super::infer::infer_from_tables;
 use super::levels::Comparator;
 use super::model::{ByContent, Rivals, Weights, train};
-use super::outcome::{Outcome, Side};
+use super::outcome::Outcome;
 use super::plan::{EVERY_PAIR, Plan};
 use super::recurring;
 use super::rules::{Model, RuleError, RuleSet};
@@ -110,22 +111,9 @@ fn adjust(
     comparing: &mut Comparing,
     control: &dyn Control,
 ) -> Result<Trained, RunError> {
-    loop {
-        rules.validate()?;
-        let trained = Trained::new(sides, rules, control)?;
-        let useless = trained.useless(sides);
-        if useless.is_empty() || useless.len() == rules.compare.len() {
-            return Ok(trained);
-        }
-        for at in useless.into_iter().rev() {
-            let gone = rules.compare.remove(at);
-            comparing.compared.remove(at);
-            for (side, column) in [(Side::Left, gone.left), (Side::Right, gone.right)] {
-                let reason = "disagrees in nearly every best pair".to_owned();
-                comparing.left_out.push(LeftOut { side, column, reason });
-            }
-        }
-    }
+    let reason = "disagrees in nearly every best pair";
+    let train = |rules: &RuleSet| Trained::new(sides, rules, control);
+    adjust::adjust(rules, comparing, reason, train, |trained: &Trained| trained.useless(sides))
 }
 
 /// Both tables and what their rows are worth comparing by.
@@ -204,27 +192,13 @@ impl Trained {
 
     /// Comparisons that disagree in nearly every pair that is the best of both its rows.
     fn useless(&self, sides: &Sides<'_>) -> Vec<usize> {
-        const NEARLY_ALL: f64 = 0.9;
         let rows = (sides.left.len(), sides.right.len());
         let rivals = Rivals::of(&self.scored, &self.weights.of_pattern, rows);
-        let mut seen = vec![[0_u64; 2]; self.plan.comparators.len()];
-        for pair in &self.scored.pairs {
-            let bits = self.weights.of_pattern[pair.pattern as usize];
-            if rivals.probability(pair.l, pair.r, bits) < 0.5 {
-                continue;
-            }
-            for (at, seen) in seen.iter_mut().enumerate() {
-                let level = level(self.scored.patterns[pair.pattern as usize], at);
-                if level > 0 {
-                    seen[usize::from(level == 1)] += 1;
-                }
-            }
-        }
-        let useless = |[agree, differ]: &[u64; 2]| {
-            let all = agree + differ;
-            all >= 4 && *differ as f64 >= NEARLY_ALL * all as f64
+        let is_likely = |pair: &&super::score::Pair| {
+            rivals.probability(pair.l, pair.r, self.weights.of_pattern[pair.pattern as usize]) >= 0.5
         };
-        seen.iter().enumerate().filter(|(_, seen)| useless(seen)).map(|(at, _)| at).collect()
+        let likely = self.scored.pairs.iter().filter(is_likely);
+        adjust::disagreeing(self.plan.comparators.len(), likely.map(|pair| self.scored.patterns[pair.pattern as usize]))
     }
 
     fn outcome(

@@ -3,10 +3,9 @@
 //! Easy to get wrong: the engine compares two sides, and here both are the same file. A pair is compared once, the row whose content
 //! ranks lower on the left, so that the order of rows changes nothing; weights are learnt from both directions, and from no row
 //! with itself.
-use crate::comparing::{Comparing, LeftOut};
+use crate::adjust::disagreeing;
 use crate::control::{Control, Meter, Phase};
 use crate::model::{ByContent, Weights, probability, train};
-use crate::outcome::Side;
 use crate::plan::Plan;
 use crate::rules::RuleSet;
 use crate::run::{RunError, indexes};
@@ -81,33 +80,8 @@ impl Weighed {
 
     /// Comparisons that disagree in nearly every pair above one half.
     pub(super) fn useless(&self) -> Vec<usize> {
-        const NEARLY_ALL: f64 = 0.9;
-        let mut seen = vec![[0_u64; 2]; self.plan.comparators.len()];
-        for (a, b, _) in self.pairs.iter().filter(|(_, _, bits)| *bits > 0.0) {
-            let levels = self.levels(*a, *b);
-            for (at, seen) in seen.iter_mut().enumerate() {
-                let level = level(levels, at);
-                if level > 0 {
-                    seen[usize::from(level == 1)] += 1;
-                }
-            }
-        }
-        let useless = |[agree, differ]: &[u64; 2]| {
-            let all = agree + differ;
-            all >= 4 && *differ as f64 >= NEARLY_ALL * all as f64
-        };
-        seen.iter().enumerate().filter(|(_, seen)| useless(seen)).map(|(at, _)| at).collect()
-    }
-}
-
-/// Takes comparisons that tell nothing out of inferred rules, and says so.
-pub(super) fn leave_out(useless: Vec<usize>, rules: &mut RuleSet, comparing: &mut Comparing) {
-    for at in useless.into_iter().rev() {
-        let gone = rules.compare.remove(at);
-        comparing.compared.remove(at);
-        for (side, column) in [(Side::Left, gone.left), (Side::Right, gone.right)] {
-            comparing.left_out.push(LeftOut { side, column, reason: "disagrees in nearly every likely pair".into() });
-        }
+        let likely = self.pairs.iter().filter(|(_, _, bits)| *bits > 0.0);
+        disagreeing(self.plan.comparators.len(), likely.map(|(a, b, _)| self.levels(*a, *b)))
     }
 }
 

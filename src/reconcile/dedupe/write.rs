@@ -1,6 +1,7 @@
 //! The files of a search for duplicates; a contract, see `docs/OUTPUT.md`.
 use super::Deduped;
 use crate::lines::{Cells, Lines};
+use crate::report::{write_file, write_json};
 use crate::table::Table;
 use serde_json::json;
 use std::io::Write;
@@ -23,19 +24,12 @@ pub fn write_deduped<W: Write>(
     found: &Deduped,
     table: &Table,
 ) -> Result<(), (String, String)> {
-    let mut write = |name: &str, content: &dyn Fn(std::io::BufWriter<W>) -> csv::Result<()>| {
-        let failed = |reason: String| (name.to_owned(), reason);
-        let out = open(name).map_err(|error| failed(error.to_string()))?;
-        content(std::io::BufWriter::with_capacity(1 << 16, out)).map_err(|error| failed(error.to_string()))
-    };
+    let mut write =
+        |name: &str, content: &dyn Fn(std::io::BufWriter<W>) -> csv::Result<()>| write_file(&mut open, name, content);
     write("clusters.csv", &|out| clusters(Lines::new(out, cells), found, table))?;
     write("pairs.csv", &|out| pairs(Lines::new(out, cells), found, table))?;
     write("errors.csv", &|out| errors(Lines::new(out, cells), table))?;
-    write("summary.json", &|mut out| {
-        serde_json::to_writer_pretty(&mut out, &dedupe_summary_json(found, table)).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
-        out.flush().map_err(csv::Error::from)
-    })
+    write("summary.json", &|out| write_json(out, &dedupe_summary_json(found, table)))
 }
 
 fn clusters<W: Write>(mut to: Lines<W>, found: &Deduped, table: &Table) -> csv::Result<()> {
