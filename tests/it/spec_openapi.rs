@@ -180,6 +180,8 @@ async fn talk(server: &mut Checked, project: &str) {
 
 /// Through every answer that a job can give.
 async fn run_a_job(server: &mut Checked, (template, path): &(String, String), body: Value) {
+    let preview = server.post(&format!("{template}/preview"), &format!("{path}/preview"), body.clone(), 200).await;
+    assert_eq!((&preview["rules"], &preview["inferred"]), (&body["rules"], &json!(false)), "{preview}");
     let made = server.post(template, path, body.clone(), 201).await;
     server.get(template, path, 200).await;
     let one = "/api/v1/jobs/{id}";
@@ -205,6 +207,9 @@ async fn run_a_job(server: &mut Checked, (template, path): &(String, String), bo
     server.get(&export, &format!("{job}/export?format=jsonl"), 200).await;
     let other = server.post(template, path, body, 201).await;
     let other = format!("/api/v1/jobs/{}", other["id"].as_str().unwrap());
+    for what in ["pause", "resume"] {
+        server.post(&format!("{one}/{what}"), &format!("{other}/{what}"), json!({}), 409).await;
+    }
     server.post(&format!("{one}/cancel"), &format!("{other}/cancel"), json!({}), 202).await;
     for job in [job, other] {
         let request = server.app.client.delete(server.app.url(&job));

@@ -200,6 +200,7 @@ async fn renew(shared: &Shared, looks: &mut Looks, alive: &[Arc<Flight>]) -> Res
         match lease {
             Lease::Held => {}
             Lease::CancelRequested => flight.halt(Halt::Cancel),
+            Lease::PauseRequested => flight.halt(Halt::Pause),
             // A run that just ended looks lost too; halting what has ended does nothing.
             Lease::Lost => flight.halt(Halt::Lost),
         }
@@ -223,5 +224,6 @@ async fn launch(shared: &Arc<Shared>, job: Job) {
         log::error!("cannot start a job's runner job={} error={error}", flight.job);
         flight.halt(Halt::Shutdown);
         runner::settle(shared, &flight, Err(super::run::Stop::Halted(Halt::Shutdown))).await;
+        shared.board.remove(&flight);
     }
 }
