@@ -75,7 +75,7 @@ async fn drive(shared: Arc<Shared>, flight: Arc<Flight>, job: Arc<Job>) {
 
 /// How long a user's wish waits for the work to stop by itself: the promise is 200 ms until the row says so, and some steps
 /// of the engine on large files take longer without a look at the flag.
-const OVERDUE: Duration = Duration::from_millis(100);
+const OVERDUE: Duration = Duration::from_millis(50);
 
 /// Waits until the work should have stopped by a user's wish.
 async fn overdue(flight: &Flight) {
