@@ -188,8 +188,11 @@ async fn pause_a_job(server: &mut Checked, (template, path): (&str, &str), body:
         let request = server.app.client.post(server.app.url(&format!("{job}/pause"))).json(&json!({}));
         let answer = server.app.send(request).await;
         server.check(&format!("post {one}/pause"), &answer);
+        if answer.status != 202 {
+            continue;
+        }
         let deadline = tokio::time::Instant::now() + crate::http_support::PATIENCE;
-        while answer.status == 202 {
+        loop {
             let now = server.get(one, &job, 200).await;
             match now["state"].as_str().unwrap() {
                 "paused" => {
