@@ -173,6 +173,8 @@ export const createJob = (project, body) => json("POST", `${V1}/projects/${proje
 export const getJob = (id) => json("GET", `${V1}/jobs/${id}`);
 export const startJob = (id) => json("POST", `${V1}/jobs/${id}/start`);
 export const cancelJob = (id) => json("POST", `${V1}/jobs/${id}/cancel`);
+export const pauseJob = (id) => json("POST", `${V1}/jobs/${id}/pause`);
+export const resumeJob = (id) => json("POST", `${V1}/jobs/${id}/resume`);
 export const deleteJob = (id) => json("DELETE", `${V1}/jobs/${id}`);
 export const jobProgress = (id) => json("GET", `${V1}/jobs/${id}/progress`);
 export const jobResults = (id, query, signal) => json("GET", `${V1}/jobs/${id}/results`, { query, signal });

@@ -66,6 +66,8 @@ export const PHASE_TEXT = {
   summing: "Looking for sums",
   classifying: "Sorting the results",
   publishing: "Saving the results",
+  saving: "Keeping what was found",
+  pausing: "Pausing",
   cancelling: "Stopping",
 };
 
@@ -78,6 +80,8 @@ export function jobState(state) {
     case "completed": return { text: "Completed", tone: "good", icon: "checkCircle" };
     case "failed": return { text: "Failed", tone: "bad", icon: "alert" };
     case "cancelled": return { text: "Cancelled", tone: "neutral", icon: "stop" };
+    case "paused": return { text: "Paused", tone: "neutral", icon: "clock" };
+    case "pausing": return { text: "Pausing", tone: "warn", icon: "clock" };
     case "cancelling": return { text: "Cancelling", tone: "warn", icon: "stop" };
     case "created": return { text: "Not started", tone: "neutral", icon: "clock" };
     case "queued": return { text: "Queued", tone: "info", icon: "clock" };

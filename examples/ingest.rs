@@ -105,6 +105,7 @@ fn result(row: u64) -> NewResult {
         comparisons: "[{\"label\":\"amount\",\"left\":\"1.50\",\"right\":\"1.50\",\"level\":\"equal\",\"weight\":9.1}]"
             .into(),
         explanation: "amount equal, date one day later, reference equal".into(),
+        text: None,
         lines: vec![line(Side::Left), line(Side::Right)],
     }
 }

@@ -46,9 +46,11 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     facts.title = `Job ${job.id}`;
     keepFocus(actions, () => fill(actions,
       job.state === "created" && button("Start", "play", "primary", () => act(api.startJob), "start"),
+      job.state === "paused" && button("Resume", "play", "primary", () => act(api.resumeJob), "resume"),
+      !isTerminal(job.state) && !["created", "paused", "cancelling"].includes(job.state) && button(job.state === "pausing" ? "Pausing…" : "Pause", "clock", "", () => act(api.pauseJob), "pause", job.state === "pausing"),
       !isTerminal(job.state) && job.state !== "created" && button(job.state === "cancelling" ? "Cancelling…" : "Cancel", "stop", "danger-ghost", () => act(api.cancelJob), "cancel", job.state === "cancelling"),
       isTerminal(job.state) && button("Run again", "refresh", "", () => go(`#/projects/${projectId}?from=${jobId}`), "again"),
-      (isTerminal(job.state) || job.state === "created") && button("Delete", "trash", "danger-ghost", remove, "delete")));
+      (isTerminal(job.state) || ["created", "paused"].includes(job.state)) && button("Delete", "trash", "danger-ghost", remove, "delete")));
   }
 
   const button = (text, glyph, tone, onclick, id, disabled = false) => h("button", { class: `btn small ${tone}`, type: "button", id, onclick, disabled }, icon(glyph), text);
@@ -93,7 +95,7 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
   function onProgress(next) {
     heard = Date.now();
     progress = { ...progress, ...next };
-    if (job.state !== next.state && job.state !== "cancelling") {
+    if (job.state !== next.state && !["cancelling", "pausing", "paused"].includes(job.state)) {
       job = { ...job, state: next.state };
       showHead();
     }
@@ -124,7 +126,7 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
   }
 
   const ticker = setInterval(async () => {
-    if (isTerminal(job.state) || job.state === "created" || Date.now() - heard < SILENCE_MS) return;
+    if (isTerminal(job.state) || ["created", "paused"].includes(job.state) || Date.now() - heard < SILENCE_MS) return;
     heard = Date.now();
     try {
       const polled = await api.jobProgress(jobId);
@@ -143,6 +145,9 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
     else if (job.state === "cancelled") {
       fill(stage, h("div", { class: "card empty" }, h("span", { class: "empty-icon" }, icon("stop")),
         h("p", null, "This run was cancelled."), h("p", { class: "muted small" }, "Nothing of it was kept. Run it again whenever you like.")));
+    } else if (job.state === "paused") {
+      fill(stage, h("div", { class: "card empty" }, h("span", { class: "empty-icon" }, icon("clock")),
+        h("p", null, "This run is paused."), h("p", { class: "muted small" }, "What it finished is kept. Resume it whenever you like.")));
     } else if (job.state === "created") {
       fill(stage, h("div", { class: "card empty" }, h("span", { class: "empty-icon" }, icon("play")), h("p", null, "This run has not been started yet.")));
     } else showProgress();

@@ -7,7 +7,7 @@ use super::pool::BulkTurn;
 use super::postgres;
 use super::records::{BATCH_ROWS, NewRecord};
 use super::results::RowProblem;
-use super::staging::NewResult;
+use super::staging::{NewResult, ResultText};
 use super::store::{Place, Store};
 use crate::protocol::ids::{JobId, SourceId};
 
@@ -26,10 +26,12 @@ pub fn batch_rows(store: &Store) -> usize {
 pub(crate) enum Rows {
     /// Rows of a source.
     Records(SourceId, Vec<NewRecord>),
-    /// What the job's present attempt found.
-    Results(Vec<NewResult>),
-    /// Rows that it could not read; the first one's ordinal within the job.
-    RowErrors(u64, Vec<RowProblem>),
+    /// What an attempt of the job found.
+    Results(i64, Vec<NewResult>),
+    /// What its results say, and the first text's ordinal.
+    Texts(i64, u64, Vec<ResultText>),
+    /// Rows that it could not read, and the first one's ordinal within the job.
+    RowErrors(i64, u64, Vec<RowProblem>),
 }
 
 /// Stores a batch for the runner that holds `fence` on `job`, or nothing of it.

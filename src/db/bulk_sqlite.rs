@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::jobs::JobState;
 use super::records::NewRecord;
 use super::results::RowProblem;
-use super::staging::NewResult;
+use super::staging::{NewResult, ResultText};
 use crate::protocol::ids::{JobId, SourceId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,8 +40,9 @@ impl BulkConnection {
         check_fence(&batch, &id, fence)?;
         match rows {
             Rows::Records(source, rows) => store_records(&batch, *source, rows)?,
-            Rows::Results(rows) => stage_results(&batch, &id, fence, rows)?,
-            Rows::RowErrors(first, rows) => stage_row_errors(&batch, &id, fence, *first as i64, rows)?,
+            Rows::Results(attempt, rows) => stage_results(&batch, &id, *attempt, rows)?,
+            Rows::Texts(attempt, first, rows) => stage_texts(&batch, &id, *attempt, *first as i64, rows)?,
+            Rows::RowErrors(attempt, first, rows) => stage_row_errors(&batch, &id, *attempt, *first as i64, rows)?,
         }
         Ok(batch.commit()?)
     }
@@ -83,8 +84,8 @@ fn stage_results(batch: &Transaction<'_>, job: &str, attempt: i64, rows: &[NewRe
     )?;
     batch.execute("DELETE FROM results WHERE job_id = ? AND attempt = ? AND ordinal BETWEEN ? AND ?", range)?;
     let mut result = batch.prepare(
-        "INSERT INTO results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, explanation, related_id) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, explanation, related_id, text_ordinal) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
     let mut part = batch.prepare(
         "INSERT INTO result_lines (job_id, attempt, result_ordinal, side, record_ordinal, allocated_minor) \
@@ -104,11 +105,30 @@ fn stage_results(batch: &Transaction<'_>, job: &str, attempt: i64, rows: &[NewRe
             found.comparisons,
             found.explanation,
             found.related_id,
+            found.text.map(|text| text as i64),
         ])?;
         for line in &found.lines {
             let (side, record) = (line.side.as_str(), line.record_ordinal as i64);
             part.execute(params![job, attempt, ordinal, side, record, line.allocated_minor])?;
         }
+    }
+    Ok(())
+}
+
+/// Stages what results say.
+fn stage_texts(
+    batch: &Transaction<'_>,
+    job: &str,
+    attempt: i64,
+    first: i64,
+    rows: &[ResultText],
+) -> rusqlite::Result<()> {
+    announce(batch, job, attempt)?;
+    let mut insert = batch.prepare(
+        "INSERT OR REPLACE INTO result_texts (job_id, attempt, ordinal, comparisons, explanation) VALUES (?, ?, ?, ?, ?)",
+    )?;
+    for (ordinal, text) in (first..).zip(rows) {
+        insert.execute(params![job, attempt, ordinal, text.comparisons, text.explanation])?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
-//! Jobs as users see them: create, start, cancel, delete, list. What a runner does to one is in `jobs_run`.
+//! Jobs as users see them: create, delete, list; to start, pause and cancel one is in `jobs_wishes`, what a runner does to one in
+//! `jobs_run`.
 //!
 //! The row is the truth: nudging a dispatcher only saves it the wait for its next look. The one thing easy to get
 //! wrong: a state is changed only from the states it may follow, in the same transaction that read it.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, member, position};
-use super::locks::{self, Alone};
+use super::jobs_wishes::join_queue;
+use super::locks;
 use super::paging::first_page;
 use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, cursor};
@@ -15,6 +17,8 @@ use crate::protocol::ids::{JobId, ProjectId, SourceId};
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
+
+pub use super::jobs_wishes::{enqueue, request_cancel, request_pause, resume};
 
 pub use super::jobs_run::{
     Abandoned, Ending, Lease, abandoned, claim_next, finish, leases, renew, set_phase, take_back,
@@ -41,6 +45,10 @@ word_column! {
         Publishing = "publishing",
         /// Done; its results are visible.
         Completed = "completed",
+        /// Was told to stop for a while and has not yet.
+        Pausing = "pausing",
+        /// Stands still until a user resumes it; what it finished is kept.
+        Paused = "paused",
         /// Was told to stop and has not yet.
         Cancelling = "cancelling",
         /// Stopped by a user.
@@ -58,7 +66,12 @@ impl JobState {
 
     /// A runner has it.
     pub fn is_running(self) -> bool {
-        !self.is_terminal() && !matches!(self, Self::Created | Self::Queued)
+        !self.is_terminal() && !matches!(self, Self::Created | Self::Queued | Self::Paused)
+    }
+
+    /// A runner has it and is to let go of it.
+    pub fn is_stopping(self) -> bool {
+        matches!(self, Self::Pausing | Self::Cancelling)
     }
 
     /// The states in which a runner has it.
@@ -244,82 +257,6 @@ async fn insert(store: &Store, new: NewJob, state: JobState) -> Result<Committed
     })
 }
 
-/// Gives a job a place in the queue, when there is one.
-async fn join_queue(connection: &mut impl Engine, now: i64, id: JobId, max: u64) -> Result<(), StoreError> {
-    locks::alone(connection, Alone::Queue).await?;
-    pool::on!(connection, |conn| {
-        let open: i64 = job_queue::table.count().get_result(conn).await?;
-        if open.unsigned_abs() >= max {
-            return Err(StoreError::LimitExceeded { limit: "max_open_jobs", max });
-        }
-        diesel::insert_into(job_queue::table)
-            .values((job_queue::job_id.eq(id), job_queue::queued_us.eq(now)))
-            .execute(conn)
-            .await?;
-    });
-    Ok(())
-}
-
-/// Puts a job into the queue; also a failed or cancelled one, which begins anew. Harmless when it is queued or running already.
-///
-/// # Errors
-/// [`StoreError::NotFound`]; [`StoreError::Conflict`] for a completed or a cancelling job;
-/// [`StoreError::LimitExceeded`] for `open_jobs`.
-pub async fn enqueue(store: &Store, id: JobId) -> Result<Committed<Job>, StoreError> {
-    let max = store.options().open_jobs;
-    pool::write!(store, |conn, now| {
-        let job = find_to_change(conn, id).await?;
-        match job.state {
-            JobState::Created | JobState::Failed | JobState::Cancelled => {}
-            JobState::Completed | JobState::Cancelling => {
-                return Err(StoreError::Conflict(format!("job {id} is {} and cannot be started", job.state)));
-            }
-            _ => return Ok(Committed { value: job, event: None }),
-        }
-        join_queue(conn, now, id, max).await?;
-        let row: Row = diesel::update(jobs::table.find(id))
-            .set((jobs::state.eq(JobState::Queued), jobs::error.eq(None::<String>), jobs::finished_us.eq(None::<i64>)))
-            .returning(Row::as_returning())
-            .get_result(conn)
-            .await?;
-        changed(conn, now, row.into(), "updated").await
-    })
-}
-
-/// Asks a job to stop: one that no runner has is cancelled at once, a running one becomes `cancelling` until its
-/// runner is out. Harmless when it is being or was cancelled.
-///
-/// # Errors
-/// [`StoreError::NotFound`]; [`StoreError::Conflict`] for a completed or failed job.
-pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, StoreError> {
-    pool::write!(store, |conn, now| {
-        let job = find_to_change(conn, id).await?;
-        match job.state {
-            JobState::Cancelling | JobState::Cancelled => Ok(Committed { value: job, event: None }),
-            JobState::Completed | JobState::Failed => {
-                Err(StoreError::Conflict(format!("job {id} is {} already", job.state)))
-            }
-            JobState::Created | JobState::Queued => {
-                leave_queue(conn, id).await?;
-                let row: Row = diesel::update(jobs::table.find(id))
-                    .set((jobs::state.eq(JobState::Cancelled), jobs::finished_us.eq(now)))
-                    .returning(Row::as_returning())
-                    .get_result(conn)
-                    .await?;
-                ended(conn, now, row.into()).await
-            }
-            _ => {
-                let row: Row = diesel::update(jobs::table.find(id))
-                    .set(jobs::state.eq(JobState::Cancelling))
-                    .returning(Row::as_returning())
-                    .get_result(conn)
-                    .await?;
-                changed(conn, now, row.into(), "updated").await
-            }
-        }
-    })
-}
-
 /// Makes a job and its results invisible; the janitor removes the rows in batches.
 ///
 /// # Errors
@@ -331,6 +268,7 @@ pub async fn delete(store: &Store, id: JobId) -> Result<Committed<()>, StoreErro
             return Err(StoreError::Conflict(format!("job {id} is {}: cancel it first", job.state)));
         }
         leave_queue(conn, id).await?;
+        super::checkpoints::clear(conn, id).await?;
         diesel::update(jobs::table.find(id)).set(jobs::deleted_us.eq(now)).execute(conn).await?;
         let event = changed(conn, now, job, "deleted").await?.event;
         Ok::<_, StoreError>(Committed { value: (), event })

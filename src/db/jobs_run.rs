@@ -34,6 +34,8 @@ pub enum Ending {
     },
     /// A user's wish.
     Cancelled,
+    /// A user's wish: it stands still until it is resumed.
+    Paused,
     /// The process stops: the job goes back to the queue and begins anew later.
     Requeued,
     /// This process cannot run it, another one may: back to the queue, but no more than [`MAX_ABANDONED`] times together
@@ -51,6 +53,8 @@ pub enum Lease {
     Held,
     /// A user wants it stopped.
     CancelRequested,
+    /// A user wants it to stand still.
+    PauseRequested,
     /// It is another attempt's, or deleted: stop, and write nothing more.
     Lost,
 }
@@ -193,19 +197,20 @@ async fn look(connection: &mut impl Engine, id: JobId, fence: i64) -> Result<Lea
     });
     Ok(match state {
         Some(JobState::Cancelling) => Lease::CancelRequested,
+        Some(JobState::Pausing) => Lease::PauseRequested,
         Some(_) => Lease::Held,
         None => Lease::Lost,
     })
 }
 
-/// Records which phase a run is in; a job that is being cancelled stays so.
+/// Records which phase a run is in; a job that is being paused or cancelled stays so.
 ///
 /// # Errors
 /// [`StoreError::Fenced`].
 pub async fn set_phase(store: &Store, id: JobId, fence: i64, phase: JobState) -> Result<(), StoreError> {
     pool::write!(store, |conn| {
         let job = running(conn, id, fence).await?;
-        let state = if job.state == JobState::Cancelling { JobState::Cancelling } else { phase };
+        let state = if job.state.is_stopping() { job.state } else { phase };
         diesel::update(jobs::table.find(id)).set(jobs::state.eq(state)).execute(conn).await?;
         Ok::<_, StoreError>(())
     })
@@ -225,8 +230,12 @@ pub async fn finish(store: &Store, id: JobId, fence: i64, ending: Ending) -> Res
 async fn end(connection: &mut impl Engine, now: i64, job: &Job, ending: Ending) -> Result<Committed<Job>, StoreError> {
     let back = matches!(ending, Ending::Requeued | Ending::GivenBack { .. });
     let (state, error, finished) = match ending {
-        // A wish to cancel outlives the process that was to fulfil it.
-        _ if back && job.state == JobState::Cancelling => (JobState::Cancelled, None, Some(now)),
+        // A wish outlives the process that was to fulfil it, and the later wish is to cancel.
+        Ending::Paused | Ending::Requeued | Ending::GivenBack { .. } if job.state == JobState::Cancelling => {
+            (JobState::Cancelled, None, Some(now))
+        }
+        Ending::Paused => (JobState::Paused, None, None),
+        _ if back && job.state == JobState::Pausing => (JobState::Paused, None, None),
         Ending::GivenBack { error } if abandon(connection, job.id).await? >= MAX_ABANDONED => {
             (JobState::Failed, Some(error), Some(now))
         }
@@ -244,13 +253,16 @@ async fn end(connection: &mut impl Engine, now: i64, job: &Job, ending: Ending) 
         } else {
             leave_queue(conn, job.id).await?;
         }
+        if state.is_terminal() {
+            super::checkpoints::clear(conn, job.id).await?;
+        }
         let row: Row = diesel::update(jobs::table.find(job.id))
             .set((jobs::state.eq(state), jobs::error.eq(error), jobs::finished_us.eq(finished)))
             .returning(Row::as_returning())
             .get_result(conn)
             .await?;
         let job = Job::from(row);
-        if state == JobState::Queued { changed(conn, now, job, "updated").await } else { ended(conn, now, job).await }
+        if state.is_terminal() { ended(conn, now, job).await } else { changed(conn, now, job, "updated").await }
     })
 }
 
@@ -265,22 +277,24 @@ async fn abandon(connection: &mut impl Engine, id: JobId) -> Result<i64, StoreEr
     }))
 }
 
-/// Marks a run completed; part of the transaction that makes its results visible.
+/// Marks a run completed by what was staged under `attempt`; part of the transaction that makes its results visible.
 pub(crate) async fn complete(
     connection: &mut impl Engine,
     now: i64,
     job: &Job,
+    attempt: i64,
     counts: Counts,
 ) -> Result<Committed<Job>, StoreError> {
     let counts = serde_json::to_value(counts)
         .map_err(|error| StoreError::Internal(format!("cannot encode the counts of job {}: {error}", job.id)))?;
     pool::on!(connection, |conn| {
         leave_queue(conn, job.id).await?;
+        super::checkpoints::clear(conn, job.id).await?;
         let row: Row = diesel::update(jobs::table.find(job.id))
             .set((
                 jobs::state.eq(JobState::Completed),
                 jobs::counts.eq(Json(counts)),
-                jobs::published_attempt.eq(job.attempt),
+                jobs::published_attempt.eq(attempt),
                 jobs::finished_us.eq(now),
             ))
             .returning(Row::as_returning())
@@ -334,7 +348,7 @@ pub async fn abandoned(
     })
 }
 
-/// Puts an abandoned job back into the queue (cancels one that was being cancelled, gives up one that was abandoned
+/// Puts an abandoned job back into the queue (cancels or pauses one that was being so, gives up one that was abandoned
 /// [`MAX_ABANDONED`] times); `None` when it was not dead after all. One transaction for each job: several would lock in
 /// an order that others do not keep, and the failure of one would be that of all.
 ///
@@ -357,7 +371,7 @@ pub async fn take_back(store: &Store, owner: &str, dead: Abandoned) -> Result<Op
             return Ok(None);
         }
         let times = abandon(conn, job.id).await?;
-        let ending = if times >= MAX_ABANDONED && job.state != JobState::Cancelling {
+        let ending = if times >= MAX_ABANDONED && !job.state.is_stopping() {
             let error = format!("the process died {times} times while it ran this job; not tried again by itself");
             Ending::Failed { error }
         } else {

@@ -24,11 +24,13 @@ pub mod store;
 mod supervisor;
 mod trouble;
 
+pub mod checkpoints;
 pub mod claims;
 pub mod events;
 pub mod installation;
 pub mod jobs;
 mod jobs_run;
+mod jobs_wishes;
 pub mod projects;
 pub mod publications;
 pub mod records;

@@ -9,14 +9,16 @@ use super::paging::{PAGE_BYTES, fitting};
 use super::pool::{self, Engine};
 use super::projects::{MAX_PAGE, cursor};
 use super::records::{self, BATCH_ROWS};
-use super::schema::{records as stored, result_lines, results, row_errors};
-use super::sql_types::{Json, word_column};
+use super::schema::{records as stored, result_lines, result_texts, results, row_errors};
+use super::sql_types::word_column;
+use super::staging::SharedComparison;
 use super::store::Store;
 use crate::protocol::ids::{JobId, SourceId};
+use crate::reconcile::FieldComparison;
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -107,7 +109,7 @@ pub struct ResultPage {
 }
 
 /// A row of a file that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowProblem {
     /// `left` or `right`.
     pub side: String,
@@ -121,7 +123,8 @@ pub struct RowProblem {
     pub reason: String,
 }
 
-type ResultRow = (i64, ResultStatus, Option<String>, String, String, Option<f64>, Json, String, Option<String>);
+type ResultRow =
+    (i64, ResultStatus, Option<String>, String, String, Option<f64>, String, String, Option<String>, Option<i64>);
 type LineRow = (i64, String, i64, Option<i64>);
 
 /// Results of a job in their order; none while it is not completed. A page ends after `limit` results or, unless one alone
@@ -227,8 +230,10 @@ pub async fn row_errors(
     })
 }
 
-/// Bytes of a result's own texts.
-const RESULT_BYTES: &str = "CAST(octet_length(comparisons) + octet_length(explanation) AS BIGINT)";
+/// Bytes of a result's texts, its own or shared.
+const RESULT_BYTES: &str = "CAST(octet_length(comparisons) + octet_length(explanation) + coalesce((SELECT \
+    octet_length(t.comparisons) + octet_length(t.explanation) FROM result_texts t WHERE t.job_id = results.job_id AND \
+    t.attempt = results.attempt AND t.ordinal = results.text_ordinal), 0) AS BIGINT)";
 /// Bytes of a record's texts.
 const RECORD_BYTES: &str = "CAST(octet_length(fields) + octet_length(record_key) AS BIGINT)";
 /// Bytes around an item's texts, and around each of its records, as they cross the wire.
@@ -279,7 +284,8 @@ impl Sides {
         for side in [&self.left, &self.right] {
             let of_record = side.record_sizes(conn, &self.lines).await?;
             for line in self.lines.iter().filter(|line| line.1 == side.name) {
-                *sizes.entry(line.0).or_default() += of_record.get(&line.2).copied().unwrap_or(0) + side.around();
+                // Twice: what is compared stands in the comparisons as well.
+                *sizes.entry(line.0).or_default() += 2 * of_record.get(&line.2).copied().unwrap_or(0) + side.around();
             }
         }
         Ok(found.iter().map(|(ordinal, _)| sizes.get(ordinal).copied().unwrap_or(0)).collect())
@@ -314,23 +320,50 @@ impl Sides {
                     results::comparisons,
                     results::explanation,
                     results::related_id,
+                    results::text_ordinal,
                 ))
                 .load(conn)
                 .await?
         });
-        Ok(rows.into_iter().map(|row| self.item(row)).collect())
+        let mut wanted: Vec<i64> = rows.iter().filter_map(|row| row.9).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let texts: Vec<(i64, String, String)> = pool::on!(conn, |conn| {
+            result_texts::table
+                .filter(result_texts::job_id.eq(job.id).and(result_texts::attempt.eq(attempt)))
+                .filter(result_texts::ordinal.eq_any(&wanted))
+                .select((result_texts::ordinal, result_texts::comparisons, result_texts::explanation))
+                .load(conn)
+                .await?
+        });
+        let broken = |error| StoreError::Internal(format!("a result of job {}: {error}", job.id));
+        let mut shared = HashMap::new();
+        for (ordinal, comparisons, explanation) in texts {
+            let comparisons: Vec<SharedComparison> = serde_json::from_str(&comparisons).map_err(broken)?;
+            shared.insert(ordinal, (comparisons, explanation));
+        }
+        rows.into_iter().map(|row| self.item(row, &shared).map_err(broken)).collect()
     }
 
     fn item(
         &self,
-        (ordinal, status, match_id, kind, state, probability, comparisons, text, related_id): ResultRow,
-    ) -> ResultItem {
+        (ordinal, status, match_id, kind, state, probability, comparisons, explanation, related_id, text): ResultRow,
+        shared: &HashMap<i64, (Vec<SharedComparison>, String)>,
+    ) -> serde_json::Result<ResultItem> {
         let from = self.lines.partition_point(|line| line.0 < ordinal);
         let own = self.lines[from..].iter().take_while(|line| line.0 == ordinal);
         let of = |side: &Side| {
             own.clone().filter(|line| line.1 == side.name).map(|line| side.shown(line.2, line.3)).collect()
         };
-        ResultItem {
+        let (left, right): (Vec<ResultRecord>, Vec<ResultRecord>) = (of(&self.left), of(&self.right));
+        let (comparisons, explanation) = match text.and_then(|text| shared.get(&text)) {
+            Some((said, explanation)) => (serde_json::to_value(compared(said, &left, &right))?, explanation.clone()),
+            None if match_id.is_none() && explanation.is_empty() => {
+                (serde_json::from_str(&comparisons)?, why(status, &kind, related_id.as_deref()))
+            }
+            None => (serde_json::from_str(&comparisons)?, explanation),
+        };
+        Ok(ResultItem {
             ordinal: ordinal.unsigned_abs(),
             status,
             match_id,
@@ -338,12 +371,47 @@ impl Sides {
             related_id,
             state,
             probability,
-            left: of(&self.left),
-            right: of(&self.right),
-            comparisons: comparisons.0,
-            explanation: text,
-        }
+            left,
+            right,
+            comparisons,
+            explanation,
+        })
     }
+}
+
+/// Why a record has no match, in a sentence.
+fn why(status: ResultStatus, kind: &str, related: Option<&str>) -> String {
+    let other = if status == ResultStatus::UnmatchedLeft { "right" } else { "left" };
+    let related = related.map_or_else(String::new, |id| format!(" {id}"));
+    match kind {
+        "missing" => format!("nothing on the {other} side is like it"),
+        "duplicate" => format!("repeats{related} of its own side"),
+        "outbid" => format!("its best candidate{related} is a better match for another record"),
+        "contra" => format!("undone by{related} of its own side"),
+        "unlike" => format!("its best candidate{related} is too unlike"),
+        _ => String::new(),
+    }
+}
+
+/// Comparisons with the values that the records have.
+fn compared(said: &[SharedComparison], left: &[ResultRecord], right: &[ResultRecord]) -> Vec<FieldComparison> {
+    let with_values = |comparison: &SharedComparison| FieldComparison {
+        left: values(left, &comparison.left_column),
+        right: values(right, &comparison.right_column),
+        ..comparison.said.clone()
+    };
+    said.iter().map(with_values).collect()
+}
+
+/// The values of a column, joined as the engine does; once when all are the same.
+fn values(records: &[ResultRecord], column: &str) -> String {
+    let cell =
+        |record: &'_ ResultRecord| record.fields.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut values: Vec<String> = records.iter().map(cell).collect();
+    if values.windows(2).all(|two| two[0] == two[1]) {
+        values.truncate(1);
+    }
+    values.join(" + ")
 }
 
 impl Side {

@@ -116,6 +116,32 @@ table! {
         comparisons -> Text,
         explanation -> Text,
         related_id -> Nullable<Text>,
+        text_ordinal -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
+    result_texts (job_id, attempt, ordinal) {
+        job_id -> Uid,
+        attempt -> BigInt,
+        ordinal -> BigInt,
+        comparisons -> Text,
+        explanation -> Text,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
+    job_checkpoints (job_id, part) {
+        job_id -> Uid,
+        part -> BigInt,
+        attempt -> BigInt,
+        body -> Text,
     }
 }
 
@@ -203,7 +229,9 @@ allow_tables_to_appear_in_same_query!(
     jobs,
     job_queue,
     results,
+    result_texts,
     result_lines,
+    job_checkpoints,
     row_errors,
     staged_attempts,
     claims,

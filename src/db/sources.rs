@@ -16,6 +16,9 @@ use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 
+/// The member of a stored profile that names the version which made it.
+pub const MADE_BY_KEY: &str = "made_by";
+
 /// A file that was stored and is to become a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewSource {

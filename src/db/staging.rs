@@ -9,12 +9,13 @@ use super::jobs::{Counts, Job};
 use super::jobs_run::{complete, running};
 use super::pool;
 use super::results::{ResultStatus, RowProblem};
-use super::schema::staged_attempts;
+use super::schema::{results, staged_attempts};
 use super::store::Store;
 use crate::protocol::ids::JobId;
-use crate::reconcile::Side;
+use crate::reconcile::{FieldComparison, Side};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde::{Deserialize, Serialize};
 
 /// One match or one break, as a runner found it.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,16 +34,39 @@ pub struct NewResult {
     pub state: &'static str,
     /// That the records belong together; `None` for a break.
     pub probability: Option<f64>,
-    /// The comparisons as a JSON array.
+    /// The comparisons as a JSON array; empty with `text`.
     pub comparisons: String,
-    /// The same in a sentence.
+    /// The same in a sentence; empty with `text`.
     pub explanation: String,
+    /// Which of the attempt's texts says both.
+    pub text: Option<u64>,
     /// The records.
     pub lines: Vec<NewLine>,
 }
 
+/// What many results say in the same words: comparisons without their values, which stand in the records, and the sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ResultText {
+    /// A JSON array of [`SharedComparison`].
+    pub comparisons: String,
+    /// The same in a sentence.
+    pub explanation: String,
+}
+
+/// One comparison of a [`ResultText`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SharedComparison {
+    /// How it is called, how well the values agree, and the evidence; the values are empty.
+    #[serde(flatten)]
+    pub said: FieldComparison,
+    /// The column of the left file that has the left value.
+    pub left_column: String,
+    /// The column of the right file.
+    pub right_column: String,
+}
+
 /// A record's part in a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLine {
     /// Which file.
     pub side: Side,
@@ -57,7 +81,48 @@ pub struct NewLine {
 /// # Errors
 /// [`StoreError::Fenced`].
 pub async fn stage(store: &Store, job: JobId, fence: i64, batch: Vec<NewResult>) -> Result<(), StoreError> {
-    bulk::write(store, job, fence, Rows::Results(batch)).await
+    stage_under(store, job, fence, fence, batch).await
+}
+
+/// Stages results that an earlier attempt found, among those which it staged itself.
+///
+/// # Errors
+/// [`StoreError::Fenced`].
+pub async fn stage_under(
+    store: &Store,
+    job: JobId,
+    fence: i64,
+    attempt: i64,
+    batch: Vec<NewResult>,
+) -> Result<(), StoreError> {
+    bulk::write(store, job, fence, Rows::Results(attempt, batch)).await
+}
+
+/// Stages texts of an attempt's results; `first` is the ordinal of the first of them.
+///
+/// # Errors
+/// [`StoreError::Fenced`].
+pub async fn stage_texts(
+    store: &Store,
+    job: JobId,
+    fence: i64,
+    attempt: i64,
+    first: u64,
+    batch: Vec<ResultText>,
+) -> Result<(), StoreError> {
+    bulk::write(store, job, fence, Rows::Texts(attempt, first, batch)).await
+}
+
+/// How many results of an attempt are staged. Batches are staged whole, one after the other, so they are the first ones.
+///
+/// # Errors
+/// As any call.
+pub async fn staged_results(store: &Store, job: JobId, attempt: i64) -> Result<u64, StoreError> {
+    let last: Option<i64> = pool::read!(store, |conn| {
+        let own = results::table.filter(results::job_id.eq(job).and(results::attempt.eq(attempt)));
+        Ok::<_, StoreError>(own.select(diesel::dsl::max(results::ordinal)).first(conn).await?)
+    })?;
+    Ok(last.map_or(0, |last| last.unsigned_abs() + 1))
 }
 
 /// Stages rows that could not be read; `first` is the ordinal of the first of them within the job.
@@ -68,23 +133,38 @@ pub async fn stage_row_errors(
     store: &Store,
     job: JobId,
     fence: i64,
+    attempt: i64,
     first: u64,
     batch: Vec<RowProblem>,
 ) -> Result<(), StoreError> {
-    bulk::write(store, job, fence, Rows::RowErrors(first, batch)).await
+    bulk::write(store, job, fence, Rows::RowErrors(attempt, first, batch)).await
 }
 
 /// Makes all that was staged visible and the job completed, in one transaction with one event.
 ///
 /// # Errors
-/// [`StoreError::Fenced`]; [`StoreError::Conflict`] when a user cancelled it meanwhile.
+/// [`StoreError::Fenced`]; [`StoreError::Conflict`] when a user cancelled or paused it meanwhile.
 pub async fn publish(store: &Store, job: JobId, fence: i64, counts: Counts) -> Result<Committed<Job>, StoreError> {
+    publish_under(store, job, fence, fence, counts).await
+}
+
+/// The same for what was staged under an earlier attempt.
+///
+/// # Errors
+/// As [`publish`].
+pub async fn publish_under(
+    store: &Store,
+    job: JobId,
+    fence: i64,
+    attempt: i64,
+    counts: Counts,
+) -> Result<Committed<Job>, StoreError> {
     pool::write!(store, |conn, now| {
         let found = running(conn, job, fence).await?;
-        if found.state == super::jobs::JobState::Cancelling {
-            return Err(StoreError::Conflict(format!("job {job} is being cancelled")));
+        if found.state.is_stopping() {
+            return Err(StoreError::Conflict(format!("job {job} is {}", found.state)));
         }
-        diesel::delete(staged_attempts::table.find((job, fence))).execute(conn).await?;
-        complete(conn, now, &found, counts).await
+        diesel::delete(staged_attempts::table.find((job, attempt))).execute(conn).await?;
+        complete(conn, now, &found, attempt, counts).await
     })
 }

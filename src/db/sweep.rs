@@ -8,7 +8,8 @@ use super::jobs::JobState;
 use super::locks::{self, Alone};
 use super::pool::{self, Engine};
 use super::schema::{
-    claims, events, job_queue, jobs, projects, records, result_lines, results, row_errors, sources, staged_attempts,
+    claims, events, job_checkpoints, job_queue, jobs, projects, records, result_lines, result_texts, results,
+    row_errors, sources, staged_attempts,
 };
 use super::store::Store;
 use crate::protocol::ids::{JobId, ProjectId, SourceId};
@@ -72,8 +73,11 @@ pub async fn batch_of(store: &Store, batch: usize, grace: Duration, sources: i64
     })
 }
 
-/// What an attempt staged that is neither running nor published.
+/// What an attempt staged that is neither running nor published, nor to be gone on with: as long as its checkpoint is there.
 async fn staged(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreError> {
+    let kept = job_checkpoints::table.filter(
+        job_checkpoints::job_id.eq(staged_attempts::job_id).and(job_checkpoints::attempt.eq(staged_attempts::attempt)),
+    );
     pool::on!(conn, |conn| {
         let dead: Option<(JobId, i64)> = staged_attempts::table
             .left_join(jobs::table.on(jobs::id.eq(staged_attempts::job_id)))
@@ -84,6 +88,7 @@ async fn staged(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreError>
                     .or(jobs::state.assume_not_null().ne_all(JobState::running()))
                     .or(jobs::deleted_us.is_not_null()),
             )
+            .filter(diesel::dsl::not(diesel::dsl::exists(kept)))
             .select((staged_attempts::job_id, staged_attempts::attempt))
             .first(conn)
             .await
@@ -114,6 +119,11 @@ async fn attempt_rows(conn: &mut impl Engine, job: JobId, attempt: i64, batch: i
         if found > 0 {
             return Ok(found);
         }
+        let texts = result_texts::job_id.eq(job).and(result_texts::attempt.eq(attempt));
+        let texts = remove_batch!(conn, result_texts, ordinal, texts, batch);
+        if texts > 0 {
+            return Ok(texts);
+        }
         let errors = row_errors::job_id.eq(job).and(row_errors::attempt.eq(attempt));
         Ok(remove_batch!(conn, row_errors, ordinal, errors, batch))
     })
@@ -136,6 +146,7 @@ async fn deleted_job(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreE
             }
         }
         diesel::delete(job_queue::table.find(job)).execute(conn).await?;
+        super::checkpoints::clear(conn, job).await?;
         Ok(diesel::delete(jobs::table.find(job)).execute(conn).await?)
     })
 }

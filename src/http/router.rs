@@ -9,7 +9,7 @@ use super::{
     routes::{
         claims, disconnect, events, export, health,
         jobs::{self, JobView},
-        metrics,
+        metrics, preview,
         projects::{self, Ordinal, Page, Paging},
         publish, realtime, results, rules,
         sources::{self, SourceView},
@@ -222,6 +222,15 @@ fn of_projects(table: Table) -> Table {
                 .refuses(429, "the limit `jobs_per_project` is reached"),
         )
         .post(
+            "/api/v1/projects/{id}/jobs/preview",
+            preview::preview,
+            does("previewJob", "what a job would make of two files; nothing is stored")
+                .takes::<preview::PreviewBody>()
+                .json::<preview::Preview>(200)
+                .refuses(422, "the body does not fit")
+                .refuses(422, "the rules don't fit the files, or a source is not in this project"),
+        )
+        .post(
             "/api/v1/projects/{id}/claims",
             claims::claim,
             does("claim", "takes an exception, or renews it")
@@ -260,6 +269,20 @@ fn of_sources_and_jobs(table: Table) -> Table {
             "/api/v1/jobs/{id}/cancel",
             jobs::cancel,
             does("cancelJob", "stops it").json::<JobView>(202).refuses(409, "it has ended"),
+        )
+        .post(
+            "/api/v1/jobs/{id}/pause",
+            jobs::pause,
+            does("pauseJob", "makes it stand still; what it finished is kept")
+                .json::<JobView>(202)
+                .refuses(409, "it is not started, is being cancelled, or has ended"),
+        )
+        .post(
+            "/api/v1/jobs/{id}/resume",
+            jobs::resume,
+            does("resumeJob", "queues a paused job, which goes on with what it finished")
+                .json::<JobView>(202)
+                .refuses(409, "it was not paused, or is not yet"),
         )
         .get(
             "/api/v1/jobs/{id}/progress",

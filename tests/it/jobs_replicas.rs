@@ -225,6 +225,7 @@ async fn refused_everything(store: &Store, job: &Job) {
         probability: None,
         comparisons: "[]".into(),
         explanation: "late".into(),
+        text: None,
         lines: Vec::new(),
     };
     let problem =
@@ -233,7 +234,7 @@ async fn refused_everything(store: &Store, job: &Job) {
         records::insert_batch(store, id, 1, source, vec![row]).await,
         records::mark_ingested(store, id, 1, source, 1, 0).await.map(drop),
         staging::stage(store, id, 1, vec![found]).await,
-        staging::stage_row_errors(store, id, 1, 0, vec![problem]).await,
+        staging::stage_row_errors(store, id, 1, 1, 0, vec![problem]).await,
         jobs::set_phase(store, id, 1, JobState::Scoring).await,
         staging::publish(store, id, 1, Counts::default()).await.map(drop),
         jobs::finish(store, id, 1, Ending::Cancelled).await.map(drop),

@@ -110,6 +110,7 @@ async fn a_job_of_a_dead_process_begins_anew_by_itself_and_keeps_what_was_stored
         probability: None,
         comparisons: "[]".into(),
         explanation: "of the dead attempt".into(),
+        text: None,
         lines: Vec::new(),
     };
     staging::stage(&kept.store, job.id, dead.attempt, vec![staged]).await.unwrap();

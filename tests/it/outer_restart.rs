@@ -27,6 +27,27 @@ async fn a_job_killed_half_way_finishes_by_itself_with_the_same_answer() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_paused_stays_so_through_a_kill_and_goes_on_when_it_is_resumed() {
+    let sample = Sample::new(20_000, 13);
+    let mut server = Server::start(Options::default()).await;
+    let run = Run::prepare(&server.api(), &sample).await;
+    run.start().await;
+    run.at_work(LONG).await;
+    let wished = run.api.post(&run.path("/pause"), json!({})).await.expect(202);
+    assert!(["pausing", "paused"].contains(&text(&wished, "state").as_str()), "{wished}");
+    // Perhaps before it stands still: the wish is stored.
+    server.kill();
+    server.spawn();
+    server.ready().await;
+    let paused = run.reaches("paused", LONG).await;
+    assert_eq!(paused["finished_at_ms"], Value::Null, "{paused}");
+    run.api.post(&run.path("/resume"), json!({})).await.expect(202);
+    let job = run.completed(LONG).await;
+    assert_eq!(job["attempt"], 2, "{job}");
+    assert!(sample.score(&run.pairs().await).f1() >= 0.98);
+}
+
+#[tokio::test]
 async fn a_job_killed_again_and_again_still_finishes_once() {
     let sample = Sample::new(20_000, 12);
     let mut server = Server::start(Options::default()).await;

@@ -178,8 +178,39 @@ async fn talk(server: &mut Checked, project: &str) {
     server.post(publish, publish, json!({"Ping": {}}), 422).await;
 }
 
+/// Pauses a job before it is over, which the smallest of jobs may be first: then another one is tried.
+async fn pause_a_job(server: &mut Checked, (template, path): (&str, &str), body: &Value) {
+    let one = "/api/v1/jobs/{id}";
+    for _ in 0..50 {
+        let made = server.post(template, path, body.clone(), 201).await;
+        let job = format!("/api/v1/jobs/{}", made["id"].as_str().unwrap());
+        server.post(&format!("{one}/start"), &format!("{job}/start"), json!({}), 202).await;
+        let request = server.app.client.post(server.app.url(&format!("{job}/pause"))).json(&json!({}));
+        let answer = server.app.send(request).await;
+        server.check(&format!("post {one}/pause"), &answer);
+        if answer.status != 202 {
+            continue;
+        }
+        let deadline = tokio::time::Instant::now() + crate::http_support::PATIENCE;
+        loop {
+            let now = server.get(one, &job, 200).await;
+            match now["state"].as_str().unwrap() {
+                "paused" => {
+                    server.post(&format!("{one}/resume"), &format!("{job}/resume"), json!({}), 202).await;
+                    return;
+                }
+                "pausing" => assert!(tokio::time::Instant::now() < deadline, "waited in vain for the pause: {now}"),
+                _ => panic!("paused and then: {now}"),
+            }
+        }
+    }
+    panic!("no job of fifty could be paused");
+}
+
 /// Through every answer that a job can give.
 async fn run_a_job(server: &mut Checked, (template, path): &(String, String), body: Value) {
+    let preview = server.post(&format!("{template}/preview"), &format!("{path}/preview"), body.clone(), 200).await;
+    assert_eq!((&preview["rules"], &preview["inferred"]), (&body["rules"], &json!(false)), "{preview}");
     let made = server.post(template, path, body.clone(), 201).await;
     server.get(template, path, 200).await;
     let one = "/api/v1/jobs/{id}";
@@ -203,8 +234,12 @@ async fn run_a_job(server: &mut Checked, (template, path): &(String, String), bo
     assert!(!errors["items"].as_array().unwrap().is_empty(), "{errors}");
     server.get(&export, &format!("{job}/export"), 200).await;
     server.get(&export, &format!("{job}/export?format=jsonl"), 200).await;
+    pause_a_job(server, (template, path), &body).await;
     let other = server.post(template, path, body, 201).await;
     let other = format!("/api/v1/jobs/{}", other["id"].as_str().unwrap());
+    for what in ["pause", "resume"] {
+        server.post(&format!("{one}/{what}"), &format!("{other}/{what}"), json!({}), 409).await;
+    }
     server.post(&format!("{one}/cancel"), &format!("{other}/cancel"), json!({}), 202).await;
     for job in [job, other] {
         let request = server.app.client.delete(server.app.url(&job));

@@ -116,6 +116,65 @@ async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_st
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_paused_job_gives_its_place_up_and_a_wish_outlives_the_process_that_was_to_fulfil_it() {
+    let kept = TestStore::with(|mut options| {
+        options.open_jobs = 1;
+        options
+    })
+    .await;
+    let store = &kept.store;
+    let (project, left, right) = kept.project().await;
+    let created = jobs::create(store, new_job(project, left, right)).await.unwrap().value;
+    let id = created.id;
+    for refused in [jobs::request_pause(store, id).await, jobs::resume(store, id).await] {
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    }
+    jobs::enqueue(store, id).await.unwrap();
+    assert_eq!(jobs::resume(store, id).await.unwrap().event, None, "it waits for its turn already");
+    let paused = jobs::request_pause(store, id).await.unwrap();
+    assert_eq!(paused.value.state, JobState::Paused);
+    assert!(paused.event.is_some_and(|event| event.body.contains("\"paused\"")));
+    assert_eq!(jobs::request_pause(store, id).await.unwrap().event, None);
+    assert_eq!(jobs::claim_next(store, "me", LEASE).await.unwrap(), None);
+    // Its place is somebody else's; until that one is gone it stays paused.
+    let other = kept.queued_job_of(project, left, right).await;
+    let full = jobs::resume(store, id).await;
+    assert_eq!(full, Err(StoreError::LimitExceeded { limit: "max_open_jobs", max: 1 }));
+    assert_eq!(jobs::get(store, id).await.unwrap().state, JobState::Paused);
+    jobs::request_cancel(store, other.id).await.unwrap();
+
+    assert_eq!(jobs::resume(store, id).await.unwrap().value.state, JobState::Queued);
+    let run = jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value;
+    assert_eq!(jobs::request_pause(store, id).await.unwrap().value.state, JobState::Pausing);
+    assert_eq!(jobs::leases(store, vec![(id, run.attempt)]).await.unwrap(), [(id, Lease::PauseRequested)]);
+    jobs::set_phase(store, id, run.attempt, JobState::Scoring).await.unwrap();
+    assert_eq!(jobs::get(store, id).await.unwrap().state, JobState::Pausing);
+    for refused in [jobs::resume(store, id).await, staging::publish(store, id, run.attempt, Counts::default()).await] {
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    }
+    let ended = jobs::finish(store, id, run.attempt, Ending::Paused).await.unwrap();
+    assert_eq!((ended.value.state, ended.value.finished_at_ms), (JobState::Paused, None));
+    assert!(ended.event.is_some_and(|event| event.body.starts_with("\"DataUpdate\"")), "a pause is no end");
+
+    // A process that dies before it has paused leaves a paused job; to cancel goes before to pause.
+    for (cancel, state) in [(false, JobState::Paused), (true, JobState::Cancelled)] {
+        jobs::resume(store, id).await.unwrap();
+        jobs::claim_next(store, "dead", LAPSED).await.unwrap().unwrap();
+        jobs::request_pause(store, id).await.unwrap();
+        if cancel {
+            assert_eq!(jobs::request_cancel(store, id).await.unwrap().value.state, JobState::Cancelling);
+            let refused = jobs::request_pause(store, id).await;
+            assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+        }
+        recover(store, "next", Vec::new()).await;
+        assert_eq!(jobs::get(store, id).await.unwrap().state, state);
+    }
+    let refused = jobs::resume(store, id).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_given_back_is_tried_again_a_few_times_and_then_fails_with_the_reason() {
     let kept = TestStore::new().await;
     let job = kept.queued_job().await;
@@ -169,7 +228,7 @@ async fn results_are_visible_whole_or_not_at_all_and_show_their_records() {
         value: "x".into(),
         reason: "not an amount".into(),
     };
-    staging::stage_row_errors(store, job.id, run.attempt, 0, vec![problem.clone()]).await.unwrap();
+    staging::stage_row_errors(store, job.id, run.attempt, run.attempt, 0, vec![problem.clone()]).await.unwrap();
     assert!(results::page(store, job.id, ResultStatus::All, None, 10).await.unwrap().items.is_empty());
 
     let counts = Counts { left: 3, right: 3, matched: 1, unmatched_left: 1, errors: 1, ..Counts::default() };
@@ -222,6 +281,7 @@ fn found(ordinal: u64, left: u64, right: u64) -> NewResult {
         probability: Some(0.99),
         comparisons: "[]".into(),
         explanation: "the same".into(),
+        text: None,
         lines: vec![
             NewLine { side: Side::Left, record_ordinal: left, allocated_minor: Some(150) },
             NewLine { side: Side::Right, record_ordinal: right, allocated_minor: None },

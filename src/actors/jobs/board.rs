@@ -33,6 +33,8 @@ pub struct JobProgress {
 /// Why a run is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halt {
+    /// A user wants it to stand still.
+    Pause,
     /// A user wants it stopped.
     Cancel,
     /// The process stops; the job goes back to the queue.
@@ -65,19 +67,24 @@ impl Flight {
         Self { job, fence, halt, stopping, progress: Mutex::new(progress) }
     }
 
-    /// Asks it to stop. The first cause stays, but nothing outranks the loss of the row.
+    /// Asks it to stop. The first cause stays, but nothing outranks the loss of the row, and a wish to cancel outranks one to
+    /// pause.
     pub(crate) fn halt(&self, why: Halt) {
         let code = match why {
             Halt::Cancel => 1,
             Halt::Shutdown => 2,
             Halt::Lost => 3,
+            Halt::Pause => 4,
         };
         // Relaxed: the flag carries no other data, and seeing it one batch later is soon enough.
         if why == Halt::Lost {
             self.halt.store(code, Ordering::Relaxed);
         } else {
-            // Refused when there is a cause already, which is what is wanted.
+            // Refused when there is another cause already, which is what is wanted.
             _ = self.halt.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+            if why == Halt::Cancel {
+                _ = self.halt.compare_exchange(4, code, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
         self.stopping.cancel();
     }
@@ -93,14 +100,17 @@ impl Flight {
             0 => None,
             1 => Some(Halt::Cancel),
             2 => Some(Halt::Shutdown),
+            4 => Some(Halt::Pause),
             _ => Some(Halt::Lost),
         }
     }
 
     pub(crate) fn progress(&self) -> JobProgress {
         let mut progress = held(&self.progress).clone();
-        if self.halted() == Some(Halt::Cancel) {
-            progress.state = JobState::Cancelling;
+        match self.halted() {
+            Some(Halt::Cancel) => progress.state = JobState::Cancelling,
+            Some(Halt::Pause) => progress.state = JobState::Pausing,
+            _ => {}
         }
         progress
     }
@@ -152,9 +162,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_cause_to_halt_stays_but_a_lost_row_outranks_it() {
+    fn the_first_cause_to_halt_stays_but_cancelling_outranks_pausing_and_a_lost_row_both() {
         let flight = Flight::new(JobId::generate(), 1);
         assert_eq!(flight.halted(), None);
+        flight.halt(Halt::Pause);
+        assert_eq!(flight.halted(), Some(Halt::Pause));
         flight.halt(Halt::Cancel);
         flight.halt(Halt::Shutdown);
         assert_eq!(flight.halted(), Some(Halt::Cancel));

@@ -9,7 +9,7 @@ use super::runner::{self, Runner};
 use crate::db::jobs::{self, Job, Lease};
 use crate::db::{Status, StoreError};
 use crate::runtime::{ChildSpec, Restart};
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -32,8 +32,8 @@ impl Dispatcher {
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
+        // It does not stop itself: it would be started again until its restarts are used up, while a run takes its time to end.
         if self.shared.closing.is_cancelled() {
-            ctx.stop();
             return;
         }
         if self.looking {
@@ -200,6 +200,7 @@ async fn renew(shared: &Shared, looks: &mut Looks, alive: &[Arc<Flight>]) -> Res
         match lease {
             Lease::Held => {}
             Lease::CancelRequested => flight.halt(Halt::Cancel),
+            Lease::PauseRequested => flight.halt(Halt::Pause),
             // A run that just ended looks lost too; halting what has ended does nothing.
             Lease::Lost => flight.halt(Halt::Lost),
         }
@@ -223,5 +224,6 @@ async fn launch(shared: &Arc<Shared>, job: Job) {
         log::error!("cannot start a job's runner job={} error={error}", flight.job);
         flight.halt(Halt::Shutdown);
         runner::settle(shared, &flight, Err(super::run::Stop::Halted(Halt::Shutdown))).await;
+        shared.board.remove(&flight);
     }
 }

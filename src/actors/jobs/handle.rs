@@ -1,4 +1,4 @@
-//! The handle on jobs: start, nudge, cancel, ask for progress, stop.
+//! The handle on jobs: start, nudge, pause, cancel, ask for progress, stop.
 //!
 //! It leaves rows to `db::jobs`: whoever changes one nudges here afterwards. The one thing easy to get wrong:
 //! stopping must come before the store is stopped, since runners put their jobs back into the queue.
@@ -130,9 +130,18 @@ impl Jobs {
     /// Makes a running job stop within 200 ms; `false` when this process does not run it. The row's state is the
     /// business of `db::jobs::request_cancel`, called before.
     pub fn cancel(&self, job: JobId) -> bool {
+        self.halt(job, Halt::Cancel)
+    }
+
+    /// The same for a job that is to stand still, after `db::jobs::request_pause`.
+    pub fn pause(&self, job: JobId) -> bool {
+        self.halt(job, Halt::Pause)
+    }
+
+    fn halt(&self, job: JobId, why: Halt) -> bool {
         let flight = self.shared.board.get(job);
         if let Some(flight) = &flight {
-            flight.halt(Halt::Cancel);
+            flight.halt(why);
         }
         flight.is_some()
     }

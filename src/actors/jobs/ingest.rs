@@ -1,27 +1,60 @@
-//! Files of a job: stored as records once per source, and read typed for the match.
+//! Files of a job: read typed for the match, once, and stored as records once per source.
 //!
 //! Records are stored as text by line, whatever the rules make of them: rules decide types, and types decide which rows
 //! are bad, but a record stays what it was. A file is hashed as it is read, and used only when it is still what was uploaded.
 //! The one thing easy to get wrong: a half-stored source has no row count yet
 //! and is stored on from the last line that is there, which may be in the middle of what would be a batch.
+use super::checkpoint::MADE_BY;
 use super::run::{Run, Stop};
 use crate::db::jobs::JobState;
 use crate::db::records::{self, NewRecord};
-use crate::db::sources::{self, Source};
+use crate::db::sources::{self, MADE_BY_KEY, Source};
 use crate::protocol::ids::SourceId;
-use crate::reconcile::{ColumnType, ReadError, ReadOptions, RuleSet, Side, Table, profile, read};
+use crate::reconcile::{
+    Column, ColumnType, Profile, ReadError, ReadOptions, RuleSet, Side, SignedBy, Table, profile, read,
+};
 use crate::uploads::{Digest, Hashing};
 use std::fs::File;
 use std::io::ErrorKind;
 
-/// Makes sure that every row of a source is stored.
-pub(crate) fn store_source(run: &Run, id: SourceId) -> Result<(), Stop> {
-    let store = &run.shared.store;
-    let source = run.store(|| sources::get(store, id))?;
-    if source.rows.is_some() {
-        return Ok(());
+/// Reads a side with the types that the rules give its columns, and makes sure that every row of its source is stored.
+pub(crate) fn side(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
+    let id = match side {
+        Side::Left => run.job.left_source_id,
+        Side::Right => run.job.right_source_id,
+    };
+    let source = run.store(|| sources::get(&run.shared.store, id))?;
+    let asked = run.job.options.get(format!("{}_id", side.as_str())).and_then(serde_json::Value::as_str);
+    let mut options = options(run, &source);
+    options.id_column = asked.map(str::to_owned);
+    rules.reading(side, &mut options);
+    let profile = at_upload(&source, &options);
+    let table = load(run, &source, profile.as_ref(), &options)?;
+    if source.rows.is_none() {
+        // With rows left out, or read as the rules want, the table is not the file.
+        if options.reading.is_empty() && table.error_count == 0 {
+            store_rows(run, id, &table)?;
+        } else {
+            store_rows(run, id, &as_text(run, &source)?)?;
+        }
     }
-    let table = as_text(run, &source)?;
+    Ok(table)
+}
+
+/// The profile that was made at upload, when this version made it and the rules see the columns as it does.
+fn at_upload(source: &Source, options: &ReadOptions) -> Option<Profile> {
+    let stored = &source.columns;
+    if stored.get(MADE_BY_KEY).and_then(serde_json::Value::as_str) != Some(MADE_BY) || !options.reading.is_empty() {
+        return None;
+    }
+    let profile: Profile = serde_json::from_value(stored.clone()).ok()?;
+    let same = |(name, kind): (&String, &ColumnType)| profile.column(name).is_some_and(|column| column.kind == *kind);
+    options.types.iter().all(same).then_some(profile)
+}
+
+fn store_rows(run: &Run, id: SourceId, table: &Table) -> Result<(), Stop> {
+    let store = &run.shared.store;
+    let key = table.profile.id_column().and_then(|name| table.column_index(name));
     let total = table.len() as u64;
     let batch_rows = records::batch_rows(store);
     // What an earlier attempt, or another job of the source, stored: a prefix, in the order of the lines.
@@ -33,7 +66,7 @@ pub(crate) fn store_source(run: &Run, id: SourceId) -> Result<(), Stop> {
     for first in (begin..table.len()).step_by(batch_rows) {
         let rows = first..table.len().min(first + batch_rows);
         run.store(|| {
-            let batch = rows.clone().map(|row| record(&table, row)).collect();
+            let batch = rows.clone().map(|row| record(table, key, row)).collect();
             records::insert_batch(store, run.job.id, run.flight.fence, id, batch)
         })?;
         run.meter.report(JobState::Ingesting, "storing", rows.end as u64, total, 0, true);
@@ -52,33 +85,19 @@ fn rows_through(rows: usize, line: impl Fn(usize) -> u64, last: u64) -> usize {
     low
 }
 
-/// Reads a side with the types that the rules give its columns.
-pub(crate) fn typed(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
-    let id = match side {
-        Side::Left => run.job.left_source_id,
-        Side::Right => run.job.right_source_id,
-    };
-    let source = run.store(|| sources::get(&run.shared.store, id))?;
-    let asked = run.job.options.get(format!("{}_id", side.as_str())).and_then(serde_json::Value::as_str);
-    let mut options = options(run, &source);
-    options.id_column = asked.map(str::to_owned);
-    rules.reading(side, &mut options);
-    load(run, &source, &options)
-}
-
 /// Every row whose shape is right, whatever its values.
 fn as_text(run: &Run, source: &Source) -> Result<Table, Stop> {
     let mut options = options(run, source);
     let seen = profile(open(run, source)?, &options).map_err(|error| unreadable(run, source, &error))?;
     options.types = seen.columns.into_iter().map(|column| (column.name, ColumnType::Text)).collect();
-    load(run, source, &options)
+    load(run, source, None, &options)
 }
 
 /// Reads a file to its end, and takes it only when it is the one that was uploaded, byte for byte.
-fn load(run: &Run, source: &Source, options: &ReadOptions) -> Result<Table, Stop> {
+fn load(run: &Run, source: &Source, profile: Option<&Profile>, options: &ReadOptions) -> Result<Table, Stop> {
     let failed = |error| unreadable(run, source, &error);
     let mut hashing = Hashing::new(open(run, source)?);
-    let table = read(&mut hashing, None, options, &run.meter).map_err(failed)?;
+    let table = read(&mut hashing, profile, options, &run.meter).map_err(failed)?;
     let digest = hashing.finish().map_err(|error| Stop::Failed(format!("{}: {error}", source.filename)))?;
     if is_as_uploaded(source, &digest) { Ok(table) } else { Err(changed(source, &digest)) }
 }
@@ -143,11 +162,14 @@ fn open(run: &Run, source: &Source) -> Result<File, Stop> {
     })
 }
 
-fn record(table: &Table, row: usize) -> NewRecord {
-    let cells: Vec<&str> = (0..table.columns.len()).map(|column| table.cell(row, column)).collect();
+fn record(table: &Table, key: Option<usize>, row: usize) -> NewRecord {
+    // Columns that are not in the file stand behind the others.
+    let in_file = |column: &&Column| !matches!(column.profile.signed_by, Some(SignedBy::Columns { .. }));
+    let width = table.columns.iter().filter(in_file).count();
+    let cells: Vec<&str> = (0..width).map(|column| table.cell(row, column)).collect();
     NewRecord {
         ordinal: table.line(row),
-        record_key: table.id(row).into_owned(),
+        record_key: key.map_or_else(|| format!("line {}", table.line(row)), |key| table.cell(row, key).to_owned()),
         fields: serde_json::to_string(&cells).expect("strings are JSON"),
     }
 }
@@ -155,6 +177,36 @@ fn record(table: &Table, row: usize) -> NewRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_profile_is_used_by_the_version_that_made_it_and_when_the_rules_see_the_same_columns() {
+        let seen = profile(&b"id,amount\na1,1.50\na2,2.50\n"[..], &ReadOptions::default()).unwrap();
+        let source = |made_by: Option<&str>| {
+            let mut columns = serde_json::to_value(&seen).unwrap();
+            columns[MADE_BY_KEY] = made_by.into();
+            Source {
+                id: SourceId::generate(),
+                project_id: crate::protocol::ids::ProjectId::generate(),
+                name: "a".into(),
+                filename: "a.csv".into(),
+                format: "csv".into(),
+                bytes: 1,
+                sha256: String::new(),
+                rows: None,
+                errors: None,
+                columns,
+                state: "ready",
+                created_at_ms: 0,
+            }
+        };
+        let typed = |kind| ReadOptions { types: [("amount".to_owned(), kind)].into(), ..ReadOptions::default() };
+        let own = source(Some(MADE_BY));
+        assert_eq!(at_upload(&own, &ReadOptions::default()), Some(seen.clone()));
+        assert_eq!(at_upload(&own, &typed(seen.columns[1].kind)), Some(seen.clone()));
+        assert_eq!(at_upload(&own, &typed(ColumnType::Text)), None);
+        assert_eq!(at_upload(&source(Some("0.0.1 an older one")), &ReadOptions::default()), None);
+        assert_eq!(at_upload(&source(None), &ReadOptions::default()), None);
+    }
 
     #[test]
     fn a_source_goes_on_behind_the_last_stored_line_also_where_lines_were_skipped() {

@@ -1,8 +1,10 @@
 //! Jobs: the dispatcher claims queued rows, one runner per job does the work, and anyone may ask how far it is.
 //!
 //! Reading order: the handle ([`Jobs`]), what is in the air (`board`), the dispatcher, the runner, and inside a run
-//! the steps (`run`), reading and storing sources (`ingest`), staging what was found (`stage`), progress (`meter`).
+//! the steps (`run`), reading and storing sources (`ingest`), keeping what was found (`checkpoint`), staging it (`stage`),
+//! progress (`meter`).
 mod board;
+mod checkpoint;
 mod dispatcher;
 mod handle;
 mod ingest;
@@ -12,4 +14,5 @@ mod runner;
 mod stage;
 
 pub use board::JobProgress;
+pub(crate) use checkpoint::MADE_BY;
 pub use handle::{Jobs, JobsError, Limits};

@@ -1,11 +1,11 @@
-//! One run, step by step, on a blocking thread: store the sources, read them typed, match, stage, publish.
+//! One run, step by step, on a blocking thread: read and store the sources, match, keep what was found, stage, publish.
 //!
-//! Steps are in `ingest` and `stage`; the matching is the engine's. The one thing easy to get wrong: this thread may
+//! Steps are in `ingest`, `checkpoint` and `stage`; the matching is the engine's. The one thing easy to get wrong: this thread may
 //! wait for the store, so every wait looks at the halt flag, and none is without a limit.
 use super::board::{Flight, Halt};
 use super::handle::Shared;
 use super::meter::Meter;
-use super::{ingest, stage};
+use super::{checkpoint, ingest, stage};
 use crate::db::jobs::{Job, JobState};
 use crate::db::{Committed, StoreError, staging};
 use crate::reconcile::{ReadError, RuleError, RuleSet, RunError, Side};
@@ -104,27 +104,21 @@ impl Run {
 pub(crate) fn execute(run: Run) -> Result<(), Stop> {
     run.check()?;
     let began = Instant::now();
-    let rules = RuleSet::from_value(run.job.rules.clone()).map_err(|error| failed_rules(&error))?;
-    ingest::store_source(&run, run.job.left_source_id)?;
-    ingest::store_source(&run, run.job.right_source_id)?;
-    let mut left = ingest::typed(&run, &rules, Side::Left)?;
-    let mut right = ingest::typed(&run, &rules, Side::Right)?;
-    let inferred = run.job.options["inferred"].as_bool() == Some(true);
-    crate::reconcile::settle(&mut left, &mut right, Some(&rules).filter(|_| !inferred));
-    let outcome = if inferred {
-        crate::reconcile::run_inferred(&left, &right, &run.meter)
-    } else {
-        crate::reconcile::run(&left, &right, &rules, &run.meter)
+    let found = match checkpoint::load(&run)? {
+        Some(found) => found,
+        None => {
+            let found = compare(&run)?;
+            found.save(&run)?;
+            found
+        }
     };
-    let outcome = outcome.map_err(|error| run.run_failed(&error))?;
-    run.check()?;
-    let counts = stage::all(&run, &outcome, &left, &right)?;
+    stage::all(&run, &found)?;
     run.meter.flush(&run.shared.tokio);
-    let (id, fence) = (run.job.id, run.flight.fence);
-    match run.commit(|| staging::publish(&run.shared.store, id, fence, counts)) {
+    let (id, fence, attempt, counts) = (run.job.id, run.flight.fence, found.attempt, found.head.counts);
+    match run.commit(|| staging::publish_under(&run.shared.store, id, fence, attempt, counts)) {
         Ok(_) => {}
-        // A user's wish that came before the commit: the row says `cancelling`.
-        Err(Stop::Failed(_)) if is_cancelling(&run) => return Err(Stop::Halted(Halt::Cancel)),
+        // A user's wish that came before the commit: the row says so.
+        Err(Stop::Failed(error)) => return Err(wish(&run).map_or(Stop::Failed(error), Stop::Halted)),
         Err(other) => return Err(other),
     }
     log::info!(
@@ -138,13 +132,35 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
     Ok(())
 }
 
+/// From the files to what will be stored; the tables are gone when it returns.
+fn compare(run: &Run) -> Result<checkpoint::Found, Stop> {
+    let rules = RuleSet::from_value(run.job.rules.clone()).map_err(|error| failed_rules(&error))?;
+    let mut left = ingest::side(run, &rules, Side::Left)?;
+    let mut right = ingest::side(run, &rules, Side::Right)?;
+    let inferred = run.job.options["inferred"].as_bool() == Some(true);
+    crate::reconcile::settle(&mut left, &mut right, Some(&rules).filter(|_| !inferred));
+    let outcome = if inferred {
+        crate::reconcile::run_inferred(&left, &right, &run.meter)
+    } else {
+        crate::reconcile::run(&left, &right, &rules, &run.meter)
+    };
+    let outcome = outcome.map_err(|error| run.run_failed(&error))?;
+    run.check()?;
+    stage::found(run, &rules, outcome, &left, &right)
+}
+
 fn failed_rules(error: &RuleError) -> Stop {
     Stop::Failed(format!("rules: {error}"))
 }
 
-fn is_cancelling(run: &Run) -> bool {
+/// What a user wants of the job by its row.
+fn wish(run: &Run) -> Option<Halt> {
     let found = run.shared.tokio.block_on(crate::db::jobs::get(&run.shared.store, run.job.id));
-    found.is_ok_and(|job| job.state == JobState::Cancelling)
+    match found.ok()?.state {
+        JobState::Cancelling => Some(Halt::Cancel),
+        JobState::Pausing => Some(Halt::Pause),
+        _ => None,
+    }
 }
 
 /// Calls the store until it answers, at most for the limits' patience; ends early when the run is halted.

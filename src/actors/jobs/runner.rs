@@ -10,6 +10,7 @@ use crate::db::StoreError;
 use crate::db::jobs::{self, Ending, Job};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Owns the task of one job.
 pub(crate) struct Runner {
@@ -47,11 +48,24 @@ impl Actor for Runner {
 
 async fn drive(shared: Arc<Shared>, flight: Arc<Flight>, job: Arc<Job>) {
     let run = Run::new(shared.clone(), flight.clone(), job);
-    let outcome = match tokio::task::spawn_blocking(move || run::execute(run)).await {
-        Ok(outcome) => outcome,
-        Err(lost) => Err(Stop::Failed(format!("internal error: {}", panic_text(lost)))),
+    let mut work = tokio::task::spawn_blocking(move || run::execute(run));
+    let ended = tokio::select! {
+        ended = &mut work => Some(ended),
+        () = overdue(&flight) => None,
     };
-    settle(&shared, &flight, outcome).await;
+    match ended {
+        Some(ended) => settle(&shared, &flight, outcome(ended)).await,
+        None => {
+            let why = flight.halted().unwrap_or(Halt::Cancel);
+            settle(&shared, &flight, Err(Stop::Halted(why))).await;
+            // From here on the store refuses what it writes. Its place on the board and the memory it holds are free when it is
+            // out, for until then it computes.
+            if let Err(error) = work.await {
+                log::error!("a job's work was lost after its end job={} error={error}", flight.job);
+            }
+        }
+    }
+    shared.board.remove(&flight);
     if let Some(dispatcher) = shared.runtime.lookup::<Dispatcher>("job-dispatcher")
         && let Err(error) = dispatcher.try_tell(Look)
     {
@@ -59,11 +73,30 @@ async fn drive(shared: Arc<Shared>, flight: Arc<Flight>, job: Arc<Job>) {
     }
 }
 
-/// Writes how a run ended, then takes it off the board. A published run has written that already.
+/// How long a user's wish waits for the work to stop by itself: the promise is 200 ms until the row says so, and some steps
+/// of the engine on large files take longer without a look at the flag.
+const OVERDUE: Duration = Duration::from_millis(50);
+
+/// Waits until the work should have stopped by a user's wish.
+async fn overdue(flight: &Flight) {
+    flight.stopping().await;
+    match flight.halted() {
+        Some(Halt::Cancel | Halt::Pause) => tokio::time::sleep(OVERDUE).await,
+        // Nobody waits for these, and the next attempt must not begin beside the work of this one.
+        _ => std::future::pending().await,
+    }
+}
+
+fn outcome(ended: Result<Result<(), Stop>, tokio::task::JoinError>) -> Result<(), Stop> {
+    ended.unwrap_or_else(|lost| Err(Stop::Failed(format!("internal error: {}", panic_text(lost)))))
+}
+
+/// Writes how a run ended; whoever calls takes it off the board. A published run has written that already.
 pub(crate) async fn settle(shared: &Shared, flight: &Flight, outcome: Result<(), Stop>) {
     let ending = match outcome {
         Ok(()) | Err(Stop::Halted(Halt::Lost)) => None,
         Err(Stop::Halted(Halt::Cancel)) => Some(Ending::Cancelled),
+        Err(Stop::Halted(Halt::Pause)) => Some(Ending::Paused),
         Err(Stop::Halted(Halt::Shutdown)) => Some(Ending::Requeued),
         Err(Stop::Failed(error)) => Some(Ending::Failed { error }),
         Err(Stop::NotHere(error)) => {
@@ -87,7 +120,6 @@ pub(crate) async fn settle(shared: &Shared, flight: &Flight, outcome: Result<(),
             Err(error) => log::error!("cannot write a job's end job={} ending={word} error={error}", flight.job),
         }
     }
-    shared.board.remove(flight);
 }
 
 fn panic_text(lost: tokio::task::JoinError) -> String {

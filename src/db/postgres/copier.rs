@@ -9,7 +9,7 @@ use super::super::jobs::JobState;
 use super::super::pool::Postgres;
 use super::super::records::NewRecord;
 use super::super::results::RowProblem;
-use super::super::staging::NewResult;
+use super::super::staging::{NewResult, ResultText};
 use super::connector::name_of;
 use crate::protocol::ids::{JobId, SourceId};
 use std::borrow::Cow;
@@ -47,23 +47,34 @@ pub(crate) async fn copy(client: &mut Client, job: JobId, fence: i64, rows: Rows
             )?;
             records(&transaction, *source, batch).await?;
         }
-        Rows::Results(batch) => {
+        Rows::Results(attempt, batch) => {
             try_join!(
                 look_at_fence(&transaction, job.0, fence, ""),
-                make_room_for_results(&transaction, job.0, fence, batch)
+                make_room_for_results(&transaction, job.0, *attempt, batch)
             )?;
-            results(&transaction, job.0, fence, batch).await?;
+            results(&transaction, job.0, *attempt, batch).await?;
         }
-        Rows::RowErrors(first, batch) => {
+        Rows::Texts(attempt, first, batch) => {
+            let first = *first as i64;
+            let range = (first, first + batch.len() as i64 - 1);
+            let what = "DELETE FROM result_texts WHERE job_id = $1 AND attempt = $2 AND ordinal";
+            try_join!(
+                look_at_fence(&transaction, job.0, fence, ""),
+                announce(&transaction, job.0, *attempt),
+                remove(&transaction, what, job.0, *attempt, range)
+            )?;
+            texts(&transaction, job.0, *attempt, first, batch).await?;
+        }
+        Rows::RowErrors(attempt, first, batch) => {
             let first = *first as i64;
             let range = (first, first + batch.len() as i64 - 1);
             let what = "DELETE FROM row_errors WHERE job_id = $1 AND attempt = $2 AND ordinal";
             try_join!(
                 look_at_fence(&transaction, job.0, fence, ""),
-                announce(&transaction, job.0, fence),
-                remove(&transaction, what, job.0, fence, range)
+                announce(&transaction, job.0, *attempt),
+                remove(&transaction, what, job.0, *attempt, range)
             )?;
-            row_errors(&transaction, job.0, fence, first, batch).await?;
+            row_errors(&transaction, job.0, *attempt, first, batch).await?;
         }
     }
     // Whoever would take the job over waits from here to the commit.
@@ -134,7 +145,7 @@ async fn results(
     batch: &[NewResult],
 ) -> Result<(), StoreError> {
     let into = "COPY results (job_id, attempt, ordinal, status, match_id, kind, state, probability, comparisons, \
-                explanation, related_id) FROM STDIN BINARY";
+                explanation, related_id, text_ordinal) FROM STDIN BINARY";
     let types = [
         Type::UUID,
         Type::INT8,
@@ -147,13 +158,15 @@ async fn results(
         Type::TEXT,
         Type::TEXT,
         Type::TEXT,
+        Type::INT8,
     ];
     let mut table = Table::open(transaction, into, &types).await?;
     for found in batch {
         let (ordinal, status) = (found.ordinal as i64, found.status.as_str());
         let explanation = text(&found.explanation);
         let related_id = found.related_id.as_deref().map(text);
-        let row: [&(dyn ToSql + Sync); 11] = [
+        let text_ordinal = found.text.map(|text| text as i64);
+        let row: [&(dyn ToSql + Sync); 12] = [
             &job,
             &attempt,
             &ordinal,
@@ -165,6 +178,7 @@ async fn results(
             &found.comparisons,
             &&*explanation,
             &related_id.as_deref(),
+            &text_ordinal,
         ];
         table.row(&row).await?;
     }
@@ -178,6 +192,22 @@ async fn results(
             let (ordinal, record) = (found.ordinal as i64, line.record_ordinal as i64);
             table.row(&[&job, &attempt, &ordinal, &line.side.as_str(), &record, &line.allocated_minor]).await?;
         }
+    }
+    table.close().await
+}
+
+async fn texts(
+    transaction: &Transaction<'_>,
+    job: Uuid,
+    attempt: i64,
+    first: i64,
+    batch: &[ResultText],
+) -> Result<(), StoreError> {
+    let into = "COPY result_texts (job_id, attempt, ordinal, comparisons, explanation) FROM STDIN BINARY";
+    let types = [Type::UUID, Type::INT8, Type::INT8, Type::TEXT, Type::TEXT];
+    let mut table = Table::open(transaction, into, &types).await?;
+    for (ordinal, said) in (first..).zip(batch) {
+        table.row(&[&job, &attempt, &ordinal, &said.comparisons, &&*text(&said.explanation)]).await?;
     }
     table.close().await
 }

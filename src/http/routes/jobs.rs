@@ -1,4 +1,4 @@
-//! `/api/v1/projects/{id}/jobs` and `/api/v1/jobs/{id}`: make, start, watch, cancel, delete.
+//! `/api/v1/projects/{id}/jobs` and `/api/v1/jobs/{id}`: make, start, watch, pause, cancel, delete.
 //!
 //! Leaves running to the jobs actors: starting is a row and a nudge. Easy to get wrong: the row is the truth, the live
 //! figures are only fresher; they are mixed in while a runner has the job.
@@ -119,6 +119,32 @@ pub(in crate::http) async fn cancel(
     let store = app.store.clone();
     let job = app.commit(async move { jobs::request_cancel(&store, id).await }).await?;
     app.jobs.cancel(id);
+    Ok((StatusCode::ACCEPTED, Json(shown(&app, job))).into_response())
+}
+
+pub(in crate::http) async fn pause(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(id): Id<JobId>,
+) -> ApiResult<Response> {
+    find(&app, &caller, Action::Write, id).await?;
+    let store = app.store.clone();
+    let job = app.commit(async move { jobs::request_pause(&store, id).await }).await?;
+    if job.state.is_running() {
+        app.jobs.pause(id);
+    }
+    Ok((StatusCode::ACCEPTED, Json(shown(&app, job))).into_response())
+}
+
+pub(in crate::http) async fn resume(
+    State(app): State<AppState>,
+    caller: Principal,
+    Id(id): Id<JobId>,
+) -> ApiResult<Response> {
+    find(&app, &caller, Action::Write, id).await?;
+    let store = app.store.clone();
+    let job = app.commit(async move { jobs::resume(&store, id).await }).await?;
+    app.jobs.nudge();
     Ok((StatusCode::ACCEPTED, Json(shown(&app, job))).into_response())
 }
 

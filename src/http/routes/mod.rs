@@ -6,6 +6,7 @@ pub(super) mod export;
 pub(super) mod health;
 pub(super) mod jobs;
 pub(super) mod metrics;
+pub(super) mod preview;
 pub(super) mod projects;
 pub(super) mod publish;
 pub(super) mod realtime;

@@ -1,6 +1,7 @@
 //! `/api/v1/projects/{id}/sources` and `/api/v1/sources/{id}`: uploaded files and what their columns look like.
 use super::projects::{Page, Paging};
 use crate::{
+    actors::jobs::MADE_BY,
     db::{
         StoreError, projects,
         sources::{self, NewSource, Source},
@@ -70,7 +71,7 @@ pub(in crate::http) async fn upload(
         format: received.file.profile.reading.format.clone(),
         bytes: received.file.bytes,
         sha256: received.file.sha256,
-        columns: serde_json::to_value(&received.file.profile).map_err(|error| ApiError::internal(error.to_string()))?,
+        columns: stored(&received.file.profile)?,
     };
     let (store, data_dir) = (app.store.clone(), app.config.data_dir.clone());
     let made = app.commit(async move {
@@ -122,6 +123,13 @@ pub(in crate::http) async fn delete(
     let store = app.store.clone();
     app.commit(async move { sources::delete(&store, id).await }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A profile as it is kept: with the version that made it, for a run uses it when it is of that version itself.
+fn stored(profile: &Profile) -> ApiResult<Value> {
+    let mut kept = serde_json::to_value(profile).map_err(|error| ApiError::internal(error.to_string()))?;
+    kept[sources::MADE_BY_KEY] = MADE_BY.into();
+    Ok(kept)
 }
 
 /// A source of this project with its profile.
