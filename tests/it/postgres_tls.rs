@@ -76,6 +76,24 @@ async fn each_mode_proves_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_certificate_is_that_of_an_authority_is_told_what_to_make_instead() {
+    let mut server = Postgres::start();
+    let url = server.database().await.replace("127.0.0.1", "localhost");
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = server.file("server.crt", &params.self_signed(&key).unwrap().pem()).display().to_string();
+    let key = server.file("server.key", &key.serialize_pem()).display().to_string();
+    server.kill();
+    server.restart(&["ssl=on", &format!("ssl_cert_file={certificate}"), &format!("ssl_key_file={key}")]);
+    let store = start(&format!("{url}?sslmode=verify-full&sslrootcert={certificate}"));
+    let status = wait_status(&store, "down", |status| matches!(status, Status::Down { .. })).await;
+    let reason = status.reason().unwrap();
+    assert!(reason.contains("CA:TRUE") && reason.contains("sslrootcert"), "{reason}");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_encrypt_is_refused_where_it_must_and_used_where_it_may() {
     let url = Postgres::shared().database().await;
     let store = start(&format!("{url}?sslmode=require"));

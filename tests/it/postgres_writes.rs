@@ -1,7 +1,8 @@
 //! A PostgreSQL that answers and takes no writes: the store says so, once, and finds the host that does.
 use crate::store_support::wait_status;
 use crate::support::postgres::{Postgres, connect};
-use crate::support::{LONG, eventually};
+use crate::support::{LONG, Options as Serving, Server, eventually};
+use serde_json::json;
 use std::time::Duration;
 use tieout::db::{Migrations, Options, Status, Store, StoreError, projects};
 
@@ -82,6 +83,44 @@ async fn a_role_that_may_only_read_is_named_before_anybody_calls_and_a_right_tha
     refusal(&store, false).await;
     projects::create(&store, "books").await.unwrap();
     store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_one_line_for_each_time_that_writes_are_refused_or_taken_again() {
+    let server = Postgres::start();
+    let url = server.database().await;
+    Migrations::of(options(&url)).up().await.unwrap();
+    let (owner, _task) = connect(&url).await;
+    owner
+        .batch_execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        .await
+        .unwrap();
+    let reader = url.replace("tieout@", "reader@");
+    let tieout = Server::launch(Serving::default().env("TIEOUT_DATABASE_URL", reader));
+    let api = tieout.api();
+    for turn in 1..=2 {
+        for (taken, change) in [(false, "REVOKE"), (true, "GRANT")] {
+            let whom = if taken { "TO" } else { "FROM" };
+            let tables = "ON ALL TABLES IN SCHEMA public";
+            owner.batch_execute(&format!("{change} INSERT, UPDATE, DELETE {tables} {whom} reader")).await.unwrap();
+            let lines = |text: &str| tieout.log().lines().filter(|line| line.contains(text)).count();
+            let [refused, again] = [turn, if taken { turn } else { turn - 1 }];
+            eventually(LONG, "the change to be logged and answered", || async {
+                let made = api.try_post("/api/v1/projects", json!({ "name": "books" })).await?;
+                let seen = (lines("the store takes no writes"), lines("the store takes writes again"));
+                let answered = if taken { made.status == 201 } else { made.status == 503 };
+                if seen == (refused, again) && answered { Ok(()) } else { Err(format!("{seen:?} {}", made.text)) }
+            })
+            .await;
+            // Each of these meets the same trouble, or none.
+            for _ in 0..20 {
+                let made = api.post("/api/v1/projects", json!({ "name": "books" })).await;
+                assert_eq!(made.status, if taken { 201 } else { 503 }, "{}", made.text);
+            }
+            let seen = (lines("the store takes no writes"), lines("the store takes writes again"));
+            assert_eq!(seen, (refused, again), "turn {turn}, taken {taken}\n{}", tieout.log());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,24 @@ async fn a_server_without_tls_is_named_as_the_cause_where_tls_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_an_authority_is_named_as_the_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    // As the shortest recipe for a certificate makes it: good for the name, and marked CA:TRUE.
+    let names = ["-addext", "subjectAltName=IP:127.0.0.1", "-subj", "/CN=redis"];
+    let files = ["-keyout", "server.key", "-out", "server.pem"];
+    openssl(dir.path(), &[&["req", "-x509"], &KEY[..], &files, &names].concat());
+    let [certificate, key] = ["server.pem", "server.key"].map(|name| dir.path().join(name).display().to_string());
+    let port = free_address().port();
+    let tls = ["--tls-port", &port.to_string(), "--tls-auth-clients", "no"];
+    let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &certificate];
+    let _server = Redis::start_with(&[&files[..], &tls].concat());
+    let replica = Replica::start(&options("a", &[&format!("rediss://127.0.0.1:{port}?sslrootcert={certificate}")]));
+    let mut link = replica.relay.link();
+    let told = |link: &Link| format!("{link:?}").contains("CA:TRUE");
+    within(LONG, "the reason", link.wait_for(told)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_is_used_over_tls_when_its_certificate_is_good_and_not_otherwise() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
