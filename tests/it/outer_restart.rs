@@ -5,7 +5,7 @@ use crate::support::{LONG, Options, Run, Sample, Server, eventually, http::text,
 
 #[tokio::test]
 async fn a_job_killed_half_way_finishes_by_itself_with_the_same_answer() {
-    let sample = Sample::new(20_000, 11);
+    let sample = Sample::new(8_000, 11);
     let mut server = Server::start(Options::default()).await;
     let undisturbed = Run::prepare(&server.api(), &sample).await;
     undisturbed.start().await;
@@ -49,7 +49,7 @@ async fn a_job_that_was_paused_stays_so_through_a_kill_and_goes_on_when_it_is_re
 
 #[tokio::test]
 async fn a_job_killed_again_and_again_still_finishes_once() {
-    let sample = Sample::new(20_000, 12);
+    let sample = Sample::new(8_000, 12);
     let mut server = Server::start(Options::default()).await;
     let run = Run::prepare(&server.api(), &sample).await;
     let from = position(&run).await.1;
