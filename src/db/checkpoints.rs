@@ -4,6 +4,7 @@
 //! (part 0) is stored last, and parts without a head of their attempt are none.
 use super::error::StoreError;
 use super::jobs_run::running;
+use super::parts;
 use super::pool::{self, Engine};
 use super::schema::job_checkpoints;
 use super::store::Store;
@@ -92,8 +93,9 @@ pub async fn discard(store: &Store, job: JobId, fence: i64) -> Result<(), StoreE
     })
 }
 
-/// Removes a job's checkpoint, inside the caller's transaction.
+/// Removes a job's checkpoint and the parts of its comparing, inside the caller's transaction.
 pub(crate) async fn clear(connection: &mut impl Engine, job: JobId) -> Result<(), StoreError> {
+    parts::clear(connection, job).await?;
     let own = job_checkpoints::table.filter(job_checkpoints::job_id.eq(job));
     pool::on!(connection, |conn| diesel::delete(own).execute(conn).await?);
     Ok(())

@@ -31,6 +31,7 @@ pub mod installation;
 pub mod jobs;
 mod jobs_run;
 mod jobs_wishes;
+pub mod parts;
 pub mod projects;
 pub mod publications;
 pub mod records;

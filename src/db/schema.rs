@@ -149,6 +149,20 @@ table! {
     use diesel::sql_types::*;
     use super::super::sql_types::Uid;
 
+    job_parts (job_id, step, part) {
+        job_id -> Uid,
+        step -> BigInt,
+        part -> BigInt,
+        holder -> Nullable<Text>,
+        until_us -> Nullable<BigInt>,
+        body -> Nullable<Binary>,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::sql_types::Uid;
+
     result_lines (job_id, attempt, result_ordinal, side, record_ordinal) {
         job_id -> Uid,
         attempt -> BigInt,
@@ -232,6 +246,7 @@ allow_tables_to_appear_in_same_query!(
     result_texts,
     result_lines,
     job_checkpoints,
+    job_parts,
     row_errors,
     staged_attempts,
     claims,

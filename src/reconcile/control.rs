@@ -2,6 +2,7 @@
 //!
 //! The engine knows nothing of clocks, bars or sockets: it reports often (every few thousand units of work) and
 //! the caller throttles. Easy to get wrong: the callback runs on pool threads, so it must be `Sync` and short.
+use super::parts::Parts;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,6 +61,11 @@ pub struct Progress {
 pub trait Control: Sync {
     /// Called from any pool thread.
     fn progress(&self, progress: Progress) -> ControlFlow<()>;
+
+    /// Where parts of the comparing are kept, if they are. Called from the thread that called the run.
+    fn parts(&self) -> Option<&dyn Parts> {
+        None
+    }
 }
 
 impl<F: Fn(Progress) -> ControlFlow<()> + Sync> Control for F {
@@ -106,6 +112,11 @@ impl<'a> Meter<'a> {
         };
         meter.add(0, 0)?;
         Ok(meter)
+    }
+
+    /// Where parts of the comparing are kept.
+    pub(crate) fn parts(&self) -> Option<&dyn Parts> {
+        self.control.parts()
     }
 
     /// Adds finished work and asks whether to go on. Cheap enough for every hundred rows.

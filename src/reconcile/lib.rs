@@ -24,6 +24,7 @@ mod levels;
 mod lines;
 mod model;
 mod outcome;
+mod parts;
 mod plan;
 mod profile;
 mod reading;
@@ -56,11 +57,12 @@ pub use infer::{infer_from_tables, infer_rules};
 pub use outcome::{
     Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
 };
+pub use parts::{Part, Parts};
 pub use profile::{ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy, profile};
 pub use reading::{BalanceGap, BalanceProof, ColumnReading, Reading, SideReading, settle};
 pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,
 };
-pub use run::{RunError, inferred_rules, run, run_adjusted, run_inferred};
+pub use run::{RunError, compare_parts, inferred_rules, run, run_adjusted, run_inferred};
 pub use table::{Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed, read};

@@ -17,8 +17,8 @@ use super::recurring;
 use super::rules::{Model, RuleError, RuleSet};
 use super::score::{Scored, level, pattern, score};
 use super::settled::{NONE, Settled};
-
 use super::table::Table;
+use super::text;
 
 /// Why a run gave no outcome.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -104,6 +104,31 @@ pub fn inferred_rules(left: &Table, right: &Table, control: &dyn Control) -> Res
     Ok(rules)
 }
 
+/// Compares as [`run()`] by these rules, or without rules as [`run_inferred`], and goes no further: work for the run of
+/// another process that shares the [`Parts`](super::Parts) of `control`.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn compare_parts(
+    left: &Table,
+    right: &Table,
+    rules: Option<&RuleSet>,
+    control: &dyn Control,
+) -> Result<(), RunError> {
+    match rules {
+        Some(rules) => {
+            rules.validate()?;
+            Trained::new(&Sides::new(left, right), rules, control).map(drop)
+        }
+        None => inferred_rules(left, right, control).map(drop),
+    }
+}
+
+/// The number of the comparing by these rules.
+pub(crate) fn step(rules: &RuleSet) -> u64 {
+    text::hash(&serde_json::to_string(rules).expect("rules are plain data"))
+}
+
 /// Trains, and drops comparisons that disagree in nearly every best pair until there is none.
 fn adjust(
     sides: &Sides<'_>,
@@ -174,7 +199,7 @@ impl Trained {
         let (indexes, left_out) = indexes(&passes, &settled, rules, &meter)?;
         let blocks_left_out = left_out.len() as u64;
         let meter = Meter::start(control, Phase::Scoring, left.len() as u64, 0)?;
-        let scored = score(&plan, &indexes, &settled, &meter)?;
+        let scored = score(&plan, &indexes, &settled, step(rules), &meter)?;
         drop(indexes);
         let mut at = 0;
         passes.retain(|pass| {

@@ -5,10 +5,12 @@
 //! threads did.
 use super::blocking::Index;
 use super::control::{Cancelled, Meter};
+use super::parts::{LEAST_ROWS, in_parts};
 use super::plan::Plan;
 use super::settled::{NONE, Settled};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::ops::Range;
 
 /// A candidate pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,24 +36,23 @@ pub(crate) fn level(pattern: u64, at: usize) -> usize {
 }
 
 /// What a thread hands back: left row, right row, pattern; and rows that had a block split.
-type Part = (Vec<(u32, u32, u64)>, u64);
+pub(crate) type Part = (Vec<(u32, u32, u64)>, u64);
 
 /// Rows a thread takes at a time: small enough that a cancellation is seen within a few milliseconds.
 const CHUNK: usize = 128;
 
-/// Compares the candidates of every left row.
+/// Compares the candidates of every left row; `step` is the number of this comparing where parts of it are kept.
 pub(crate) fn score(
     plan: &Plan,
     indexes: &[Index<'_>],
     settled: &Settled,
+    step: u64,
     meter: &Meter<'_>,
 ) -> Result<Scored, Cancelled> {
     let left_rows = settled.left.len();
-    let chunks = left_rows.div_ceil(CHUNK);
-    let work = |chunk: usize| -> Result<Part, Cancelled> {
+    let work = |rows: Range<usize>| -> Result<Part, Cancelled> {
         let (mut keys, mut scratch, mut candidates, mut out, mut split) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
-        let rows = chunk * CHUNK..left_rows.min((chunk + 1) * CHUNK);
         let count = rows.len() as u64;
         for row in rows {
             if settled.left[row] != NONE {
@@ -76,7 +77,21 @@ pub(crate) fn score(
         meter.add(count, 0)?;
         Ok((out, split))
     };
-    let parts: Vec<Part> = (0..chunks).into_par_iter().map(work).collect::<Result<_, _>>()?;
+    let chunks = |rows: Range<usize>| -> Result<Vec<Part>, Cancelled> {
+        let chunk = |at: usize| rows.start + at * CHUNK..rows.end.min(rows.start + (at + 1) * CHUNK);
+        (0..rows.len().div_ceil(CHUNK)).into_par_iter().map(|at| work(chunk(at))).collect()
+    };
+    let parts = match meter.parts().filter(|_| left_rows >= LEAST_ROWS) {
+        None => chunks(0..left_rows)?,
+        Some(parts) => {
+            let joined = |rows: Range<usize>| {
+                let chunks = chunks(rows)?;
+                let split = chunks.iter().map(|(_, split)| split).sum();
+                Ok((chunks.into_iter().flat_map(|(pairs, _)| pairs).collect(), split))
+            };
+            in_parts(parts, step, (left_rows, settled.right.len()), meter, joined)?
+        }
+    };
     let seen: FxHashSet<u64> = parts.iter().flat_map(|(part, _)| part.iter().map(|(_, _, pattern)| *pattern)).collect();
     let mut patterns: Vec<u64> = seen.into_iter().collect();
     patterns.sort_unstable();

@@ -14,6 +14,7 @@ mod hub_disconnect;
 mod hub_settings;
 mod jobs_doors;
 mod jobs_files;
+mod jobs_parts;
 mod jobs_pause;
 mod jobs_replicas;
 mod jobs_run;

@@ -5,14 +5,18 @@
 //! a lapsed lease says that somebody is dead only while the store could have been told otherwise.
 use super::board::{Flight, Halt};
 use super::handle::Shared;
+use super::parts;
 use super::runner::{self, Runner};
 use crate::db::jobs::{self, Job, Lease};
 use crate::db::{Status, StoreError};
+use crate::protocol::ids::JobId;
 use crate::runtime::{ChildSpec, Restart};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// Look at the queue now.
 #[derive(Debug, Message)]
@@ -83,13 +87,24 @@ pub(crate) struct Looks {
     ready: Option<Instant>,
     latest: Option<Instant>,
     renewed: Option<Instant>,
+    /// Attempts of others' jobs that this process has helped with, the latest last.
+    helped: VecDeque<(JobId, i64)>,
+    helping: Option<JoinHandle<()>>,
     /// Until when others are given the chance to take a job that this process could not run.
     stepped_back: Option<Instant>,
 }
 
 impl Looks {
     pub(super) fn new(status: watch::Receiver<Status>) -> Self {
-        Self { status, ready: None, latest: None, renewed: None, stepped_back: None }
+        Self {
+            status,
+            ready: None,
+            latest: None,
+            renewed: None,
+            helped: VecDeque::new(),
+            helping: None,
+            stepped_back: None,
+        }
     }
 
     /// Whether every process that lives has had the time to renew its leases: not when the store comes back from an outage
@@ -122,6 +137,8 @@ impl Looks {
 const SETTLED: Duration = Duration::from_secs(4);
 /// How long a process that could not run a job leaves the queue to others: they look at it several times meanwhile.
 const STEP_BACK: Duration = Duration::from_secs(2);
+/// Attempts that are remembered as helped with.
+const REMEMBERED: usize = 64;
 
 async fn look(shared: &Arc<Shared>) {
     // Busy when the dispatcher was restarted in mid-look: that look does the work of this one.
@@ -133,6 +150,7 @@ async fn look(shared: &Arc<Shared>) {
     said(shared, "take abandoned jobs back", recover(shared, settled, &alive).await);
     if looks.claims() {
         said(shared, "claim a job", claim(shared).await);
+        said(shared, "help with a job", help(shared, &mut looks).await);
     }
 }
 
@@ -175,6 +193,23 @@ async fn claim(shared: &Arc<Shared>) -> Result<(), StoreError> {
             shared.realtime.publish(event);
         }
         launch(shared, claimed.value).await;
+    }
+    Ok(())
+}
+
+/// Helps another process's job when there is nothing else to do, one at a time and each attempt once.
+async fn help(shared: &Arc<Shared>, looks: &mut Looks) -> Result<(), StoreError> {
+    let idle = shared.board.len() == 0 && looks.helping.as_ref().is_none_or(JoinHandle::is_finished);
+    if shared.store.exclusive() || shared.draining.is_cancelled() || !idle {
+        return Ok(());
+    }
+    if let Some(job) = parts::wanting(shared, looks.helped.make_contiguous()).await? {
+        looks.helped.push_back((job.id, job.attempt));
+        if looks.helped.len() > REMEMBERED {
+            looks.helped.pop_front();
+        }
+        log::info!("helping with a job job={} attempt={}", job.id, job.attempt);
+        looks.helping = Some(shared.tasks.spawn_on(parts::help(shared.clone(), job), &shared.tokio));
     }
     Ok(())
 }

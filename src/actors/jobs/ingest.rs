@@ -19,6 +19,24 @@ use std::io::ErrorKind;
 
 /// Reads a side with the types that the rules give its columns, and makes sure that every row of its source is stored.
 pub(crate) fn side(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
+    let (source, options, table) = typed(run, rules, side)?;
+    if source.rows.is_none() {
+        // With rows left out, or read as the rules want, the table is not the file.
+        if options.reading.is_empty() && table.error_count == 0 {
+            store_rows(run, source.id, &table)?;
+        } else {
+            store_rows(run, source.id, &as_text(run, &source)?)?;
+        }
+    }
+    Ok(table)
+}
+
+/// Reads a side with the types that the rules give its columns, and stores nothing.
+pub(super) fn table(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
+    typed(run, rules, side).map(|(_, _, table)| table)
+}
+
+fn typed(run: &Run, rules: &RuleSet, side: Side) -> Result<(Source, ReadOptions, Table), Stop> {
     let id = match side {
         Side::Left => run.job.left_source_id,
         Side::Right => run.job.right_source_id,
@@ -30,15 +48,7 @@ pub(crate) fn side(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop
     rules.reading(side, &mut options);
     let profile = at_upload(&source, &options);
     let table = load(run, &source, profile.as_ref(), &options)?;
-    if source.rows.is_none() {
-        // With rows left out, or read as the rules want, the table is not the file.
-        if options.reading.is_empty() && table.error_count == 0 {
-            store_rows(run, id, &table)?;
-        } else {
-            store_rows(run, id, &as_text(run, &source)?)?;
-        }
-    }
-    Ok(table)
+    Ok((source, options, table))
 }
 
 /// The profile that was made at upload, when this version made it and the rules see the columns as it does.

@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     job: JobId,
     realtime: Realtime,
     flight: Arc<Flight>,
+    /// What it sees is another process's to report.
+    silent: bool,
     latest: Mutex<Latest>,
     state: Mutex<Option<(watch::Sender<JobState>, JoinHandle<()>)>>,
 }
@@ -40,6 +42,11 @@ impl Meter {
         let (sender, receiver) = watch::channel(JobState::Ingesting);
         let writer = write_states(shared.store.clone(), flight.clone(), receiver);
         let writer = shared.tasks.spawn_on(writer, &shared.tokio);
+        Self { silent: false, state: Mutex::new(Some((sender, writer))), ..Self::silent(shared, flight, job) }
+    }
+
+    /// One that only looks whether the work is to stop.
+    pub(crate) fn silent(shared: &Shared, flight: Arc<Flight>, job: &Job) -> Self {
         let now = Instant::now();
         let latest = Latest { phase: "", phase_began: now, reported: now, rows_per_second: 0.0 };
         Self {
@@ -47,14 +54,18 @@ impl Meter {
             job: job.id,
             realtime: shared.realtime.clone(),
             flight,
+            silent: true,
             latest: Mutex::new(latest),
-            state: Mutex::new(Some((sender, writer))),
+            state: Mutex::new(None),
         }
     }
 
     /// Reports work of a phase; `rows` says whether its units are rows. The beginning of a phase is always reported,
     /// the rest at most every [`REPORT_EVERY`].
     pub(crate) fn report(&self, state: JobState, phase: &'static str, done: u64, total: u64, matches: u64, rows: bool) {
+        if self.silent {
+            return;
+        }
         let mut latest = match self.latest.try_lock() {
             Ok(latest) => latest,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),

@@ -5,9 +5,10 @@
 use super::board::{Flight, Halt};
 use super::handle::Shared;
 use super::meter::Meter;
+use super::parts::InParts;
 use super::{checkpoint, ingest, stage};
 use crate::db::jobs::{Job, JobState};
-use crate::db::{Committed, StoreError, staging};
+use crate::db::{Committed, StoreError, parts, staging};
 use crate::reconcile::{ReadError, RuleError, RuleSet, RunError, Side};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,6 +110,7 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
         None => {
             let found = compare(&run)?;
             found.save(&run)?;
+            run.store(|| parts::discard(&run.shared.store, run.job.id, run.flight.fence))?;
             found
         }
     };
@@ -134,19 +136,29 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
 
 /// From the files to what will be stored; the tables are gone when it returns.
 fn compare(run: &Run) -> Result<checkpoint::Found, Stop> {
-    let rules = RuleSet::from_value(run.job.rules.clone()).map_err(|error| failed_rules(&error))?;
+    let (rules, inferred) = rules_of(run)?;
     let mut left = ingest::side(run, &rules, Side::Left)?;
     let mut right = ingest::side(run, &rules, Side::Right)?;
-    let inferred = run.job.options["inferred"].as_bool() == Some(true);
     crate::reconcile::settle(&mut left, &mut right, Some(&rules).filter(|_| !inferred));
+    let control = InParts::of_runner(run);
     let outcome = if inferred {
-        crate::reconcile::run_inferred(&left, &right, &run.meter)
+        crate::reconcile::run_inferred(&left, &right, &control)
     } else {
-        crate::reconcile::run(&left, &right, &rules, &run.meter)
+        crate::reconcile::run(&left, &right, &rules, &control)
     };
+    let (computed, taken) = control.counts();
+    if taken > 0 {
+        log::info!("parts of the comparing were there job={} parts={taken} of={}", run.job.id, computed + taken);
+    }
     let outcome = outcome.map_err(|error| run.run_failed(&error))?;
     run.check()?;
     stage::found(run, &rules, outcome, &left, &right)
+}
+
+/// The rules of a job, and whether they are only a proposal that was inferred.
+pub(super) fn rules_of(run: &Run) -> Result<(RuleSet, bool), Stop> {
+    let rules = RuleSet::from_value(run.job.rules.clone()).map_err(|error| failed_rules(&error))?;
+    Ok((rules, run.job.options["inferred"].as_bool() == Some(true)))
 }
 
 fn failed_rules(error: &RuleError) -> Stop {

@@ -8,7 +8,7 @@ use crate::control::{Control, Meter, Phase};
 use crate::model::{ByContent, Weights, probability, train};
 use crate::plan::Plan;
 use crate::rules::RuleSet;
-use crate::run::{RunError, indexes};
+use crate::run::{RunError, indexes, step};
 use crate::score::{Pair, Scored, level, pattern, score};
 use crate::settled::Settled;
 use crate::table::Table;
@@ -37,7 +37,7 @@ impl Weighed {
         let none = Settled::none((table.len(), table.len()));
         let (all, left_out) = indexes(&passes, &none, rules, &meter)?;
         let meter = Meter::start(control, Phase::Scoring, table.len() as u64, 0)?;
-        let found = score(&plan, &all, &none, &meter)?;
+        let found = score(&plan, &all, &none, step(rules), &meter)?;
         drop(all);
         let (blocks_left_out, blocks_split) = (left_out.len() as u64, found.split);
         let once = once(&plan, &found, &rank);
