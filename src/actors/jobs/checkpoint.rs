@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 /// Rows of one part.
 pub(super) const PART_ROWS: usize = 10_000;
 
-/// The version of the code that a checkpoint and a profile are of.
-pub(crate) const MADE_BY: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("TIEOUT_COMMIT"));
+/// The code that a checkpoint and a profile are of, by a hash of its sources: a commit is not known everywhere, and says nothing of
+/// what was changed since.
+pub const MADE_BY: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("TIEOUT_CODE"));
 
 /// Everything that will be stored of a run.
 pub(super) struct Found {
@@ -208,7 +209,7 @@ pub(super) fn load(run: &Run) -> Result<Option<Found>, Stop> {
             Ok(Some(Found { attempt: stored.attempt, head, parts: Parts::Stored }))
         }
         _ => {
-            log::info!("a job's checkpoint is of another version and is dropped job={job}");
+            log::info!("a job's checkpoint is of other code and is dropped job={job}");
             run.store(|| checkpoints::discard(store, job, run.flight.fence))?;
             Ok(None)
         }
