@@ -29,16 +29,21 @@ pub(crate) fn side(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop
     options.id_column = asked.map(str::to_owned);
     rules.reading(side, &mut options);
     let profile = at_upload(&source, &options);
-    let table = load(run, &source, profile.as_ref(), &options)?;
-    if source.rows.is_none() {
-        // With rows left out, or read as the rules want, the table is not the file.
-        if options.reading.is_empty() && table.error_count == 0 {
+    let typed = || load(run, &source, profile.as_ref(), &options);
+    if source.rows.is_some() {
+        return typed();
+    }
+    if options.reading.is_empty() {
+        let table = typed()?;
+        if table.error_count == 0 {
             store_rows(run, id, &table)?;
-        } else {
-            store_rows(run, id, &as_text(run, &source)?)?;
+            return Ok(table);
         }
     }
-    Ok(table)
+    // With rows left out, or read as the rules want, the table is not the file. One of the two is held at a time: to read a file
+    // once more is better than to hold it twice.
+    store_rows(run, id, &as_text(run, &source)?)?;
+    typed()
 }
 
 /// The profile that was made at upload, when this version made it and the rules see the columns as it does.
