@@ -94,8 +94,10 @@ export async function jobView({ args: [projectId, jobId], query, live, go }) {
 
   function onProgress(next) {
     heard = Date.now();
+    // Late news of a run that stands still or is over by now.
+    if (!next.terminal && (job.state === "paused" || isTerminal(job.state))) return;
     progress = { ...progress, ...next };
-    if (job.state !== next.state && !["cancelling", "pausing", "paused"].includes(job.state)) {
+    if (job.state !== next.state && !["cancelling", "pausing"].includes(job.state)) {
       job = { ...job, state: next.state };
       showHead();
     }

@@ -216,6 +216,8 @@ export async function projectView({ args: [id], query, live, go, setCrumbs, setT
       if (kind === "JobProgressUpdate") {
         const job = jobs.find((j) => j.id === body.job_id);
         if (!job || body.terminal) return void reloadJobs().catch(toastProblem);
+        // Late news of a run that stands still or is over by now.
+        if (job.state === "paused" || isTerminal(job.state)) return;
         Object.assign(job, { state: body.state, phase: body.phase, done: body.done, total: body.total });
         showHistory();
       } else if (kind === "DataUpdate") {

@@ -268,7 +268,6 @@ pub async fn delete(store: &Store, id: JobId) -> Result<Committed<()>, StoreErro
             return Err(StoreError::Conflict(format!("job {id} is {}: cancel it first", job.state)));
         }
         leave_queue(conn, id).await?;
-        super::checkpoints::clear(conn, id).await?;
         diesel::update(jobs::table.find(id)).set(jobs::deleted_us.eq(now)).execute(conn).await?;
         let event = changed(conn, now, job, "deleted").await?.event;
         Ok::<_, StoreError>(Committed { value: (), event })

@@ -32,11 +32,11 @@ pub enum Ending {
         /// What a user reads.
         error: String,
     },
-    /// A user's wish.
+    /// A user's wish. Of a job that nobody wants cancelled it is [`Ending::Requeued`].
     Cancelled,
-    /// A user's wish: it stands still until it is resumed.
+    /// A user's wish: it stands still until it is resumed. Of a job that nobody wants paused it is [`Ending::Requeued`].
     Paused,
-    /// The process stops: the job goes back to the queue and begins anew later.
+    /// The process stops: the job goes back to the queue; the next attempt goes on with what is kept of this one.
     Requeued,
     /// This process cannot run it, another one may: back to the queue, but no more than [`MAX_ABANDONED`] times together
     /// with the deaths that it saw; then it has failed.
@@ -73,6 +73,25 @@ pub(crate) async fn running(connection: &mut impl Engine, job: JobId, fence: i64
         Ok(_) | Err(StoreError::NotFound) => Err(StoreError::Fenced),
         Err(error) => Err(error),
     }
+}
+
+/// Refuses an attempt that is over, and keeps nobody waiting. What follows in the transaction is to end with [`hold`].
+pub(crate) async fn at_work(connection: &mut impl Engine, job: JobId, fence: i64) -> Result<(), StoreError> {
+    match look(connection, job, fence).await? {
+        Lease::Lost => Err(StoreError::Fenced),
+        Lease::Held | Lease::CancelRequested | Lease::PauseRequested => Ok(()),
+    }
+}
+
+/// Refuses an attempt that is over; whoever would take its job over waits from here to the end of the transaction.
+pub(crate) async fn hold(connection: &mut impl Engine, job: JobId, fence: i64) -> Result<(), StoreError> {
+    if let Conn::Postgres(conn) = connection.conn() {
+        let running = jobs::table.filter(held(job, fence)).filter(jobs::state.eq_any(JobState::running()));
+        let row = running.select(jobs::id).for_share().first::<JobId>(conn).await.optional()?;
+        row.ok_or(StoreError::Fenced)?;
+    }
+    // On SQLite nobody else has written since the transaction began.
+    Ok(())
 }
 
 /// Takes the next queued job for `owner`: projects in turn, oldest first within one. The job's `attempt` is the fence.
@@ -143,7 +162,7 @@ async fn next_queued(connection: &mut impl Engine) -> Result<Option<JobId>, Stor
     Ok(next)
 }
 
-/// Lengthens leases, and tells which jobs are to stop. One call for all runners of a process.
+/// Lengthens leases, and tells which attempts are to stop. One call for all runners of a process.
 ///
 /// # Errors
 /// As any call.
@@ -152,7 +171,7 @@ pub async fn renew(
     owner: &str,
     mut held_jobs: Vec<(JobId, i64)>,
     lease: Duration,
-) -> Result<Vec<(JobId, Lease)>, StoreError> {
+) -> Result<Vec<(JobId, i64, Lease)>, StoreError> {
     let owner = owner.to_owned();
     // In the order in which others lock several places in the queue.
     held_jobs.sort_unstable();
@@ -170,7 +189,7 @@ pub async fn renew(
                     .execute(conn)
                     .await?;
             }
-            answers.push((id, lease));
+            answers.push((id, fence, lease));
         }
         Ok::<_, StoreError>(answers)
     })
@@ -180,11 +199,11 @@ pub async fn renew(
 ///
 /// # Errors
 /// As any call.
-pub async fn leases(store: &Store, held_jobs: Vec<(JobId, i64)>) -> Result<Vec<(JobId, Lease)>, StoreError> {
+pub async fn leases(store: &Store, held_jobs: Vec<(JobId, i64)>) -> Result<Vec<(JobId, i64, Lease)>, StoreError> {
     pool::read!(store, |conn| {
         let mut answers = Vec::with_capacity(held_jobs.len());
         for (id, fence) in held_jobs {
-            answers.push((id, look(conn, id, fence).await?));
+            answers.push((id, fence, look(conn, id, fence).await?));
         }
         Ok::<_, StoreError>(answers)
     })
@@ -228,20 +247,18 @@ pub async fn finish(store: &Store, id: JobId, fence: i64, ending: Ending) -> Res
 }
 
 async fn end(connection: &mut impl Engine, now: i64, job: &Job, ending: Ending) -> Result<Committed<Job>, StoreError> {
-    let back = matches!(ending, Ending::Requeued | Ending::GivenBack { .. });
     let (state, error, finished) = match ending {
-        // A wish outlives the process that was to fulfil it, and the later wish is to cancel.
-        Ending::Paused | Ending::Requeued | Ending::GivenBack { .. } if job.state == JobState::Cancelling => {
-            (JobState::Cancelled, None, Some(now))
-        }
-        Ending::Paused => (JobState::Paused, None, None),
-        _ if back && job.state == JobState::Pausing => (JobState::Paused, None, None),
+        Ending::Failed { error } => (JobState::Failed, Some(error), Some(now)),
+        // A wish is what the row says: it outlives the process that was to fulfil it, and a process may have heard of one that is
+        // fulfilled since, or of the one before.
+        _ if job.state == JobState::Cancelling => (JobState::Cancelled, None, Some(now)),
+        _ if job.state == JobState::Pausing => (JobState::Paused, None, None),
         Ending::GivenBack { error } if abandon(connection, job.id).await? >= MAX_ABANDONED => {
             (JobState::Failed, Some(error), Some(now))
         }
-        Ending::Failed { error } => (JobState::Failed, Some(error), Some(now)),
-        Ending::Cancelled => (JobState::Cancelled, None, Some(now)),
-        Ending::Requeued | Ending::GivenBack { .. } => (JobState::Queued, None, None),
+        Ending::Cancelled | Ending::Paused | Ending::Requeued | Ending::GivenBack { .. } => {
+            (JobState::Queued, None, None)
+        }
     };
     pool::on!(connection, |conn| {
         if state == JobState::Queued {
@@ -251,10 +268,11 @@ async fn end(connection: &mut impl Engine, now: i64, job: &Job, ending: Ending) 
                 .execute(conn)
                 .await?;
         } else {
+            // With it goes how often it was abandoned: a user who resumes or starts it wants it tried again.
             leave_queue(conn, job.id).await?;
         }
         if state.is_terminal() {
-            super::checkpoints::clear(conn, job.id).await?;
+            super::checkpoints::void(conn, job.id).await?;
         }
         let row: Row = diesel::update(jobs::table.find(job.id))
             .set((jobs::state.eq(state), jobs::error.eq(error), jobs::finished_us.eq(finished)))
@@ -289,7 +307,7 @@ pub(crate) async fn complete(
         .map_err(|error| StoreError::Internal(format!("cannot encode the counts of job {}: {error}", job.id)))?;
     pool::on!(connection, |conn| {
         leave_queue(conn, job.id).await?;
-        super::checkpoints::clear(conn, job.id).await?;
+        super::checkpoints::void(conn, job.id).await?;
         let row: Row = diesel::update(jobs::table.find(job.id))
             .set((
                 jobs::state.eq(JobState::Completed),

@@ -91,7 +91,7 @@ pub async fn request_cancel(store: &Store, id: JobId) -> Result<Committed<Job>, 
             }
             JobState::Created | JobState::Queued | JobState::Paused => {
                 leave_queue(conn, id).await?;
-                checkpoints::clear(conn, id).await?;
+                checkpoints::void(conn, id).await?;
                 let row: Row = diesel::update(jobs::table.find(id))
                     .set((jobs::state.eq(JobState::Cancelled), jobs::finished_us.eq(now)))
                     .returning(Row::as_returning())

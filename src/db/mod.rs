@@ -41,6 +41,7 @@ pub mod sources;
 pub mod staging;
 pub mod sweep;
 pub mod wakeups;
+mod wording;
 
 pub use error::StoreError;
 pub use events::{Committed, DurableEvent, Page, Position};

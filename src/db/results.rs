@@ -13,8 +13,8 @@ use super::schema::{records as stored, result_lines, result_texts, results, row_
 use super::sql_types::word_column;
 use super::staging::SharedComparison;
 use super::store::Store;
+use super::wording::{compared, why};
 use crate::protocol::ids::{JobId, SourceId};
-use crate::reconcile::FieldComparison;
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use schemars::JsonSchema;
@@ -336,10 +336,11 @@ impl Sides {
                 .load(conn)
                 .await?
         });
-        let broken = |error| StoreError::Internal(format!("a result of job {}: {error}", job.id));
+        let broken = |error: String| StoreError::Internal(format!("a result of job {}: {error}", job.id));
         let mut shared = HashMap::new();
         for (ordinal, comparisons, explanation) in texts {
-            let comparisons: Vec<SharedComparison> = serde_json::from_str(&comparisons).map_err(broken)?;
+            let read = serde_json::from_str(&comparisons);
+            let comparisons: Vec<SharedComparison> = read.map_err(|error| broken(error.to_string()))?;
             shared.insert(ordinal, (comparisons, explanation));
         }
         rows.into_iter().map(|row| self.item(row, &shared).map_err(broken)).collect()
@@ -349,19 +350,23 @@ impl Sides {
         &self,
         (ordinal, status, match_id, kind, state, probability, comparisons, explanation, related_id, text): ResultRow,
         shared: &HashMap<i64, (Vec<SharedComparison>, String)>,
-    ) -> serde_json::Result<ResultItem> {
+    ) -> Result<ResultItem, String> {
         let from = self.lines.partition_point(|line| line.0 < ordinal);
         let own = self.lines[from..].iter().take_while(|line| line.0 == ordinal);
         let of = |side: &Side| {
             own.clone().filter(|line| line.1 == side.name).map(|line| side.shown(line.2, line.3)).collect()
         };
         let (left, right): (Vec<ResultRecord>, Vec<ResultRecord>) = (of(&self.left), of(&self.right));
-        let (comparisons, explanation) = match text.and_then(|text| shared.get(&text)) {
-            Some((said, explanation)) => (serde_json::to_value(compared(said, &left, &right))?, explanation.clone()),
-            None if match_id.is_none() && explanation.is_empty() => {
-                (serde_json::from_str(&comparisons)?, why(status, &kind, related_id.as_deref()))
+        let json = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| error.to_string());
+        let (comparisons, explanation) = match text {
+            Some(text) => {
+                let (said, explanation) = shared.get(&text).ok_or_else(|| format!("its text {text} is not there"))?;
+                (compared(said, &comparisons, &left, &right)?, explanation.clone())
             }
-            None => (serde_json::from_str(&comparisons)?, explanation),
+            None if match_id.is_none() && explanation.is_empty() => {
+                (json(&comparisons)?, why(status, &kind, related_id.as_deref()))
+            }
+            None => (json(&comparisons)?, explanation),
         };
         Ok(ResultItem {
             ordinal: ordinal.unsigned_abs(),
@@ -379,47 +384,9 @@ impl Sides {
     }
 }
 
-/// Why a record has no match, in a sentence.
-fn why(status: ResultStatus, kind: &str, related: Option<&str>) -> String {
-    let other = if status == ResultStatus::UnmatchedLeft { "right" } else { "left" };
-    let related = related.map_or_else(String::new, |id| format!(" {id}"));
-    match kind {
-        "missing" => format!("nothing on the {other} side is like it"),
-        "duplicate" => format!("repeats{related} of its own side"),
-        "outbid" => format!("its best candidate{related} is a better match for another record"),
-        "contra" => format!("undone by{related} of its own side"),
-        "unlike" => format!("its best candidate{related} is too unlike"),
-        _ => String::new(),
-    }
-}
-
-/// Comparisons with the values that the records have.
-fn compared(said: &[SharedComparison], left: &[ResultRecord], right: &[ResultRecord]) -> Vec<FieldComparison> {
-    let with_values = |comparison: &SharedComparison| FieldComparison {
-        left: values(left, &comparison.left_column),
-        right: values(right, &comparison.right_column),
-        ..comparison.said.clone()
-    };
-    said.iter().map(with_values).collect()
-}
-
-/// The values of a column, joined as the engine does; once when all are the same.
-fn values(records: &[ResultRecord], column: &str) -> String {
-    let cell =
-        |record: &'_ ResultRecord| record.fields.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut values: Vec<String> = records.iter().map(cell).collect();
-    if values.windows(2).all(|two| two[0] == two[1]) {
-        values.truncate(1);
-    }
-    values.join(" + ")
-}
-
 impl Side {
     async fn find(conn: &mut impl Engine, job: &Job, name: &'static str, source: SourceId) -> Result<Self, StoreError> {
-        let profile = super::sources::find(conn, source).await?.columns;
-        let listed = profile.get("columns").unwrap_or(&profile).as_array().cloned().unwrap_or_default();
-        let columns: Vec<String> =
-            listed.iter().map(|column| column["name"].as_str().unwrap_or_default().to_owned()).collect();
+        let columns = super::sources::find(conn, source).await?.column_names();
         let asked = job.options.get(format!("{name}_id")).and_then(Value::as_str);
         let id_column = asked.and_then(|asked| columns.iter().position(|column| column == asked));
         Ok(Self { name, source, columns, id_column, by_ordinal: HashMap::new() })

@@ -94,6 +94,25 @@ struct Row {
     created_us: i64,
 }
 
+impl Source {
+    /// The names of its records' cells, in their order; behind them columns that are worked out of others and have no cells.
+    pub fn column_names(&self) -> Vec<String> {
+        self.listed().iter().map(|column| column["name"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The same without those that have no cells.
+    pub fn stored_columns(&self) -> Vec<&str> {
+        let stored = self.listed().iter().filter(|column| column["signed_by"].get("columns").is_none());
+        stored.map(|column| column["name"].as_str().unwrap_or_default()).collect()
+    }
+
+    fn listed(&self) -> &[serde_json::Value] {
+        // The first versions stored the list alone.
+        let listed = self.columns.get("columns").unwrap_or(&self.columns).as_array();
+        listed.map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
 impl From<Row> for Source {
     fn from(row: Row) -> Self {
         Self {

@@ -9,7 +9,7 @@ use super::jobs::{Counts, Job};
 use super::jobs_run::{complete, running};
 use super::pool;
 use super::results::{ResultStatus, RowProblem};
-use super::schema::{results, staged_attempts};
+use super::schema::{result_lines, result_texts, results, row_errors, staged_attempts};
 use super::store::Store;
 use crate::protocol::ids::JobId;
 use crate::reconcile::{FieldComparison, Side};
@@ -34,7 +34,8 @@ pub struct NewResult {
     pub state: &'static str,
     /// That the records belong together; `None` for a break.
     pub probability: Option<f64>,
-    /// The comparisons as a JSON array; empty with `text`.
+    /// The comparisons as a JSON array; with `text` a JSON array of the values that do not stand in its records, in the order
+    /// of the comparisons, the left one first, and empty when all stand there.
     pub comparisons: String,
     /// The same in a sentence; empty with `text`.
     pub explanation: String,
@@ -59,10 +60,10 @@ pub struct SharedComparison {
     /// How it is called, how well the values agree, and the evidence; the values are empty.
     #[serde(flatten)]
     pub said: FieldComparison,
-    /// The column of the left file that has the left value.
-    pub left_column: String,
-    /// The column of the right file.
-    pub right_column: String,
+    /// The column of the left records that has the left value; `None` when each result keeps it itself.
+    pub left_column: Option<String>,
+    /// The column of the right records.
+    pub right_column: Option<String>,
 }
 
 /// A record's part in a result.
@@ -113,16 +114,52 @@ pub async fn stage_texts(
     bulk::write(store, job, fence, Rows::Texts(attempt, first, batch)).await
 }
 
-/// How many results of an attempt are staged. Batches are staged whole, one after the other, so they are the first ones.
+/// How many of an attempt's first results are staged. Batches are staged whole, one after the other; where one of them is
+/// missing, as somebody took it for rubbish, it is none.
 ///
 /// # Errors
 /// As any call.
 pub async fn staged_results(store: &Store, job: JobId, attempt: i64) -> Result<u64, StoreError> {
-    let last: Option<i64> = pool::read!(store, |conn| {
+    let (count, last): (i64, Option<i64>) = pool::read!(store, |conn| {
         let own = results::table.filter(results::job_id.eq(job).and(results::attempt.eq(attempt)));
-        Ok::<_, StoreError>(own.select(diesel::dsl::max(results::ordinal)).first(conn).await?)
+        let seen = own.select((diesel::dsl::count_star(), diesel::dsl::max(results::ordinal)));
+        Ok::<_, StoreError>(seen.first(conn).await?)
     })?;
-    Ok(last.map_or(0, |last| last.unsigned_abs() + 1))
+    Ok(if last == Some(count - 1) { count.unsigned_abs() } else { 0 })
+}
+
+/// How many rows of each kind an attempt has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Staged {
+    /// Results.
+    pub results: u64,
+    /// Records in results.
+    pub lines: u64,
+    /// Texts.
+    pub texts: u64,
+    /// Rows that could not be read.
+    pub problems: u64,
+}
+
+/// Counts what an attempt staged: whoever publishes what another one began compares with what there should be.
+///
+/// # Errors
+/// As any call.
+pub async fn staged(store: &Store, job: JobId, attempt: i64) -> Result<Staged, StoreError> {
+    macro_rules! count {
+        ($conn:expr, $table:ident) => {{
+            let own = $table::table.filter($table::job_id.eq(job).and($table::attempt.eq(attempt)));
+            own.count().get_result::<i64>($conn).await?.unsigned_abs()
+        }};
+    }
+    pool::read!(store, |conn| {
+        Ok::<_, StoreError>(Staged {
+            results: count!(conn, results),
+            lines: count!(conn, result_lines),
+            texts: count!(conn, result_texts),
+            problems: count!(conn, row_errors),
+        })
+    })
 }
 
 /// Stages rows that could not be read; `first` is the ordinal of the first of them within the job.

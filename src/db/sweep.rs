@@ -2,6 +2,7 @@
 //!
 //! It leaves when to sweep to the janitor. The one thing easy to get wrong: children go before their parent, and the
 //! parent goes only in the transaction that found no child left.
+use super::checkpoints;
 use super::clock::micros;
 use super::error::StoreError;
 use super::jobs::JobState;
@@ -56,7 +57,10 @@ pub async fn batch_of(store: &Store, batch: usize, grace: Duration, sources: i64
         if !locks::try_alone(conn, Alone::Sweep).await? {
             return Ok(0);
         }
-        let mut removed = staged(conn, batch).await?;
+        let mut removed = checkpoints::sweep(conn).await?;
+        if removed == 0 {
+            removed = staged(conn, batch).await?;
+        }
         if removed == 0 {
             removed = deleted_job(conn, batch).await?;
         }
@@ -75,9 +79,9 @@ pub async fn batch_of(store: &Store, batch: usize, grace: Duration, sources: i64
 
 /// What an attempt staged that is neither running nor published, nor to be gone on with: as long as its checkpoint is there.
 async fn staged(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreError> {
-    let kept = job_checkpoints::table.filter(
-        job_checkpoints::job_id.eq(staged_attempts::job_id).and(job_checkpoints::attempt.eq(staged_attempts::attempt)),
-    );
+    let kept = job_checkpoints::table
+        .filter(job_checkpoints::job_id.eq(staged_attempts::job_id).and(job_checkpoints::part.eq(checkpoints::HEAD)))
+        .filter(job_checkpoints::attempt.eq(staged_attempts::attempt));
     pool::on!(conn, |conn| {
         let dead: Option<(JobId, i64)> = staged_attempts::table
             .left_join(jobs::table.on(jobs::id.eq(staged_attempts::job_id)))
@@ -146,7 +150,6 @@ async fn deleted_job(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreE
             }
         }
         diesel::delete(job_queue::table.find(job)).execute(conn).await?;
-        super::checkpoints::clear(conn, job).await?;
         Ok(diesel::delete(jobs::table.find(job)).execute(conn).await?)
     })
 }

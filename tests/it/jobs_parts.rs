@@ -151,7 +151,7 @@ async fn parts_that_were_computed_before_a_pause_are_not_computed_again() {
     up.jobs.nudge();
     let before = gate.until_computed(job.id, &[0, 1]).await;
     jobs::request_pause(&up.kept.store, job.id).await.unwrap();
-    up.jobs.pause(job.id);
+    up.jobs.pause(job.id, 1);
     up.wait(job.id, "paused", |job| job.state == JobState::Paused).await;
     gate.open().await;
     assert!(parts::wanting(&up.kept.store).await.unwrap().is_empty(), "a paused job wants no help");

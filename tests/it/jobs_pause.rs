@@ -1,7 +1,7 @@
 //! Jobs that stand still and go on: what is kept, who goes on with it, and what never comes back.
 //! Leaves the rows' life to `store_jobs` and real kills to the outer door. Easy to get wrong: that nothing is computed again is
 //! proved by taking the files away.
-use crate::jobs_support::{TestJobs, files, queued};
+use crate::jobs_support::{TestJobs, all, files, queued};
 use crate::store_support::{DEADLINE, TestStore, recover};
 use std::time::{Duration, Instant};
 use tieout::actors::janitor::{self, Janitor};
@@ -29,8 +29,8 @@ impl TestJobs {
 
     async fn pause(&self, id: JobId) -> Duration {
         let began = Instant::now();
-        jobs::request_pause(&self.kept.store, id).await.unwrap();
-        self.jobs.pause(id);
+        let wished = jobs::request_pause(&self.kept.store, id).await.unwrap().value;
+        self.jobs.pause(id, wished.attempt);
         self.wait(id, "paused", |job| job.state == JobState::Paused).await;
         began.elapsed()
     }
@@ -49,16 +49,22 @@ impl TestJobs {
     }
 }
 
-async fn all(kept: &TestStore, id: JobId) -> Vec<ResultItem> {
-    let (mut items, mut after) = (Vec::new(), None);
-    loop {
-        let page = results::page(&kept.store, id, ResultStatus::All, after.as_deref(), 500).await.unwrap();
-        items.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return items;
-        }
-    }
+/// Every result once, as many as the counts say, and the same as of a job that nobody disturbed.
+async fn assert_whole(kept: &TestStore, done: &Job, undisturbed: &[ResultItem]) {
+    let counts = done.counts.unwrap();
+    let items = all(kept, done.id).await;
+    let total = counts.matched + counts.discrepancy + counts.unmatched_left + counts.unmatched_right;
+    assert!(items.iter().map(|item| item.ordinal).eq(0..total), "{} results, {counts:?}", items.len());
+    let other = items.iter().zip(undisturbed).find(|(item, undisturbed)| item != undisturbed);
+    assert!(other.is_none() && items.len() == undisturbed.len(), "{} of {}: {other:?}", items.len(), undisturbed.len());
+}
+
+/// The results of a job for these files that runs to its end.
+async fn undisturbed(up: &TestJobs, left: &[u8], right: &[u8]) -> Vec<ResultItem> {
+    let job = queued(&up.kept, left, right).await;
+    up.jobs.nudge();
+    up.wait(job.id, "completed", |job| job.state == JobState::Completed).await;
+    all(&up.kept, job.id).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,6 +145,7 @@ async fn what_was_found_before_a_pause_is_not_computed_again_and_what_was_writte
 async fn a_run_that_died_while_it_wrote_its_results_goes_on_where_it_was() {
     let up = TestJobs::new().await;
     let (left, right) = files(ROWS);
+    let whole = undisturbed(&up, &left, &right).await;
     let job = queued(&up.kept, &left, &right).await;
     up.jobs.nudge();
     up.progress_at(job.id, "writing", |phase, done| phase == "publishing" && done > 0).await;
@@ -147,7 +154,49 @@ async fn a_run_that_died_while_it_wrote_its_results_goes_on_where_it_was() {
     let up = TestJobs::over(up.stop().await).await;
     let done = up.wait(job.id, "completed", |job| job.state == JobState::Completed).await;
     assert_eq!(done.attempt, 2);
-    assert!(all(&up.kept, job.id).await.len() as u32 >= ROWS - 1);
+    assert_whole(&up.kept, &done, &whole).await;
+    up.stop().await.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_for_rubbish_while_a_job_stood_still_is_written_again() {
+    let up = TestJobs::new().await;
+    let (left, right) = files(ROWS);
+    let whole = undisturbed(&up, &left, &right).await;
+    // As the janitor of a version that knows no checkpoints goes about it: lines first, from the front.
+    for gone in [
+        "DELETE FROM result_lines WHERE job_id = 'JOB' AND result_ordinal < 700",
+        "DELETE FROM result_lines WHERE job_id = 'JOB'; DELETE FROM results WHERE job_id = 'JOB' AND ordinal < 700",
+    ] {
+        let job = queued(&up.kept, &left, &right).await;
+        up.jobs.nudge();
+        up.progress_at(job.id, "writing", |phase, done| phase == "publishing" && done > 0).await;
+        up.pause(job.id).await;
+        assert!(staging::staged(&up.kept.store, job.id, 1).await.unwrap().results > 700);
+        up.kept.sql(&gone.replace("JOB", &job.id.to_string())).await;
+        up.take_files_away(&job).await;
+        let done = up.resume(job.id).await;
+        assert_whole(&up.kept, &done, &whole).await;
+    }
+    up.stop().await.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_that_comes_late_does_not_meet_the_next_attempt() {
+    let up = TestJobs::new().await;
+    let (left, right) = files(ROWS);
+    let job = queued(&up.kept, &left, &right).await;
+    up.jobs.nudge();
+    up.progress_at(job.id, "at work", |_, done| done > 0).await;
+    up.pause(job.id).await;
+    jobs::resume(&up.kept.store, job.id).await.unwrap();
+    up.jobs.nudge();
+    up.wait(job.id, "at work again", |job| job.attempt == 2 && job.state.is_running()).await;
+    // What the first attempt was told comes once more; it may still be on its way out.
+    up.jobs.pause(job.id, 1);
+    up.jobs.cancel(job.id, 1);
+    let done = up.wait(job.id, "completed", |job| job.state == JobState::Completed).await;
+    assert_eq!(done.attempt, 2);
     up.stop().await.store.stop().await;
 }
 
@@ -208,7 +257,6 @@ async fn a_cancel_is_seen_at_once_in_every_phase() {
     ];
     let up = TestJobs::new().await;
     let (left, right) = files(ROWS);
-    let mut worst = (Duration::ZERO, "");
     let mut seen = Vec::new();
     for phase in PHASES {
         let job = queued(&up.kept, &left, &right).await;
@@ -232,17 +280,23 @@ async fn a_cancel_is_seen_at_once_in_every_phase() {
         if jobs::request_cancel(&up.kept.store, job.id).await.is_err() {
             continue;
         }
-        up.jobs.cancel(job.id);
+        up.jobs.cancel(job.id, 1);
         while jobs::get(&up.kept.store, job.id).await.unwrap().state != JobState::Cancelled {
             tick.tick().await;
             assert!(asked.elapsed() < DEADLINE, "waited for a cancel in {phase}");
         }
-        seen.push(phase);
-        worst = worst.max((asked.elapsed(), phase));
+        seen.push((asked.elapsed(), phase));
+        // What it computes ends too, or the next job would wait for it.
+        while up.jobs.running() > 0 {
+            tick.tick().await;
+            assert!(asked.elapsed() < DEADLINE, "waited for the work of a job that was cancelled in {phase} to end");
+        }
     }
-    println!("worst cancel: {worst:?}; seen: {seen:?}");
+    seen.sort();
+    println!("cancels: {seen:?}");
     assert!(seen.len() >= 7, "cancelled in {seen:?} only");
     // 200 ms is the promise; the rest is for a machine that runs other tests.
-    assert!(worst.0 < Duration::from_secs(1), "{worst:?}");
+    assert!(seen[seen.len() / 2].0 < Duration::from_millis(200), "{seen:?}");
+    assert!(seen.iter().all(|(took, _)| *took < Duration::from_secs(1)), "{seen:?}");
     up.stop().await.store.stop().await;
 }

@@ -11,8 +11,8 @@ use tieout::actors::jobs::Limits;
 use tieout::db::jobs::{self, Counts, Ending, Job, JobState, Lease};
 use tieout::db::records::{self, NewRecord};
 use tieout::db::results::RowProblem;
-use tieout::db::staging::{self, NewResult};
-use tieout::db::{Options, Status, Store, StoreError};
+use tieout::db::staging::{self, NewResult, ResultText};
+use tieout::db::{Options, Status, Store, StoreError, checkpoints, projects};
 use tokio_postgres::Client;
 
 const LEASE: Duration = Duration::from_secs(2);
@@ -228,20 +228,67 @@ async fn refused_everything(store: &Store, job: &Job) {
         text: None,
         lines: Vec::new(),
     };
+    let text = ResultText { comparisons: "[]".into(), explanation: "late".into() };
     let problem =
         RowProblem { side: "left".into(), line: 2, column: String::new(), value: String::new(), reason: "late".into() };
     let outcomes = [
         records::insert_batch(store, id, 1, source, vec![row]).await,
         records::mark_ingested(store, id, 1, source, 1, 0).await.map(drop),
-        staging::stage(store, id, 1, vec![found]).await,
+        staging::stage(store, id, 1, vec![found.clone()]).await,
+        staging::stage_under(store, id, 1, 1, vec![found]).await,
+        staging::stage_texts(store, id, 1, 1, 0, vec![text]).await,
         staging::stage_row_errors(store, id, 1, 1, 0, vec![problem]).await,
+        checkpoints::store_part(store, id, 1, 1, "late".into()).await,
+        checkpoints::store_head(store, id, 1, "late".into()).await,
+        checkpoints::discard(store, id, 1).await,
         jobs::set_phase(store, id, 1, JobState::Scoring).await,
         staging::publish(store, id, 1, Counts::default()).await.map(drop),
+        staging::publish_under(store, id, 1, 1, Counts::default()).await.map(drop),
         jobs::finish(store, id, 1, Ending::Cancelled).await.map(drop),
+        jobs::finish(store, id, 1, Ending::Paused).await.map(drop),
     ];
     assert!(outcomes.iter().all(|outcome| *outcome == Err(StoreError::Fenced)), "{outcomes:?}");
-    assert_eq!(jobs::leases(store, vec![(id, 1)]).await.unwrap(), [(id, Lease::Lost)]);
-    assert_eq!(jobs::renew(store, store.process(), vec![(id, 1)], LEASE).await.unwrap(), [(id, Lease::Lost)]);
+    assert_eq!(jobs::leases(store, vec![(id, 1)]).await.unwrap(), [(id, 1, Lease::Lost)]);
+    assert_eq!(jobs::renew(store, store.process(), vec![(id, 1)], LEASE).await.unwrap(), [(id, 1, Lease::Lost)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_takes_its_time_keeps_nobody_from_the_project_and_a_late_one_is_refused() {
+    let url = Postgres::shared().database().await;
+    let (client, _task) = connect(&url).await;
+    let kept = TestStore::at(&url, quick).await;
+    let job = kept.queued_job().await;
+    let run = jobs::claim_next(&kept.store, "me", LEASE).await.unwrap().unwrap().value;
+    // Megabytes on their way, as far as others can see.
+    let held = "BEGIN; LOCK TABLE job_checkpoints IN SHARE MODE";
+    let part = |number| {
+        let store = kept.store.clone();
+        tokio::spawn(async move { checkpoints::store_part(&store, job.id, run.attempt, number, "part".into()).await })
+    };
+    let waiting = || async {
+        eventually(LONG, "the part to be on its way", || async {
+            let asked = "SELECT count(*) FROM pg_locks WHERE relation = 'job_checkpoints'::regclass AND NOT granted";
+            let waiting: i64 = client.query_one(asked, &[]).await.map_err(|error| error.to_string())?.get(0);
+            if waiting > 0 { Ok(()) } else { Err("nobody waits".into()) }
+        })
+        .await;
+    };
+    client.batch_execute(held).await.unwrap();
+    let on_its_way = part(1);
+    waiting().await;
+    projects::rename(&kept.store, job.project_id, "while it is on its way").await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    on_its_way.await.unwrap().unwrap();
+    assert_eq!(checkpoints::part(&kept.store, job.id, run.attempt, 1).await.unwrap(), "part");
+    // The attempt ends meanwhile.
+    client.batch_execute(held).await.unwrap();
+    let late = part(2);
+    waiting().await;
+    jobs::finish(&kept.store, job.id, run.attempt, Ending::Requeued).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(late.await.unwrap(), Err(StoreError::Fenced));
+    assert_eq!(checkpoints::part(&kept.store, job.id, run.attempt, 2).await, Err(StoreError::NotFound));
+    kept.store.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

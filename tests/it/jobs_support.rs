@@ -1,10 +1,12 @@
 //! What the jobs' tests share: a store, the actors and two uploaded files, without HTTP.
 use crate::store_support::{DEADLINE, TestStore, new_source};
+use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Duration;
-use tieout::actors::jobs::{Jobs, Limits};
+use tieout::actors::jobs::{Jobs, Limits, MADE_BY};
 use tieout::actors::realtime::{Mode, Options, Realtime};
 use tieout::db::jobs::{self, Job, JobState, NewJob};
+use tieout::db::results::{self, ResultItem, ResultStatus};
 use tieout::db::{projects, sources};
 use tieout::protocol::ids::{JobId, ProjectId, SourceId};
 use tieout::reconcile::{ReadOptions, infer_rules, profile};
@@ -66,9 +68,22 @@ pub async fn wait_job(kept: &TestStore, id: JobId, what: &str, wanted: impl Fn(&
 
 /// Stores a file as HTTP would.
 pub async fn upload(kept: &TestStore, project: ProjectId, name: &str, content: &[u8]) -> SourceId {
+    upload_as(kept, project, name, content, |_| ()).await
+}
+
+/// The same with another profile, as another version might have stored it.
+pub async fn upload_as(
+    kept: &TestStore,
+    project: ProjectId,
+    name: &str,
+    content: &[u8],
+    change: impl FnOnce(&mut Value),
+) -> SourceId {
     let options = ReadOptions { name: name.into(), ..ReadOptions::default() };
     let seen = profile(content, &options).expect("a readable file");
-    let columns = serde_json::to_value(&seen).expect("plain data");
+    let mut columns = serde_json::to_value(&seen).expect("plain data");
+    columns[sources::MADE_BY_KEY] = MADE_BY.into();
+    change(&mut columns);
     let sha256 = tieout::uploads::Hashing::new(content).finish().expect("a slice can be read").sha256;
     let (filename, bytes) = (format!("{name}.csv"), content.len() as u64);
     let new = sources::NewSource { columns, filename, bytes, sha256, ..new_source(project, name) };
@@ -78,23 +93,48 @@ pub async fn upload(kept: &TestStore, project: ProjectId, name: &str, content: &
     sources::create(&kept.store, new).await.unwrap().value.source.id
 }
 
-/// Uploads two files and queues a job with the rules the engine infers for them.
+/// Uploads two files and queues a job without rules of the user's, as HTTP would.
 pub async fn queued(kept: &TestStore, left: &[u8], right: &[u8]) -> Job {
     let project = projects::create(&kept.store, "books").await.unwrap().value.id;
     let left_id = upload(kept, project, "left", left).await;
     let right_id = upload(kept, project, "right", right).await;
+    queued_of(kept, project, (left_id, left), (right_id, right), |_| ()).await
+}
+
+/// Queues a job for two sources, which may be changed first.
+pub async fn queued_of(
+    kept: &TestStore,
+    project: ProjectId,
+    (left_id, left): (SourceId, &[u8]),
+    (right_id, right): (SourceId, &[u8]),
+    change: impl FnOnce(&mut NewJob),
+) -> Job {
     let seen = |content: &[u8]| profile(content, &ReadOptions::default()).unwrap();
     let (left_seen, right_seen) = (seen(left), seen(right));
     let rules = infer_rules(&left_seen, &right_seen, left_seen.id_column(), right_seen.id_column());
-    let new = NewJob {
+    let mut new = NewJob {
         project_id: project,
         left: left_id,
         right: right_id,
-        options: serde_json::json!({"left_id": rules.left_id, "right_id": rules.right_id}),
+        options: json!({"left_id": rules.left_id, "right_id": rules.right_id, "inferred": true}),
         rules: serde_json::to_value(&rules).unwrap(),
     };
+    change(&mut new);
     let job = jobs::create(&kept.store, new).await.unwrap().value;
     jobs::enqueue(&kept.store, job.id).await.unwrap().value
+}
+
+/// All results of a job.
+pub async fn all(kept: &TestStore, id: JobId) -> Vec<ResultItem> {
+    let (mut items, mut after) = (Vec::new(), None);
+    loop {
+        let page = results::page(&kept.store, id, ResultStatus::All, after.as_deref(), 500).await.unwrap();
+        items.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return items;
+        }
+    }
 }
 
 /// Two files whose rows agree but for one missing on either side.

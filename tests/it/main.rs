@@ -19,6 +19,8 @@ mod jobs_pause;
 mod jobs_replicas;
 mod jobs_run;
 mod jobs_support;
+mod jobs_values;
+mod made_by;
 mod mesh_claims;
 mod mesh_doors;
 mod mesh_events;

@@ -48,6 +48,71 @@ async fn a_job_that_was_paused_stays_so_through_a_kill_and_goes_on_when_it_is_re
 }
 
 #[tokio::test]
+async fn a_job_killed_while_it_writes_its_results_goes_on_from_there_and_says_what_it_would_have_said() {
+    let sample = Sample::new(30_000, 14);
+    let mut server = Server::start(Options::default()).await;
+    let undisturbed = Run::prepare(&server.api(), &sample).await;
+    undisturbed.start().await;
+    undisturbed.completed(LONG).await;
+    let run = Run::prepare(&server.api(), &sample).await;
+    run.start().await;
+    eventually(LONG, "the job to write its results", || async {
+        let now = run.api.try_get(&run.path("/progress")).await?.expect(200);
+        assert!(now["state"] != "completed", "it was over before it was seen: {now}");
+        let writes = now["phase"] == "publishing" && now["done"].as_u64() > Some(0);
+        if writes { Ok(()) } else { Err(now.to_string()) }
+    })
+    .await;
+    server.kill();
+    // Nobody can find it all a second time.
+    for source in [&run.left, &run.right] {
+        std::fs::remove_file(server.data().join("uploads").join(source)).expect("the file is there");
+    }
+    server.spawn();
+    server.ready().await;
+    let job = run.completed(LONG).await;
+    assert_eq!(job["attempt"], 2, "{job}");
+    let (first, second) = (undisturbed.results("all").await, run.results("all").await);
+    let counts = &job["counts"];
+    let total: u64 = ["matched", "discrepancy", "unmatched_left", "unmatched_right"]
+        .iter()
+        .map(|name| counts[name].as_u64().expect("a count"))
+        .sum();
+    assert!(second.iter().map(|item| item["ordinal"].as_u64()).eq((0..total).map(Some)), "each result once");
+    let other = first.iter().zip(&second).find(|(first, second)| first != second);
+    assert!(first.len() == second.len() && other.is_none(), "{} and {}: {other:?}", first.len(), second.len());
+}
+
+#[tokio::test]
+async fn who_comes_to_a_paused_job_is_not_told_of_its_progress_nor_is_who_was_there() {
+    let sample = Sample::new(20_000, 15);
+    let server = Server::start(Options::default()).await;
+    let run = Run::prepare(&server.api(), &sample).await;
+    let mut there = server.socket().await;
+    there.join(&run.project, None).await;
+    run.start().await;
+    let live = |m: &Value| m["JobProgressUpdate"]["terminal"] == false;
+    there.wait(LONG, "the job's progress", live).await;
+    run.api.post(&run.path("/pause"), json!({})).await.expect(202);
+    there.wait(LONG, "the job to stand still", now("paused")).await;
+    let mut later = server.socket().await;
+    let joined = later.join(&run.project, None).await;
+    assert_eq!(joined["jobs"], json!([]), "{joined}");
+    // What was held back for who was there would have come by the time that it goes on.
+    run.api.post(&run.path("/resume"), json!({})).await.expect(202);
+    there.wait(LONG, "the job to go on", now("queued")).await;
+    let paused = there.seen.iter().position(now("paused")).expect("it was seen");
+    let between = there.seen[paused..].split(now("queued")).next().expect("it was seen");
+    assert!(!between.iter().any(live), "{between:?}");
+    run.completed(LONG).await;
+}
+
+/// That a job's row came into this state.
+fn now(state: &'static str) -> impl Fn(&Value) -> bool {
+    move |message| message["DataUpdate"]["entity"] == "job" && message["DataUpdate"]["data"]["state"] == state
+}
+
+#[tokio::test]
 async fn a_job_killed_again_and_again_still_finishes_once() {
     let sample = Sample::new(8_000, 12);
     let mut server = Server::start(Options::default()).await;

@@ -5,7 +5,7 @@ use tieout::db::jobs::{self, Counts, Ending, JobState, Lease};
 use tieout::db::records::{self, NewRecord};
 use tieout::db::results::{self, ResultStatus, RowProblem};
 use tieout::db::staging::{self, NewLine, NewResult};
-use tieout::db::{StoreError, sweep};
+use tieout::db::{StoreError, checkpoints, sweep};
 use tieout::reconcile::Side;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ async fn a_runner_under_an_old_fence_changes_nothing() {
     assert_eq!(staging::publish(store, id, 1, Counts::default()).await.unwrap_err(), StoreError::Fenced);
     assert_eq!(jobs::finish(store, id, 1, Ending::Cancelled).await.unwrap_err(), StoreError::Fenced);
     let renewed = jobs::renew(store, "me", vec![(id, 1), (id, 2)], LEASE).await.unwrap();
-    assert_eq!(renewed, [(id, Lease::Lost), (id, Lease::Held)]);
+    assert_eq!(renewed, [(id, 1, Lease::Lost), (id, 2, Lease::Held)]);
     assert_eq!(jobs::get(store, id).await.unwrap().state, JobState::Ingesting);
     kept.store.stop().await;
 }
@@ -97,7 +97,7 @@ async fn a_job_that_keeps_killing_the_process_is_given_up_and_a_cancelled_one_st
     jobs::claim_next(&kept.store, "process", LAPSED).await.unwrap().unwrap();
     assert_eq!(jobs::request_cancel(&kept.store, deadly.id).await.unwrap().value.state, JobState::Cancelling);
     let renewed = jobs::renew(&kept.store, "process", vec![(deadly.id, 4)], LAPSED).await.unwrap();
-    assert_eq!(renewed, [(deadly.id, Lease::CancelRequested)]);
+    assert_eq!(renewed, [(deadly.id, 4, Lease::CancelRequested)]);
     let events = recover(&kept.store, "next", Vec::new()).await;
     assert!(events[0].body.contains("\"terminal\":true"), "{}", events[0].body);
     assert_eq!(jobs::get(&kept.store, deadly.id).await.unwrap().state, JobState::Cancelled);
@@ -146,7 +146,7 @@ async fn a_paused_job_gives_its_place_up_and_a_wish_outlives_the_process_that_wa
     assert_eq!(jobs::resume(store, id).await.unwrap().value.state, JobState::Queued);
     let run = jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value;
     assert_eq!(jobs::request_pause(store, id).await.unwrap().value.state, JobState::Pausing);
-    assert_eq!(jobs::leases(store, vec![(id, run.attempt)]).await.unwrap(), [(id, Lease::PauseRequested)]);
+    assert_eq!(jobs::leases(store, vec![(id, run.attempt)]).await.unwrap(), [(id, run.attempt, Lease::PauseRequested)]);
     jobs::set_phase(store, id, run.attempt, JobState::Scoring).await.unwrap();
     assert_eq!(jobs::get(store, id).await.unwrap().state, JobState::Pausing);
     for refused in [jobs::resume(store, id).await, staging::publish(store, id, run.attempt, Counts::default()).await] {
@@ -171,6 +171,90 @@ async fn a_paused_job_gives_its_place_up_and_a_wish_outlives_the_process_that_wa
     }
     let refused = jobs::resume(store, id).await;
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_by_a_wish_ends_as_its_row_says_whatever_it_was_told() {
+    use {Ending::Cancelled, Ending::Paused, JobState as S};
+    let kept = TestStore::new().await;
+    let store = &kept.store;
+    let id = kept.queued_job().await.id;
+    for (wish, told, becomes) in [
+        // A wish of the attempt before: nobody wants it now.
+        (None, Paused, S::Queued),
+        (None, Cancelled, S::Queued),
+        (Some(S::Pausing), Cancelled, S::Paused),
+        (Some(S::Pausing), Paused, S::Paused),
+        (Some(S::Cancelling), Paused, S::Cancelled),
+    ] {
+        if jobs::get(store, id).await.unwrap().state == S::Paused {
+            jobs::resume(store, id).await.unwrap();
+        }
+        let run = jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value;
+        let wished = match wish {
+            None => run.state,
+            Some(S::Pausing) => jobs::request_pause(store, id).await.unwrap().value.state,
+            Some(_) => jobs::request_cancel(store, id).await.unwrap().value.state,
+        };
+        assert_eq!(wished, wish.unwrap_or(S::Ingesting));
+        let ended = jobs::finish(store, id, run.attempt, told.clone()).await.unwrap().value;
+        assert_eq!(ended.state, becomes, "{wish:?} and {told:?}");
+    }
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_that_nobody_goes_on_from_go_a_few_parts_at_a_time_and_the_others_stay() {
+    let kept = TestStore::new().await;
+    let store = &kept.store;
+    let sweep = || async { sweep::batch(store, 1_000, Duration::from_secs(60)).await.unwrap() };
+    let claim = || async { jobs::claim_next(store, "me", LEASE).await.unwrap().unwrap().value };
+    let keep = |id, attempt, parts, whole| async move {
+        for part in 1..=parts {
+            checkpoints::store_part(store, id, attempt, part, format!("part {part}")).await.unwrap();
+        }
+        if whole {
+            checkpoints::store_head(store, id, attempt, "head".into()).await.unwrap();
+        }
+    };
+    // One that a runner is just writing, and a whole one of a paused job.
+    kept.queued_job().await;
+    let writing = claim().await;
+    keep(writing.id, 1, 3, false).await;
+    kept.queued_job().await;
+    let paused = claim().await;
+    keep(paused.id, 1, 2, true).await;
+    jobs::request_pause(store, paused.id).await.unwrap();
+    jobs::finish(store, paused.id, 1, Ending::Paused).await.unwrap();
+    // A completed one is void at once; what it leaves is not removed by those who wait for the commit.
+    kept.queued_job().await;
+    let done = claim().await;
+    keep(done.id, 1, 9, true).await;
+    staging::publish(store, done.id, 1, Counts::default()).await.unwrap();
+    assert_eq!(checkpoints::head(store, done.id).await.unwrap(), None);
+    assert_eq!(checkpoints::part(store, done.id, 1, 9).await.unwrap(), "part 9");
+    // A replica that knows no checkpoints ended this one: its head is there and of no use.
+    kept.queued_job().await;
+    let elsewhere = claim().await;
+    keep(elsewhere.id, 1, 1, true).await;
+    kept.sql(&format!("UPDATE jobs SET state = 'completed' WHERE id = '{}'", elsewhere.id)).await;
+    let mut batches = Vec::new();
+    while let went @ 1.. = sweep().await {
+        batches.push(went);
+    }
+    assert_eq!(batches.iter().sum::<usize>(), 9 + 2, "{batches:?}");
+    assert!(batches.iter().all(|went| *went <= 4), "{batches:?}");
+    assert_eq!(checkpoints::head(store, elsewhere.id).await.unwrap(), None);
+    assert_eq!(checkpoints::part(store, done.id, 1, 9).await, Err(StoreError::NotFound));
+    assert_eq!(checkpoints::part(store, writing.id, 1, 3).await.unwrap(), "part 3");
+    assert_eq!(checkpoints::part(store, paused.id, 1, 2).await.unwrap(), "part 2");
+    assert!(checkpoints::head(store, paused.id).await.unwrap().is_some());
+    // The writer died, and what it wrote is half of something.
+    jobs::finish(store, writing.id, 1, Ending::Requeued).await.unwrap();
+    assert_eq!(sweep().await, 3);
+    jobs::request_cancel(store, paused.id).await.unwrap();
+    assert_eq!(sweep().await, 2);
     kept.store.stop().await;
 }
 

@@ -1,5 +1,8 @@
 //! What the store's tests share: a store in a private directory, and rows to begin with.
 use crate::support::database_url;
+use crate::support::postgres::connect;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,17 +16,19 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub struct TestStore {
     pub store: Store,
     pub dir: tempfile::TempDir,
+    url: Option<String>,
 }
 
 impl TestStore {
     /// A ready store on the engine that the tests are run on; its options may be changed first.
     pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let options = match database_url() {
+        let url = database_url();
+        let options = match &url {
             Some(url) => Options::postgres(url.parse().expect("an address")),
             None => Options::sqlite(database(&dir)),
         };
-        Self::open(change(options), dir).await
+        Self { url, ..Self::open(change(options), dir).await }
     }
 
     /// A ready store in a file, for what only a file can do.
@@ -36,13 +41,30 @@ impl TestStore {
     /// A ready store on this PostgreSQL database, which others may share.
     pub async fn at(url: &str, change: impl FnOnce(Options) -> Options) -> Self {
         let options = change(Options::postgres(url.parse().expect("an address")));
-        Self::open(options, tempfile::tempdir().expect("a temporary directory")).await
+        let opened = Self::open(options, tempfile::tempdir().expect("a temporary directory")).await;
+        Self { url: Some(url.into()), ..opened }
     }
 
     async fn open(options: Options, dir: tempfile::TempDir) -> Self {
         let store = Store::start(options).expect("options are good");
         wait_status(&store, "ready", Status::is_ready).await;
-        Self { store, dir }
+        Self { store, dir, url: None }
+    }
+
+    /// Runs statements beside the store, as a process of another version might.
+    pub async fn sql(&self, statements: &str) {
+        match &self.url {
+            Some(url) => {
+                let (client, _task) = connect(url).await;
+                client.batch_execute(statements).await.expect("the statements are good");
+            }
+            None => {
+                let path = database(&self.dir);
+                let mut file = SqliteConnection::establish(path.to_str().expect("a readable path")).expect("a file");
+                file.batch_execute("PRAGMA busy_timeout = 5000").expect("a pragma");
+                file.batch_execute(statements).expect("the statements are good");
+            }
+        }
     }
 
     pub async fn new() -> Self {

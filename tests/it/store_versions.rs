@@ -124,6 +124,76 @@ async fn a_start_from_every_older_version_keeps_what_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_from_shared_texts_keeps_every_explanation_and_ends_jobs_that_stand_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, url) = place(&dir);
+    let migrations = Migrations::of(options.clone());
+    let steps = migrations.up().await.unwrap();
+    let since = steps.iter().rev().position(|step| step.name.contains("000013")).expect("the migration") + 1;
+    let mut statements = rows("9999");
+    // The one of an older version stays as it is; then one of each kind as this version stores them.
+    let lonely = [
+        ("unmatched_left", "missing", "NULL", "nothing on the right side is like it"),
+        ("unmatched_right", "missing", "NULL", "nothing on the left side is like it"),
+        ("unmatched_left", "duplicate", "'L7'", "repeats L7 of its own side"),
+        ("unmatched_left", "outbid", "'R8'", "its best candidate R8 is a better match for another record"),
+        ("unmatched_right", "contra", "'R9'", "undone by R9 of its own side"),
+        ("unmatched_left", "unlike", "NULL", "its best candidate is too unlike"),
+    ];
+    let mut said = vec!["nothing is like it".to_owned()];
+    for (ordinal, (status, kind, related, expected)) in (1..).zip(lonely) {
+        statements.push(format!(
+            "INSERT INTO results (job_id, attempt, ordinal, status, kind, related_id, state, comparisons, explanation) \
+             VALUES ('{JOB}', 1, {ordinal}, '{status}', '{kind}', {related}, 'unmatched', '[]', '')"
+        ));
+        said.push(expected.to_owned());
+    }
+    statements.push(format!(
+        "INSERT INTO result_texts (job_id, attempt, ordinal, comparisons, explanation) VALUES ('{JOB}', 1, 0, '[]', 'the same day')"
+    ));
+    statements.push(format!(
+        "INSERT INTO results (job_id, attempt, ordinal, status, match_id, kind, state, comparisons, explanation, text_ordinal) \
+         VALUES ('{JOB}', 1, 7, 'matched', 'm1', 'one_to_one', 'auto', '[\"7.00\"]', '', 0)"
+    ));
+    said.push("the same day".to_owned());
+    for (at, state) in [(4, "paused"), (5, "pausing")] {
+        let id = format!("{}{at}", &JOB[..JOB.len() - 1]);
+        statements.push(format!(
+            "INSERT INTO jobs (id, project_id, left_source_id, right_source_id, state, rules, options, attempt, created_us) \
+             VALUES ('{id}', '{PROJECT}', '{SOURCE}', '{SOURCE}', '{state}', '{{}}', '{{}}', 1, 5)"
+        ));
+    }
+    insert(&options, &statements, url.as_deref()).await;
+    migrations.down(since).await.unwrap();
+    assert_eq!(column(&dir, url.as_deref(), "SELECT explanation AS text FROM results ORDER BY ordinal").await, said);
+    let ended = "SELECT state || ' ' || CASE WHEN finished_us > 1700000000000000 THEN 'now' ELSE 'never' END AS text \
+                 FROM jobs WHERE state <> 'completed' ORDER BY id";
+    assert_eq!(column(&dir, url.as_deref(), ended).await, ["cancelled now", "cancelled now"]);
+    let comparisons = "SELECT comparisons AS text FROM results WHERE ordinal = 7";
+    assert_eq!(column(&dir, url.as_deref(), comparisons).await, ["[]"], "those of its text");
+}
+
+/// The column `text` of a query.
+async fn column(dir: &tempfile::TempDir, url: Option<&str>, query: &str) -> Vec<String> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        text: String,
+    }
+    match url {
+        Some(url) => {
+            let (client, _task) = connect(url).await;
+            client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+        }
+        None => {
+            let mut file = SqliteConnection::establish(database(dir).to_str().unwrap()).unwrap();
+            let rows: Vec<Row> = diesel::RunQueryDsl::load(diesel::sql_query(query), &mut file).unwrap();
+            rows.into_iter().map(|row| row.text).collect()
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_tells_applies_and_takes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (_, url) = place(&dir);

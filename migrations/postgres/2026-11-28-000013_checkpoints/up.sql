@@ -16,5 +16,5 @@ CREATE TABLE result_texts (
     explanation TEXT   NOT NULL,
     PRIMARY KEY (job_id, attempt, ordinal)
 );
--- Its text among those; then its own comparisons and explanation are empty.
+-- Its text among those; then its own explanation is empty, and of the comparisons it has the values that its records have not.
 ALTER TABLE results ADD COLUMN text_ordinal BIGINT;

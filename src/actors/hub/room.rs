@@ -38,7 +38,7 @@ pub struct Event {
     pub ts_ms: i64,
     /// The frame.
     pub bytes: Bytes,
-    /// The job that it ends.
+    /// The job that it says no runner has any more: it ended, stands still or waits for its turn.
     pub ends: Option<JobId>,
     /// It says that the project was deleted; whether it was the store knows.
     pub deletes: bool,

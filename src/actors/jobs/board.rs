@@ -1,4 +1,5 @@
-//! What this process is running: one entry per job, from its claim until its row says how it ended.
+//! What this process is running: one entry per attempt of a job, from its claim until its row says how it ended and its work is
+//! out.
 //!
 //! It lives outside the actors so that a restarted dispatcher still knows what is in the air, and so that asking for
 //! progress costs no message. The one thing easy to get wrong: an entry is removed only after the row was written;
@@ -6,7 +7,7 @@
 use crate::db::jobs::JobState;
 use crate::protocol::ids::JobId;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -120,27 +121,30 @@ impl Flight {
     }
 }
 
-/// Every running job of this process.
+/// Every running attempt of this process: an attempt whose end is written may compute on for a while, beside the next one of
+/// its job.
 #[derive(Default)]
 pub(crate) struct Board {
-    flights: Mutex<HashMap<JobId, Arc<Flight>>>,
+    flights: Mutex<BTreeMap<(JobId, i64), Arc<Flight>>>,
 }
 
 impl Board {
     pub(crate) fn add(&self, flight: Arc<Flight>) {
-        held(&self.flights).insert(flight.job, flight);
+        held(&self.flights).insert((flight.job, flight.fence), flight);
     }
 
-    /// Takes an entry off, unless a later attempt of the job is there by now.
     pub(crate) fn remove(&self, flight: &Flight) {
-        let mut flights = held(&self.flights);
-        if flights.get(&flight.job).is_some_and(|found| found.fence == flight.fence) {
-            flights.remove(&flight.job);
-        }
+        held(&self.flights).remove(&(flight.job, flight.fence));
     }
 
+    /// The latest attempt of a job.
     pub(crate) fn get(&self, job: JobId) -> Option<Arc<Flight>> {
-        held(&self.flights).get(&job).cloned()
+        held(&self.flights).range((job, i64::MIN)..=(job, i64::MAX)).next_back().map(|(_, flight)| flight.clone())
+    }
+
+    /// That attempt of a job.
+    pub(crate) fn attempt(&self, job: JobId, fence: i64) -> Option<Arc<Flight>> {
+        held(&self.flights).get(&(job, fence)).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Flight>> {
@@ -175,13 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn an_old_runner_does_not_take_its_successor_off_the_board() {
+    fn two_attempts_of_a_job_are_two_runs_and_the_later_one_speaks_for_it() {
         let board = Board::default();
         let job = JobId::generate();
         let old = Arc::new(Flight::new(job, 1));
         board.add(old.clone());
         board.add(Arc::new(Flight::new(job, 2)));
-        board.remove(&old);
+        board.add(Arc::new(Flight::new(JobId::generate(), 7)));
+        assert_eq!((board.len(), board.all().len()), (3, 3), "the old one computes on and takes its place");
         assert_eq!(board.get(job).map(|flight| flight.fence), Some(2));
+        assert_eq!(board.attempt(job, 1).map(|flight| flight.fence), Some(1));
+        board.remove(&old);
+        assert_eq!((board.len(), board.get(job).map(|flight| flight.fence)), (2, Some(2)));
+        assert!(board.attempt(job, 1).is_none() && board.get(JobId::generate()).is_none());
     }
 }

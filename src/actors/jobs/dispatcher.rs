@@ -230,8 +230,9 @@ async fn renew(shared: &Shared, looks: &mut Looks, alive: &[Arc<Flight>]) -> Res
         looks.renewed = Some(asked);
         leases
     };
-    for (id, lease) in leases {
-        let Some(flight) = alive.iter().find(|flight| flight.job == id) else { continue };
+    for (id, fence, lease) in leases {
+        let own = |flight: &&Arc<Flight>| (flight.job, flight.fence) == (id, fence);
+        let Some(flight) = alive.iter().find(own) else { continue };
         match lease {
             Lease::Held => {}
             Lease::CancelRequested => flight.halt(Halt::Cancel),

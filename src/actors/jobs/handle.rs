@@ -127,19 +127,20 @@ impl Jobs {
         }
     }
 
-    /// Makes a running job stop within 200 ms; `false` when this process does not run it. The row's state is the
-    /// business of `db::jobs::request_cancel`, called before.
-    pub fn cancel(&self, job: JobId) -> bool {
-        self.halt(job, Halt::Cancel)
+    /// Makes this attempt of a job stop within 200 ms; `false` when this process does not run it. The row's state is the
+    /// business of `db::jobs::request_cancel`, called before, whose answer has the attempt: a wish that comes late must not
+    /// meet the next one.
+    pub fn cancel(&self, job: JobId, attempt: i64) -> bool {
+        self.halt(job, attempt, Halt::Cancel)
     }
 
     /// The same for a job that is to stand still, after `db::jobs::request_pause`.
-    pub fn pause(&self, job: JobId) -> bool {
-        self.halt(job, Halt::Pause)
+    pub fn pause(&self, job: JobId, attempt: i64) -> bool {
+        self.halt(job, attempt, Halt::Pause)
     }
 
-    fn halt(&self, job: JobId, why: Halt) -> bool {
-        let flight = self.shared.board.get(job);
+    fn halt(&self, job: JobId, attempt: i64, why: Halt) -> bool {
+        let flight = self.shared.board.attempt(job, attempt);
         if let Some(flight) = &flight {
             flight.halt(why);
         }
@@ -151,7 +152,7 @@ impl Jobs {
         self.shared.board.get(job).map(|flight| flight.progress())
     }
 
-    /// Jobs that this process runs now.
+    /// Attempts at jobs that this process runs now.
     pub fn running(&self) -> usize {
         self.shared.board.len()
     }

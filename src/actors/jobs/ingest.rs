@@ -19,24 +19,31 @@ use std::io::ErrorKind;
 
 /// Reads a side with the types that the rules give its columns, and makes sure that every row of its source is stored.
 pub(crate) fn side(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
-    let (source, options, table) = typed(run, rules, side)?;
-    if source.rows.is_none() {
-        // With rows left out, or read as the rules want, the table is not the file.
-        if options.reading.is_empty() && table.error_count == 0 {
+    let (source, options) = named(run, rules, side)?;
+    if source.rows.is_some() {
+        return typed(run, &source, &options);
+    }
+    if options.reading.is_empty() {
+        let table = typed(run, &source, &options)?;
+        if table.error_count == 0 {
             store_rows(run, source.id, &table)?;
-        } else {
-            store_rows(run, source.id, &as_text(run, &source)?)?;
+            return Ok(table);
         }
     }
-    Ok(table)
+    // With rows left out, or read as the rules want, the table is not the file. One of the two is held at a time: to read a file
+    // once more is better than to hold it twice.
+    store_rows(run, source.id, &as_text(run, &source)?)?;
+    typed(run, &source, &options)
 }
 
-/// Reads a side with the types that the rules give its columns, and stores nothing.
+/// The same, and stores nothing.
 pub(super) fn table(run: &Run, rules: &RuleSet, side: Side) -> Result<Table, Stop> {
-    typed(run, rules, side).map(|(_, _, table)| table)
+    let (source, options) = named(run, rules, side)?;
+    typed(run, &source, &options)
 }
 
-fn typed(run: &Run, rules: &RuleSet, side: Side) -> Result<(Source, ReadOptions, Table), Stop> {
+/// The source of a side, and how the rules read it.
+fn named(run: &Run, rules: &RuleSet, side: Side) -> Result<(Source, ReadOptions), Stop> {
     let id = match side {
         Side::Left => run.job.left_source_id,
         Side::Right => run.job.right_source_id,
@@ -46,9 +53,11 @@ fn typed(run: &Run, rules: &RuleSet, side: Side) -> Result<(Source, ReadOptions,
     let mut options = options(run, &source);
     options.id_column = asked.map(str::to_owned);
     rules.reading(side, &mut options);
-    let profile = at_upload(&source, &options);
-    let table = load(run, &source, profile.as_ref(), &options)?;
-    Ok((source, options, table))
+    Ok((source, options))
+}
+
+fn typed(run: &Run, source: &Source, options: &ReadOptions) -> Result<Table, Stop> {
+    load(run, source, at_upload(source, options).as_ref(), options)
 }
 
 /// The profile that was made at upload, when this version made it and the rules see the columns as it does.

@@ -63,7 +63,8 @@ impl Meter {
     /// Reports work of a phase; `rows` says whether its units are rows. The beginning of a phase is always reported,
     /// the rest at most every [`REPORT_EVERY`].
     pub(crate) fn report(&self, state: JobState, phase: &'static str, done: u64, total: u64, matches: u64, rows: bool) {
-        if self.silent {
+        // The row may say by now that it is paused or cancelled, and this would be taken for later news.
+        if self.silent || self.flight.halted().is_some() {
             return;
         }
         let mut latest = match self.latest.try_lock() {

@@ -15,5 +15,5 @@ mod runner;
 mod stage;
 
 pub use board::JobProgress;
-pub(crate) use checkpoint::MADE_BY;
+pub use checkpoint::MADE_BY;
 pub use handle::{Jobs, JobsError, Limits};

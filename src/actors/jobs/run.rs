@@ -7,7 +7,7 @@ use super::handle::Shared;
 use super::meter::Meter;
 use super::parts::InParts;
 use super::{checkpoint, ingest, stage};
-use crate::db::jobs::{Job, JobState};
+use crate::db::jobs::Job;
 use crate::db::{Committed, StoreError, parts, staging};
 use crate::reconcile::{ReadError, RuleError, RuleSet, RunError, Side};
 use std::sync::Arc;
@@ -109,19 +109,24 @@ pub(crate) fn execute(run: Run) -> Result<(), Stop> {
         Some(found) => found,
         None => {
             let found = compare(&run)?;
-            found.save(&run)?;
             run.store(|| parts::discard(&run.shared.store, run.job.id, run.flight.fence))?;
             found
         }
     };
-    stage::all(&run, &found)?;
+    let attempt = stage::all(&run, &found)?;
     run.meter.flush(&run.shared.tokio);
-    let (id, fence, attempt, counts) = (run.job.id, run.flight.fence, found.attempt, found.head.counts);
-    match run.commit(|| staging::publish_under(&run.shared.store, id, fence, attempt, counts)) {
-        Ok(_) => {}
-        // A user's wish that came before the commit: the row says so.
-        Err(Stop::Failed(error)) => return Err(wish(&run).map_or(Stop::Failed(error), Stop::Halted)),
-        Err(other) => return Err(other),
+    let (id, fence, counts) = (run.job.id, run.flight.fence, found.head.counts);
+    let publish = || async {
+        match staging::publish_under(&run.shared.store, id, fence, attempt, counts).await {
+            Ok(done) => Ok(Committed { value: true, event: done.event }),
+            // A user's wish that came before the commit.
+            Err(StoreError::Conflict(_)) => Ok(Committed { value: false, event: None }),
+            Err(error) => Err(error),
+        }
+    };
+    if !run.commit(publish)? {
+        // To pause or to cancel: whichever it is, the row says when its end is written.
+        return Err(Stop::Halted(Halt::Pause));
     }
     log::info!(
         "job completed job={id} left={} right={} matched={} discrepancy={} seconds={:.2}",
@@ -163,16 +168,6 @@ pub(super) fn rules_of(run: &Run) -> Result<(RuleSet, bool), Stop> {
 
 fn failed_rules(error: &RuleError) -> Stop {
     Stop::Failed(format!("rules: {error}"))
-}
-
-/// What a user wants of the job by its row.
-fn wish(run: &Run) -> Option<Halt> {
-    let found = run.shared.tokio.block_on(crate::db::jobs::get(&run.shared.store, run.job.id));
-    match found.ok()?.state {
-        JobState::Cancelling => Some(Halt::Cancel),
-        JobState::Pausing => Some(Halt::Pause),
-        _ => None,
-    }
 }
 
 /// Calls the store until it answers, at most for the limits' patience; ends early when the run is halted.

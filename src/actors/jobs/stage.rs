@@ -1,60 +1,42 @@
 //! From an outcome to staged rows: matches first, then what is left over, then rows that could not be read.
 //!
-//! It leaves visibility to publishing. The one thing easy to get wrong: the engine counts rows of a table, the store
-//! counts lines of the file.
-use super::checkpoint::{Found, Kept, Kind, PART_ROWS, Part, Parting, UNMATCHED};
+//! It leaves visibility to publishing. Two things are easy to get wrong: the engine counts rows of a table, the store counts lines
+//! of the file; and a table may have other columns than the records that are stored of its file.
+use super::checkpoint::{Found, Kind, Part, Parting, UNMATCHED};
 use super::run::{Run, Stop};
 use crate::db::jobs::{Counts, JobState};
 use crate::db::records::batch_rows;
 use crate::db::results::{ResultStatus, RowProblem};
+use crate::db::sources::{self, Source};
 use crate::db::staging::{self, NewLine, NewResult, ResultText, SharedComparison};
-use crate::reconcile::{Break, FieldComparison, Match, MatchState, Outcome, RuleSet, Side, SignedBy, Table, report};
+use crate::reconcile::{
+    Break, FieldComparison, Match, MatchState, Outcome, RowError, RuleSet, Side, SignedBy, Table, report,
+};
 use std::collections::HashMap;
 
-/// Everything that is to be stored of an outcome.
+/// Everything that is to be stored of an outcome; with many results it is stored as a checkpoint meanwhile.
 pub(super) fn found(run: &Run, rules: &RuleSet, outcome: Outcome, left: &Table, right: &Table) -> Result<Found, Stop> {
     let Outcome { matches, breaks, comparing, summary: s, .. } = outcome;
     let (matched_rows, total) = (matches.len(), matches.len() + breaks.len());
-    // Values that do not stand in the records as they are stored cannot be taken from there.
-    let stands = |table: &Table, name: &str| {
-        table.profile.column(name).is_some_and(|column| !matches!(column.signed_by, Some(SignedBy::Columns { .. })))
+    let as_stored = |reads_as_it_is: bool, table: &Table, id| -> Result<bool, Stop> {
+        Ok(reads_as_it_is && is_as_stored(table, &run.store(|| sources::get(&run.shared.store, id))?))
     };
-    let columns: Vec<(String, String)> = comparing.compared.into_iter().map(|c| (c.left, c.right)).collect();
-    let all_stand = columns.iter().all(|(l, r)| stands(left, l) && stands(right, r));
-    let mut texts = Texts {
-        columns: (rules.left.is_empty() && rules.right.is_empty() && all_stand).then_some(columns),
-        ordinals: HashMap::new(),
-    };
-    let mut results = matches
+    let left_stands = as_stored(rules.left.is_empty(), left, run.job.left_source_id)?;
+    let right_stands = as_stored(rules.right.is_empty(), right, run.job.right_source_id)?;
+    let columns = comparing.compared.into_iter().map(|compared| {
+        let left = Some(compared.left).filter(|name| left_stands && is_in_file(left, name));
+        (left, Some(compared.right).filter(|name| right_stands && is_in_file(right, name)))
+    });
+    let mut texts = Texts { columns: columns.collect(), ordinals: HashMap::new() };
+    let results = matches
         .into_iter()
         .map(|found| matched(found, &mut texts, left, right))
         .chain(breaks.iter().map(|lonely| unmatched(lonely, left, right)));
-    let mut parting = Parting::default();
-    for first in (0..total).step_by(PART_ROWS) {
-        run.check()?;
-        let rows = results.by_ref().take(PART_ROWS).map(Kept::from).collect();
-        parting.add(first as u64, &Part::Results(rows));
-    }
-    drop(results);
-    let texts = texts.in_order();
-    for (at, chunk) in texts.chunks(PART_ROWS).enumerate() {
-        parting.add((at * PART_ROWS) as u64, &Part::Texts(chunk.to_vec()));
-    }
-    let mut first = 0;
-    for (side, table) in [(Side::Left, left), (Side::Right, right)] {
-        for chunk in table.errors.chunks(PART_ROWS) {
-            run.check()?;
-            let problem = |error: &crate::reconcile::RowError| RowProblem {
-                side: side.as_str().to_owned(),
-                line: error.line,
-                column: error.column.clone(),
-                value: error.value.clone(),
-                reason: error.reason.clone(),
-            };
-            parting.add(first, &Part::Problems(chunk.iter().map(problem).collect()));
-            first += chunk.len() as u64;
-        }
-    }
+    let mut parting = Parting::new(run, total as u64, matched_rows as u64);
+    parting.results(results)?;
+    parting.texts(texts.in_order().into_iter())?;
+    let sides = [(Side::Left, left), (Side::Right, right)].into_iter();
+    parting.problems(sides.flat_map(|(side, table)| table.errors.iter().map(move |error| problem(side, error))))?;
     let counts = Counts {
         left: s.left_rows,
         right: s.right_rows,
@@ -65,17 +47,58 @@ pub(super) fn found(run: &Run, rules: &RuleSet, outcome: Outcome, left: &Table, 
         unmatched_right: s.unmatched_right,
         errors: left.error_count + right.error_count,
     };
-    Ok(parting.found(run.flight.fence, total as u64, matched_rows as u64, counts))
+    parting.found(counts)
 }
 
-/// Stages everything, but for results that an earlier attempt staged.
-pub(super) fn all(run: &Run, found: &Found) -> Result<(), Stop> {
-    let (store, job, fence, attempt) = (&run.shared.store, run.job.id, run.flight.fence, found.attempt);
-    let (total, matches) = (found.head.results, found.head.matches);
-    let staged = if attempt == fence { 0 } else { run.store(|| staging::staged_results(store, job, attempt))? };
-    if staged > 0 {
-        log::info!("results are staged on from where they ended job={job} results={staged} of={total}");
+/// Whether the records of this file, as they are stored, have the cells of its table in columns of the same names: the names are of
+/// the version that the file was uploaded to, and that one may have understood its header differently.
+fn is_as_stored(table: &Table, source: &Source) -> bool {
+    let names = table.columns.iter().map(|column| column.profile.name.as_str());
+    names.filter(|name| is_in_file(table, name)).eq(source.stored_columns())
+}
+
+/// Whether the column has cells of its own, and is not worked out of others.
+fn is_in_file(table: &Table, name: &str) -> bool {
+    table.profile.column(name).is_some_and(|column| !matches!(column.signed_by, Some(SignedBy::Columns { .. })))
+}
+
+fn problem(side: Side, error: &RowError) -> RowProblem {
+    RowProblem {
+        side: side.as_str().to_owned(),
+        line: error.line,
+        column: error.column.clone(),
+        value: error.value.clone(),
+        reason: error.reason.clone(),
     }
+}
+
+/// Stages everything, but for results that an earlier attempt staged; answers with the attempt that it is all staged under.
+pub(super) fn all(run: &Run, found: &Found) -> Result<i64, Stop> {
+    let (store, job, fence) = (&run.shared.store, run.job.id, run.flight.fence);
+    if found.attempt != fence {
+        let there = run.store(|| staging::staged_results(store, job, found.attempt))?;
+        if there > 0 {
+            log::info!(
+                "results are staged on from where they ended job={job} results={there} of={}",
+                found.head.results
+            );
+        }
+        under(run, found, found.attempt, there)?;
+        // What lay there for a while may have been taken for rubbish meanwhile, by a process that knows no checkpoints.
+        let staged = run.store(|| staging::staged(store, job, found.attempt))?;
+        if staged == found.head.staged() {
+            return Ok(found.attempt);
+        }
+        log::warn!("what an earlier attempt staged is not whole and is staged anew job={job} found={staged:?}");
+    }
+    under(run, found, fence, 0)?;
+    Ok(fence)
+}
+
+/// Stages everything under an attempt, but for so many results that are there.
+fn under(run: &Run, found: &Found, attempt: i64, staged: u64) -> Result<(), Stop> {
+    let (store, job, fence) = (&run.shared.store, run.job.id, run.flight.fence);
+    let (total, matches) = (found.head.results, found.head.matches);
     run.meter.report(JobState::Publishing, "publishing", staged, total, matches, false);
     for (at, held) in found.head.parts.iter().enumerate() {
         if held.kind == Kind::Results && held.first + held.rows <= staged {
@@ -108,27 +131,31 @@ pub(super) fn all(run: &Run, found: &Found) -> Result<(), Stop> {
 
 /// What results say, each text once.
 struct Texts {
-    /// The columns of the comparisons; `None` when each result must say its values itself.
-    columns: Option<Vec<(String, String)>>,
+    /// The columns of each comparison whose values stand in the records; `None` where each result must keep its value itself.
+    columns: Vec<(Option<String>, Option<String>)>,
     ordinals: HashMap<ResultText, u64>,
 }
 
 impl Texts {
-    /// Where the text of these comparisons stands; gives them back when each result says them itself.
-    fn place(&mut self, fields: Vec<FieldComparison>, explanation: String) -> Result<u64, (String, String)> {
-        match self.columns.as_ref().filter(|columns| columns.len() == fields.len()) {
-            None => Err((json(&fields), explanation)),
-            Some(columns) => {
-                let without_values = fields.into_iter().zip(columns).map(|(said, (left, right))| SharedComparison {
-                    said: FieldComparison { left: String::new(), right: String::new(), ..said },
-                    left_column: left.clone(),
-                    right_column: right.clone(),
-                });
-                let comparisons = json(&without_values.collect::<Vec<_>>());
-                let next = self.ordinals.len() as u64;
-                Ok(*self.ordinals.entry(ResultText { comparisons, explanation }).or_insert(next))
+    /// Where the text of these comparisons stands, and the values that do not stand in the records.
+    fn place(&mut self, fields: Vec<FieldComparison>, explanation: String) -> (u64, String) {
+        let mut kept = Vec::new();
+        let mut shared = Vec::with_capacity(fields.len());
+        for (at, field) in fields.into_iter().enumerate() {
+            let FieldComparison { label, left, right, level, weight } = field;
+            let (left_column, right_column) = self.columns.get(at).cloned().unwrap_or_default();
+            for (column, value) in [(&left_column, left), (&right_column, right)] {
+                if column.is_none() {
+                    kept.push(value);
+                }
             }
+            let said = FieldComparison { label, left: String::new(), right: String::new(), level, weight };
+            shared.push(SharedComparison { said, left_column, right_column });
         }
+        let comparisons = json(&shared);
+        let next = self.ordinals.len() as u64;
+        let text = *self.ordinals.entry(ResultText { comparisons, explanation }).or_insert(next);
+        (text, if kept.is_empty() { String::new() } else { json(&kept) })
     }
 
     fn in_order(self) -> Vec<ResultText> {
@@ -151,10 +178,7 @@ fn matched(found: Match, texts: &mut Texts, left: &Table, right: &Table) -> NewR
     });
     let lines = lines.collect();
     let match_id = Some(report::match_id(&found, left, right));
-    let (text, comparisons, explanation) = match texts.place(found.fields, found.explanation) {
-        Ok(text) => (Some(text), String::new(), String::new()),
-        Err((comparisons, explanation)) => (None, comparisons, explanation),
-    };
+    let (text, comparisons) = texts.place(found.fields, found.explanation);
     NewResult {
         ordinal: 0,
         status: if found.state == MatchState::Discrepancy { ResultStatus::Discrepancy } else { ResultStatus::Matched },
@@ -164,8 +188,8 @@ fn matched(found: Match, texts: &mut Texts, left: &Table, right: &Table) -> NewR
         state: found.state.as_str(),
         probability: Some(found.probability),
         comparisons,
-        explanation,
-        text,
+        explanation: String::new(),
+        text: Some(text),
         lines,
     }
 }

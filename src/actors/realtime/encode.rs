@@ -4,7 +4,7 @@
 //! another one than those who were there.
 use crate::{
     actors::hub::room::Event,
-    db::DurableEvent,
+    db::{DurableEvent, jobs::JobState},
     protocol::{
         ids::{JobId, ProjectId},
         server::{self, DataUpdate},
@@ -30,25 +30,46 @@ pub fn encode(event: &DurableEvent, most: usize) -> Event {
     let DurableEvent { ref ep, off, ts_ms, ref body, .. } = *event;
     let short = if body.len() > most { shortened(body) } else { None };
     let bytes = server::durable((ep, off), ts_ms, short.as_deref().unwrap_or(body));
-    Event { off, ts_ms, bytes, ends: ended_job(body), deletes: deletes_project(body) }
+    Event { off, ts_ms, bytes, ends: halted_job(body), deletes: deletes_project(body) }
 }
 
-/// The job that a durable event ends: terminal progress is the only durable progress.
-fn ended_job(body: &str) -> Option<JobId> {
+/// The job that a durable event takes from its runner: terminal progress is the only durable progress, and a job that was paused
+/// or went back into the queue is not told of by its runner either.
+fn halted_job(body: &str) -> Option<JobId> {
     #[derive(Deserialize)]
-    struct Job {
+    struct Ended {
         job_id: JobId,
     }
-    let json = body.strip_prefix(r#""JobProgressUpdate":"#)?;
-    serde_json::from_str::<Job>(json).ok().map(|job| job.job_id)
+    #[derive(Deserialize)]
+    struct Changed {
+        entity_id: JobId,
+        data: Now,
+    }
+    #[derive(Deserialize)]
+    struct Now {
+        state: JobState,
+    }
+    if let Some(json) = body.strip_prefix(r#""JobProgressUpdate":"#) {
+        return serde_json::from_str::<Ended>(json).ok().map(|ended| ended.job_id);
+    }
+    if !begins(body, br#","entity":"job","#) {
+        return None;
+    }
+    let changed: Changed = serde_json::from_str(body.strip_prefix(DATA_UPDATE)?).ok()?;
+    (!changed.data.state.is_running()).then_some(changed.entity_id)
 }
 
-/// Whether it reads as the deletion of its project: as `db::projects` writes one, the head of it in this order.
+const DATA_UPDATE: &str = r#""DataUpdate":"#;
+
+/// Whether it reads as the deletion of its project.
 fn deletes_project(body: &str) -> bool {
+    begins(body, br#","entity":"project","#) && begins(body, br#","action":"deleted","#)
+}
+
+/// Whether a change of something is said with these words, as `db::events` writes it, the head of it in its order.
+fn begins(body: &str, words: &[u8]) -> bool {
     let head = &body.as_bytes()[..body.len().min(256)];
-    body.starts_with(r#""DataUpdate":"#)
-        && memchr::memmem::find(head, br#","entity":"project","#).is_some()
-        && memchr::memmem::find(head, br#","action":"deleted","#).is_some()
+    body.starts_with(DATA_UPDATE) && memchr::memmem::find(head, words).is_some()
 }
 
 fn shortened(body: &str) -> Option<String> {
@@ -71,6 +92,29 @@ mod tests {
         let project_id = ProjectId::generate();
         let event = DurableEvent { project_id, ep: "e".into(), off: 7, ts_ms: 5, body };
         serde_json::from_slice(frame::payload(&encode(&event, most).bytes)).unwrap()
+    }
+
+    #[test]
+    fn a_job_that_no_runner_has_any_more_is_named_whatever_the_event_is_called() {
+        let (project_id, job) = (ProjectId::generate(), JobId::generate());
+        let ends = |body: String| {
+            let event = DurableEvent { project_id, ep: "e".into(), off: 7, ts_ms: 5, body };
+            encode(&event, 4_000).ends
+        };
+        let changed = |state: &str| {
+            format!(
+                r#""DataUpdate":{{"project_id":"{project_id}","entity":"job","entity_id":"{job}","action":"updated","data":{{"state":"{state}","phase":"{state}","attempt":1}}}}"#
+            )
+        };
+        for (state, ended) in
+            [("paused", true), ("queued", true), ("pausing", false), ("ingesting", false), ("cancelling", false)]
+        {
+            assert_eq!(ends(changed(state)), ended.then_some(job), "{state}");
+        }
+        assert_eq!(ends(changed("paused").replace(r#""job""#, r#""source""#)), None);
+        let terminal =
+            format!(r#""JobProgressUpdate":{{"project_id":"{project_id}","job_id":"{job}","terminal":true}}"#);
+        assert_eq!(ends(terminal), Some(job));
     }
 
     #[test]

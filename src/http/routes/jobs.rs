@@ -118,7 +118,7 @@ pub(in crate::http) async fn cancel(
     find(&app, &caller, Action::Write, id).await?;
     let store = app.store.clone();
     let job = app.commit(async move { jobs::request_cancel(&store, id).await }).await?;
-    app.jobs.cancel(id);
+    app.jobs.cancel(id, job.attempt);
     Ok((StatusCode::ACCEPTED, Json(shown(&app, job))).into_response())
 }
 
@@ -131,7 +131,7 @@ pub(in crate::http) async fn pause(
     let store = app.store.clone();
     let job = app.commit(async move { jobs::request_pause(&store, id).await }).await?;
     if job.state.is_running() {
-        app.jobs.pause(id);
+        app.jobs.pause(id, job.attempt);
     }
     Ok((StatusCode::ACCEPTED, Json(shown(&app, job))).into_response())
 }

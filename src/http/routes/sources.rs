@@ -148,9 +148,7 @@ pub(super) async fn profiled(app: &AppState, project: ProjectId, id: SourceId) -
 
 /// The column names of a source, in file order.
 pub(super) async fn column_names(app: &AppState, id: SourceId) -> ApiResult<Vec<String>> {
-    let columns = sources::get(&app.store, id).await?.columns;
-    let listed = columns.get("columns").unwrap_or(&columns).as_array().cloned().unwrap_or_default();
-    Ok(listed.iter().filter_map(|column| column["name"].as_str().map(str::to_owned)).collect())
+    Ok(sources::get(&app.store, id).await?.column_names())
 }
 
 /// A source as the API shows it: the profile's columns without the sketches that only the engine reads.
