@@ -54,7 +54,7 @@ pub use dedupe::{
 pub use dry_run::{Estimate, estimate};
 pub use infer::{infer_from_tables, infer_rules};
 pub use outcome::{
-    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
+    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Said, Side, Summary,
 };
 pub use profile::{ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy, profile};
 pub use reading::{BalanceGap, BalanceProof, ColumnReading, Reading, SideReading, settle};

@@ -8,12 +8,13 @@ use crate::db::jobs::{Counts, JobState};
 use crate::db::records::batch_rows;
 use crate::db::results::{ResultStatus, RowProblem};
 use crate::db::staging::{self, NewLine, NewResult, ResultText, SharedComparison};
-use crate::reconcile::{Break, FieldComparison, Match, MatchState, Outcome, RuleSet, Side, SignedBy, Table, report};
+use crate::reconcile::{Break, Match, MatchState, Outcome, RuleSet, Said, Side, SignedBy, Table, report};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Everything that is to be stored of an outcome.
 pub(super) fn found(run: &Run, rules: &RuleSet, outcome: Outcome, left: &Table, right: &Table) -> Result<Found, Stop> {
-    let Outcome { matches, breaks, comparing, summary: s, .. } = outcome;
+    let Outcome { matches, breaks, columns: places, comparing, summary: s, .. } = outcome;
     let (matched_rows, total) = (matches.len(), matches.len() + breaks.len());
     // Values that do not stand in the records as they are stored cannot be taken from there.
     let stands = |table: &Table, name: &str| {
@@ -23,6 +24,8 @@ pub(super) fn found(run: &Run, rules: &RuleSet, outcome: Outcome, left: &Table, 
     let all_stand = columns.iter().all(|(l, r)| stands(left, l) && stands(right, r));
     let mut texts = Texts {
         columns: (rules.left.is_empty() && rules.right.is_empty() && all_stand).then_some(columns),
+        places,
+        said: HashMap::new(),
         ordinals: HashMap::new(),
     };
     let mut results = matches
@@ -110,23 +113,35 @@ pub(super) fn all(run: &Run, found: &Found) -> Result<(), Stop> {
 struct Texts {
     /// The columns of the comparisons; `None` when each result must say its values itself.
     columns: Option<Vec<(String, String)>>,
+    /// Their positions in the tables.
+    places: Vec<(usize, usize)>,
+    /// What was placed already, by address, which is its own as long as it is kept here.
+    said: HashMap<*const Said, (Arc<Said>, u64)>,
     ordinals: HashMap<ResultText, u64>,
 }
 
 impl Texts {
-    /// Where the text of these comparisons stands; gives them back when each result says them itself.
-    fn place(&mut self, fields: Vec<FieldComparison>, explanation: String) -> Result<u64, (String, String)> {
-        match self.columns.as_ref().filter(|columns| columns.len() == fields.len()) {
-            None => Err((json(&fields), explanation)),
+    /// Where the text of a match stands; gives its comparisons with their values when each result says them itself.
+    fn place(&mut self, found: &Match, left: &Table, right: &Table) -> Result<u64, String> {
+        let said = &found.said;
+        match self.columns.as_ref().filter(|columns| columns.len() == said.fields.len()) {
+            None => Err(json(&found.fields(&self.places, left, right))),
             Some(columns) => {
-                let without_values = fields.into_iter().zip(columns).map(|(said, (left, right))| SharedComparison {
-                    said: FieldComparison { left: String::new(), right: String::new(), ..said },
-                    left_column: left.clone(),
-                    right_column: right.clone(),
-                });
+                if let Some((_, ordinal)) = self.said.get(&Arc::as_ptr(said)) {
+                    return Ok(*ordinal);
+                }
+                let without_values =
+                    said.fields.iter().zip(columns).map(|(said, (left, right))| SharedComparison {
+                        said: said.clone(),
+                        left_column: left.clone(),
+                        right_column: right.clone(),
+                    });
                 let comparisons = json(&without_values.collect::<Vec<_>>());
                 let next = self.ordinals.len() as u64;
-                Ok(*self.ordinals.entry(ResultText { comparisons, explanation }).or_insert(next))
+                let text = ResultText { comparisons, explanation: said.explanation.clone() };
+                let ordinal = *self.ordinals.entry(text).or_insert(next);
+                self.said.insert(Arc::as_ptr(said), (said.clone(), ordinal));
+                Ok(ordinal)
             }
         }
     }
@@ -151,9 +166,9 @@ fn matched(found: Match, texts: &mut Texts, left: &Table, right: &Table) -> NewR
     });
     let lines = lines.collect();
     let match_id = Some(report::match_id(&found, left, right));
-    let (text, comparisons, explanation) = match texts.place(found.fields, found.explanation) {
+    let (text, comparisons, explanation) = match texts.place(&found, left, right) {
         Ok(text) => (Some(text), String::new(), String::new()),
-        Err((comparisons, explanation)) => (None, comparisons, explanation),
+        Err(comparisons) => (None, comparisons, found.said.explanation.clone()),
     };
     NewResult {
         ordinal: 0,
