@@ -9,24 +9,63 @@ use rustc_hash::FxHashMap;
 /// Numbers words; the same word has the same number in every column of both files.
 #[derive(Default)]
 pub(crate) struct Lexicon {
-    numbers: FxHashMap<Box<str>, u32>,
+    /// Numbers by the hash of their word, a power of two of places, at most three quarters of them taken; of a collision
+    /// the next free place.
+    places: Vec<Place>,
     letters: String,
     ends: Vec<u32>,
     /// Rules out most words without touching their letters.
     outlines: Vec<Outline>,
 }
 
+/// A place of the lexicon: a part of the word's hash, and one more than its number; 0 when it is free.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    hash: u32,
+    next_number: u32,
+}
+
 impl Lexicon {
     fn number(&mut self, word: &str) -> u32 {
-        if let Some(number) = self.numbers.get(word) {
-            return *number;
+        if 4 * (self.ends.len() + 1) > 3 * self.places.len() {
+            self.grow();
+        }
+        let (hash, last) = (text::hash(word) as u32, self.places.len() - 1);
+        let mut at = hash as usize & last;
+        loop {
+            match self.places[at] {
+                Place { next_number: 0, .. } => break,
+                place if place.hash == hash && self.word(place.next_number - 1) == word => {
+                    return place.next_number - 1;
+                }
+                _ => at = (at + 1) & last,
+            }
         }
         let number = self.ends.len() as u32;
         self.letters.push_str(word);
         self.ends.push(self.letters.len() as u32);
         self.outlines.push(Outline::of(word.as_bytes()));
-        self.numbers.insert(word.into(), number);
+        self.places[at] = Place { hash, next_number: number + 1 };
         number
+    }
+
+    fn grow(&mut self) {
+        let mut places = vec![Place::default(); (2 * self.places.len()).max(1 << 10)];
+        let last = places.len() - 1;
+        for place in self.places.iter().filter(|place| place.next_number > 0) {
+            let mut at = place.hash as usize & last;
+            while places[at].next_number > 0 {
+                at = (at + 1) & last;
+            }
+            places[at] = *place;
+        }
+        self.places = places;
+    }
+
+    /// No word is added any more: gives back what only numbering needs.
+    pub(crate) fn complete(&mut self) {
+        self.places = Vec::new();
+        self.letters.shrink_to_fit();
     }
 
     /// The word of a number.
@@ -90,8 +129,6 @@ pub(crate) struct Words {
     compact_ends: Vec<u32>,
     /// The value's number among the values of this column and its partner; equal values share it.
     pub(crate) value: Vec<u64>,
-    /// Rows that have a word, by word number.
-    pub(crate) rows_with: Vec<u32>,
     /// Rows that have the value of each row; 0 of a row without one.
     pub(crate) rows_of: Vec<u32>,
     /// Runs of letters or digits of each word, digits without leading zeros, as hashes; sorted within a row.
@@ -110,7 +147,6 @@ impl Words {
             compact: String::new(),
             compact_ends: Vec::with_capacity(rows),
             value: Vec::with_capacity(rows),
-            rows_with: Vec::new(),
             rows_of: Vec::new(),
             segment_starts: Vec::with_capacity(rows + 1),
             segments: Vec::new(),
@@ -146,15 +182,16 @@ impl Words {
         out
     }
 
-    /// Fills `rows_with` once the lexicon is complete.
-    pub(crate) fn count(&mut self, lexicon: &Lexicon) {
-        self.rows_with = vec![0; lexicon.len()];
+    /// Rows that have a word, by word number.
+    pub(crate) fn rows_with(&self, lexicon: &Lexicon) -> Vec<u32> {
+        let mut rows_with = vec![0; lexicon.len()];
         for row in 0..self.value.len() {
-            let words = &self.words[self.word_starts[row] as usize..self.word_starts[row + 1] as usize];
+            let words = self.words(row);
             for (at, word) in words.iter().enumerate() {
-                self.rows_with[*word as usize] += u32::from(!words[..at].contains(word));
+                rows_with[*word as usize] += u32::from(!words[..at].contains(word));
             }
         }
+        rows_with
     }
 
     /// The words of a row, in order.

@@ -306,5 +306,5 @@ pub(crate) fn word_weights(left: &Words, right: &Words, lexicon: &Lexicon) -> Ve
         let bits = (rows / (l + r).max(1) as f32).log2().max(0.3);
         if text::is_legal_form(lexicon.word(word as u32)) { bits.min(0.3) } else { bits }
     };
-    left.rows_with.iter().zip(&right.rows_with).enumerate().map(weight).collect()
+    left.rows_with(lexicon).iter().zip(&right.rows_with(lexicon)).enumerate().map(weight).collect()
 }

@@ -45,7 +45,7 @@ impl Plan {
         for (at, block) in rules.block.iter().enumerate() {
             binder.load_block(at, block)?;
         }
-        binder.count();
+        binder.lexicon.complete();
         let mut comparators = Vec::new();
         for (at, (compare, (l, r))) in rules.compare.iter().zip(&columns).enumerate() {
             comparators.push(binder.comparator(at, compare, *l, *r)?);
@@ -203,12 +203,6 @@ impl Binder<'_> {
             }
         }
         Ok(())
-    }
-
-    fn count(&mut self) {
-        for words in self.words.values_mut() {
-            Arc::get_mut(words).expect("nothing shares the words before they are counted").count(&self.lexicon);
-        }
     }
 
     fn both(&self, l: usize, r: usize) -> (Arc<Words>, Arc<Words>) {
