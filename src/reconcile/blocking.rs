@@ -87,8 +87,7 @@ impl Pass {
     /// Pairs of a pass of one whole value, whatever rows take part; `None` for another pass, of which an index tells.
     pub(crate) fn pairs_of_values(&self) -> Option<u64> {
         let (None, [KeySource::Value(left, right)]) = (&self.window, self.keys.as_slice()) else { return None };
-        let pairs = |(value, rows): (&u64, &u32)| u64::from(*rows) * u64::from(right.rows_of(*value));
-        Some(left.value_rows.iter().map(pairs).sum())
+        Some(left.pairs_of_values(right))
     }
 
     /// Whether rows that share its keys agree in something that tells rows apart: an amount near the day, a reference, a

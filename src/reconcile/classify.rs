@@ -10,7 +10,7 @@ use super::groups::Group;
 use super::levels::Comparator;
 use super::model::{Weights, probability};
 use super::outcome::{
-    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
+    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Said, Side, Summary,
 };
 use super::plan::Plan;
 use super::rules::RuleSet;
@@ -18,6 +18,7 @@ use super::score::{Scored, level, pattern};
 use super::table::{NO_AMOUNT, Table};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use std::sync::{Arc, OnceLock};
 
 mod law;
 mod rivals;
@@ -50,34 +51,59 @@ pub(crate) struct Found<'a> {
     pub(crate) right_content: &'a [u64],
 }
 
+/// What is added to the sentence of a pattern.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Note {
+    recurring: bool,
+    is_equal: bool,
+    thin: bool,
+    forbidden: Option<&'static str>,
+}
+
+/// A pair as it was decided, before it is put in words.
+struct Decided {
+    l: u32,
+    r: u32,
+    state: MatchState,
+    probability: f64,
+    margin: Option<f64>,
+    levels: u64,
+    note: Note,
+}
+
 impl Found<'_> {
     /// The outcome.
     pub(crate) fn outcome(&self) -> Outcome {
         let rivals = Rivals::of(self.scored, self.weights, (self.left_content, self.right_content));
-        let mut matches: Vec<Match> = self.pairs.par_iter().map(|pair| self.one_to_one(pair, &rivals)).collect();
-        matches.extend(self.recurring.iter().map(|(l, r)| self.in_order_of_days(*l, *r)));
+        let mut decided: Vec<Decided> = self.pairs.par_iter().map(|pair| self.decide(pair, &rivals)).collect();
+        decided.extend(self.recurring.iter().map(|(l, r)| self.in_order_of_days(*l, *r)));
+        let mut said: FxHashMap<(u64, Note), Arc<Said>> = FxHashMap::default();
+        let mut matches: Vec<Match> = Vec::with_capacity(decided.len() + self.groups.len());
+        matches.extend(decided.into_iter().map(|pair| {
+            let said = said.entry((pair.levels, pair.note)).or_insert_with(|| self.said(pair.levels, pair.note));
+            self.one_to_one(&pair, said.clone())
+        }));
         matches.extend(self.groups.iter().map(|group| self.group(group)));
         matches.par_sort_by_key(|found| (found.rows(Side::Left).next(), found.rows(Side::Right).next()));
         let breaks = self.breaks(&matches, &rivals);
         let candidates = self.candidates(&matches, &breaks, &rivals);
-        let comparing = self.comparing.clone();
-        let mut outcome = Outcome { matches, breaks, candidates, comparing, summary: Summary::default() };
+        let (comparing, columns) = (self.comparing.clone(), self.plan.columns.clone());
+        let mut outcome = Outcome { matches, breaks, candidates, columns, comparing, summary: Summary::default() };
         outcome.summary = self.summary(&outcome);
         outcome
     }
 
-    fn bits(&self, levels: u64) -> f64 {
-        // Candidates have their pattern's weight; the pairs inside a group were none, perhaps.
-        match self.scored.patterns.binary_search(&levels) {
-            Ok(at) => self.weights.of_pattern[at],
-            Err(_) => self.weights.of(levels),
-        }
-    }
-
-    fn one_to_one(&self, pair: &Edge, rivals: &Rivals<'_>) -> Match {
+    fn decide(&self, pair: &Edge, rivals: &Rivals<'_>) -> Decided {
         let (l, r) = (pair.l as usize, pair.r as usize);
-        let levels = pattern(self.plan, l, r);
-        let bits = self.bits(levels);
+        // Candidates have their pattern's weight; rows that are equal in every cell were none, perhaps.
+        let (levels, bits) = match rivals.pattern_of(pair.l, pair.r) {
+            Some(at) => (self.scored.patterns[at as usize], self.weights.of_pattern[at as usize]),
+            None => {
+                let levels = pattern(self.plan, l, r);
+                let at = self.scored.patterns.binary_search(&levels);
+                (levels, at.map_or_else(|_| self.weights.of(levels), |at| self.weights.of_pattern[at]))
+            }
+        };
         let is_equal = pair.gain >= EqualRows::UNEVEN;
         let margin = rivals.margin(pair.l, pair.r, bits);
         let probability = if is_equal { EQUAL_ROWS } else { rivals.probability(pair.l, pair.r, bits) };
@@ -92,41 +118,44 @@ impl Found<'_> {
             () if thin || forbidden.is_some() || probability < self.rules.states.auto => MatchState::Review,
             () => MatchState::Auto,
         };
-        let fields = self.fields(&[pair.l], &[pair.r]);
-        let mut explanation = sentence(&fields);
-        if is_equal {
-            explanation.push_str("; the rows are equal in every cell");
-        }
-        if thin {
-            explanation.push_str("; another row fits about as well");
-        }
-        if let Some(reason) = forbidden {
-            explanation.push_str("; ");
-            explanation.push_str(reason);
-        }
+        let note = Note { recurring: false, is_equal, thin, forbidden };
+        Decided { l: pair.l, r: pair.r, state, probability, margin, levels, note }
+    }
+
+    fn in_order_of_days(&self, l: u32, r: u32) -> Decided {
+        let note = Note { recurring: true, is_equal: false, thin: false, forbidden: None };
+        let (state, probability) = (MatchState::Review, self.rules.assign.floor.max(0.5));
+        Decided { l, r, state, probability, margin: None, levels: pattern(self.plan, l as usize, r as usize), note }
+    }
+
+    fn one_to_one(&self, pair: &Decided, said: Arc<Said>) -> Match {
         Match {
             kind: MatchKind::OneToOne,
-            state,
-            probability,
-            margin,
+            state: pair.state,
+            probability: pair.probability,
+            margin: pair.margin,
             lines: vec![self.line(Side::Left, pair.l), self.line(Side::Right, pair.r)],
-            fields,
-            explanation,
+            said,
         }
     }
 
-    fn in_order_of_days(&self, l: u32, r: u32) -> Match {
-        let fields = self.fields(&[l], &[r]);
-        let explanation = format!("equal payments that recur, paired in order of days; {}", sentence(&fields));
-        Match {
-            kind: MatchKind::OneToOne,
-            state: MatchState::Review,
-            probability: self.rules.assign.floor.max(0.5),
-            margin: None,
-            lines: vec![self.line(Side::Left, l), self.line(Side::Right, r)],
-            fields,
-            explanation,
+    fn said(&self, levels: u64, note: Note) -> Arc<Said> {
+        let fields = self.fields(|at| level(levels, at) as u8, false);
+        let mut explanation = sentence(&fields);
+        if note.recurring {
+            explanation = format!("equal payments that recur, paired in order of days; {explanation}");
         }
+        if note.is_equal {
+            explanation.push_str("; the rows are equal in every cell");
+        }
+        if note.thin {
+            explanation.push_str("; another row fits about as well");
+        }
+        if let Some(reason) = note.forbidden {
+            explanation.push_str("; ");
+            explanation.push_str(reason);
+        }
+        Arc::new(Said { fields, explanation })
     }
 
     fn group(&self, group: &Group) -> Match {
@@ -136,7 +165,13 @@ impl Found<'_> {
             (_, 1) => MatchKind::ManyToOne,
             _ => MatchKind::ManyToMany,
         };
-        let fields = self.fields(left, right);
+        // The best pair gives the level.
+        let best = |at: usize| {
+            let pairs = left.iter().flat_map(|l| right.iter().map(move |r| (*l as usize, *r as usize)));
+            let comparator = &self.plan.comparators[at];
+            pairs.map(|(l, r)| comparator.level(l, r, &self.plan.lexicon)).max().unwrap_or(0)
+        };
+        let fields = self.fields(best, true);
         let probability = probability(group.bits);
         let thin = group.margin.is_some_and(|margin| margin < self.rules.assign.margin);
         let state = match () {
@@ -161,7 +196,7 @@ impl Found<'_> {
             explanation.push_str(&format!("; {} would add up as well", names.join(" + ")));
         }
         let margin = group.margin.map(rounded);
-        Match { kind, state, probability, margin, lines, fields, explanation }
+        Match { kind, state, probability, margin, lines, said: Arc::new(Said { fields, explanation }) }
     }
 
     fn money(&self, units: i64) -> String {
@@ -183,28 +218,19 @@ impl Found<'_> {
         MatchLine { side, row, allocated_minor }
     }
 
-    /// Field by field; of a group, values are joined and the best pair gives the level.
-    fn fields(&self, left: &[u32], right: &[u32]) -> Vec<FieldComparison> {
-        let cells = |table: &Table, rows: &[u32], column: usize| {
-            let mut values: Vec<&str> = rows.iter().map(|row| table.cell(*row as usize, column)).collect();
-            if values.windows(2).all(|two| two[0] == two[1]) {
-                values.truncate(1);
-            }
-            values.join(" + ")
-        };
-        let grouped = left.len() + right.len() > 2;
-        let compare = self.rules.compare.iter().zip(&self.plan.comparators).zip(&self.plan.columns).enumerate();
+    /// Comparison by comparison, without values.
+    fn fields(&self, level: impl Fn(usize) -> u8, grouped: bool) -> Vec<FieldComparison> {
+        let compare = self.rules.compare.iter().zip(&self.plan.comparators).enumerate();
         compare
-            .map(|(at, ((compare, comparator), (lc, rc)))| {
-                let pairs = left.iter().flat_map(|l| right.iter().map(move |r| (*l as usize, *r as usize)));
-                let level = pairs.map(|(l, r)| comparator.level(l, r, &self.plan.lexicon)).max().unwrap_or(0);
+            .map(|(at, (compare, comparator))| {
+                let level = usize::from(level(at));
                 let is_total = grouped && matches!(comparator, Comparator::Amount(_));
                 FieldComparison {
                     label: compare.label().to_owned(),
-                    left: cells(self.left, left, *lc),
-                    right: cells(self.right, right, *rc),
-                    level: if is_total { "adds up".into() } else { comparator.names()[level as usize].into() },
-                    weight: if is_total { 0.0 } else { rounded(self.weights.bits[at][level as usize]) },
+                    left: String::new(),
+                    right: String::new(),
+                    level: if is_total { "adds up".into() } else { comparator.names()[level].into() },
+                    weight: if is_total { 0.0 } else { rounded(self.weights.bits[at][level]) },
                 }
             })
             .collect()
@@ -280,20 +306,23 @@ impl Found<'_> {
         let mut rows: Vec<(Side, u32)> = review.map(|line| (line.side, line.row)).collect();
         rows.extend(breaks.iter().map(|lonely| (lonely.side, lonely.row)));
         rows.sort_unstable();
+        let sentences: Vec<OnceLock<Arc<str>>> = vec![OnceLock::new(); self.scored.patterns.len()];
+        let say = |at: usize| -> Arc<str> {
+            sentence(&self.fields(|field| level(self.scored.patterns[at], field) as u8, false)).into()
+        };
         let named = |(side, row): &(Side, u32)| {
-            let mut all: Vec<(f64, u32)> = rivals
-                .all(*side, *row)
-                .map(|(other, bits)| {
+            let mut all: Vec<(f64, u32, u32)> = rivals
+                .patterns(*side, *row)
+                .map(|(other, pattern)| {
                     let (l, r) = if *side == Side::Left { (*row, other) } else { (other, *row) };
-                    (rivals.probability(l, r, bits), other)
+                    (rivals.probability(l, r, self.weights.of_pattern[pattern as usize]), other, pattern)
                 })
-                .filter(|(probability, _)| *probability >= WORTH_NAMING)
+                .filter(|(probability, ..)| *probability >= WORTH_NAMING)
                 .collect();
             all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             all.truncate(NAMED);
-            let candidate = |(at, (probability, other)): (usize, &(f64, u32))| {
-                let (l, r) = if *side == Side::Left { (*row, *other) } else { (*other, *row) };
-                let explanation = sentence(&self.fields(&[l], &[r]));
+            let candidate = |(at, (probability, other, pattern)): (usize, &(f64, u32, u32))| {
+                let explanation = sentences[*pattern as usize].get_or_init(|| say(*pattern as usize)).clone();
                 let (probability, rank) = (*probability, at as u32 + 1);
                 Candidate { side: *side, row: *row, other: *other, rank, probability, explanation }
             };

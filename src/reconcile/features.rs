@@ -9,25 +9,63 @@ use rustc_hash::FxHashMap;
 /// Numbers words; the same word has the same number in every column of both files.
 #[derive(Default)]
 pub(crate) struct Lexicon {
-    numbers: FxHashMap<Box<str>, u32>,
+    /// Numbers by the hash of their word, a power of two of places, at most three quarters of them taken; of a collision
+    /// the next free place.
+    places: Vec<Place>,
     letters: String,
     ends: Vec<u32>,
-    /// First byte, last byte and length of each word: rules out most words without touching their letters.
-    outlines: Vec<[u8; 3]>,
+    /// Rules out most words without touching their letters.
+    outlines: Vec<Outline>,
+}
+
+/// A place of the lexicon: a part of the word's hash, and one more than its number; 0 when it is free.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    hash: u32,
+    next_number: u32,
 }
 
 impl Lexicon {
     fn number(&mut self, word: &str) -> u32 {
-        if let Some(number) = self.numbers.get(word) {
-            return *number;
+        if 4 * (self.ends.len() + 1) > 3 * self.places.len() {
+            self.grow();
+        }
+        let (hash, last) = (text::hash(word) as u32, self.places.len() - 1);
+        let mut at = hash as usize & last;
+        loop {
+            match self.places[at] {
+                Place { next_number: 0, .. } => break,
+                place if place.hash == hash && self.word(place.next_number - 1) == word => {
+                    return place.next_number - 1;
+                }
+                _ => at = (at + 1) & last,
+            }
         }
         let number = self.ends.len() as u32;
         self.letters.push_str(word);
         self.ends.push(self.letters.len() as u32);
-        let bytes = word.as_bytes();
-        self.outlines.push([bytes[0], bytes[bytes.len() - 1], bytes.len().min(255) as u8]);
-        self.numbers.insert(word.into(), number);
+        self.outlines.push(Outline::of(word.as_bytes()));
+        self.places[at] = Place { hash, next_number: number + 1 };
         number
+    }
+
+    fn grow(&mut self) {
+        let mut places = vec![Place::default(); (2 * self.places.len()).max(1 << 10)];
+        let last = places.len() - 1;
+        for place in self.places.iter().filter(|place| place.next_number > 0) {
+            let mut at = place.hash as usize & last;
+            while places[at].next_number > 0 {
+                at = (at + 1) & last;
+            }
+            places[at] = *place;
+        }
+        self.places = places;
+    }
+
+    /// No word is added any more: gives back what only numbering needs.
+    pub(crate) fn complete(&mut self) {
+        self.places = Vec::new();
+        self.letters.shrink_to_fit();
     }
 
     /// The word of a number.
@@ -40,14 +78,46 @@ impl Lexicon {
     /// Whether one word is the beginning of the other, or one edit away from it.
     pub(crate) fn near(&self, a: u32, b: u32) -> bool {
         let (x, y) = (self.outlines[a as usize], self.outlines[b as usize]);
-        if (x[0] != y[0] && x[1] != y[1]) || x[2].min(y[2]) < 3 {
-            return false;
-        }
-        near(self.word(a).as_bytes(), self.word(b).as_bytes())
+        x.may_be_near(y) && near(self.word(a).as_bytes(), self.word(b).as_bytes())
     }
 
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
+    }
+}
+
+/// A word in 64 bits: which letters and digits it has, its first one, its length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Outline(u64);
+
+impl Outline {
+    /// Bits for 10 digits, 26 letters and all other bytes.
+    const LETTERS: u64 = (1 << 44) - 1;
+    /// The longest length that is told exactly.
+    const LONGEST: u64 = 255;
+
+    fn of(word: &[u8]) -> Self {
+        let number = |byte: u8| match byte {
+            b'0'..=b'9' => u64::from(byte - b'0'),
+            b'a'..=b'z' => u64::from(byte - b'a') + 10,
+            _ => u64::from(byte & 7) + 36,
+        };
+        let letters = word.iter().fold(0, |letters, byte| letters | 1 << number(*byte));
+        Self(letters | number(word[0]) << 44 | (word.len() as u64).min(Self::LONGEST) << 56)
+    }
+
+    /// Whether [`near`] may hold: never false when it does.
+    fn may_be_near(self, other: Self) -> bool {
+        let (short, long) = if self.0 >> 56 <= other.0 >> 56 { (self.0, other.0) } else { (other.0, self.0) };
+        let (shorter, longer) = (short >> 56, long >> 56);
+        if shorter < 3 || shorter == Self::LONGEST {
+            return shorter == Self::LONGEST;
+        }
+        let begins = (short ^ long) >> 44 & 63 == 0 && short & !long & Self::LETTERS == 0;
+        // One edit takes one letter away and brings one in, at most.
+        let apart = (short ^ long) & Self::LETTERS;
+        let but_one = apart & apart.wrapping_sub(1);
+        begins || (shorter >= 4 && longer - shorter <= 1 && but_one & but_one.wrapping_sub(1) == 0)
     }
 }
 
@@ -59,10 +129,8 @@ pub(crate) struct Words {
     compact_ends: Vec<u32>,
     /// The value's number among the values of this column and its partner; equal values share it.
     pub(crate) value: Vec<u64>,
-    /// Rows that have a word, by word number.
-    pub(crate) rows_with: Vec<u32>,
-    /// Rows that have the value, by value hash.
-    pub(crate) value_rows: FxHashMap<u64, u32>,
+    /// Rows that have the value of each row; 0 of a row without one.
+    pub(crate) rows_of: Vec<u32>,
     /// Runs of letters or digits of each word, digits without leading zeros, as hashes; sorted within a row.
     segment_starts: Vec<u32>,
     segments: Vec<u32>,
@@ -79,12 +147,12 @@ impl Words {
             compact: String::new(),
             compact_ends: Vec::with_capacity(rows),
             value: Vec::with_capacity(rows),
-            rows_with: Vec::new(),
-            value_rows: FxHashMap::default(),
+            rows_of: Vec::new(),
             segment_starts: Vec::with_capacity(rows + 1),
             segments: Vec::new(),
             has_code: Vec::with_capacity(rows),
         };
+        let mut value_rows: FxHashMap<u64, u32> = FxHashMap::default();
         out.word_starts.push(0);
         out.segment_starts.push(0);
         for row in 0..rows {
@@ -107,21 +175,23 @@ impl Words {
             out.compact_ends.push(out.compact.len() as u32);
             out.value.push(value);
             if out.compact.len() > from {
-                *out.value_rows.entry(value).or_default() += 1;
+                *value_rows.entry(value).or_default() += 1;
             }
         }
+        out.rows_of = out.value.iter().map(|value| value_rows.get(value).copied().unwrap_or(0)).collect();
         out
     }
 
-    /// Fills `rows_with` once the lexicon is complete.
-    pub(crate) fn count(&mut self, lexicon: &Lexicon) {
-        self.rows_with = vec![0; lexicon.len()];
+    /// Rows that have a word, by word number.
+    pub(crate) fn rows_with(&self, lexicon: &Lexicon) -> Vec<u32> {
+        let mut rows_with = vec![0; lexicon.len()];
         for row in 0..self.value.len() {
-            let words = &self.words[self.word_starts[row] as usize..self.word_starts[row + 1] as usize];
+            let words = self.words(row);
             for (at, word) in words.iter().enumerate() {
-                self.rows_with[*word as usize] += u32::from(!words[..at].contains(word));
+                rows_with[*word as usize] += u32::from(!words[..at].contains(word));
             }
         }
+        rows_with
     }
 
     /// The words of a row, in order.
@@ -150,9 +220,12 @@ impl Words {
         self.compact_ends[row] == if row == 0 { 0 } else { self.compact_ends[row - 1] }
     }
 
-    /// Rows of this column that have the value.
-    pub(crate) fn rows_of(&self, value: u64) -> u32 {
-        self.value_rows.get(&value).copied().unwrap_or(0)
+    /// Pairs of rows of both columns that have the same value.
+    pub(crate) fn pairs_of_values(&self, other: &Self) -> u64 {
+        let firsts = (0..other.value.len()).filter(|row| other.rows_of[*row] > 0);
+        let rows_of: FxHashMap<u64, u32> = firsts.map(|row| (other.value[row], other.rows_of[row])).collect();
+        let filled = (0..self.value.len()).filter(|row| self.rows_of[*row] > 0);
+        filled.filter_map(|row| rows_of.get(&self.value[row])).map(|rows| u64::from(*rows)).sum()
     }
 
     /// Mean words of a value that is not missing.
@@ -207,6 +280,18 @@ fn near(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn outlines_never_rule_out_a_near_word(a in "[ab0é]{1,6}", b in "[ab0é]{1,6}", more in 0_usize..2) {
+            let (a, b) = (a.repeat(1 + 60 * more), b.repeat(1 + 60 * more));
+            for b in [&b, &format!("{a}{b}")] {
+                let (x, y) = (Outline::of(a.as_bytes()), Outline::of(b.as_bytes()));
+                let near = a.len().min(b.len()) >= 3 && near(a.as_bytes(), b.as_bytes());
+                proptest::prop_assert!(!near || (x.may_be_near(y) && y.may_be_near(x)));
+            }
+        }
+    }
 
     #[test]
     fn near_words_are_cut_off_or_one_edit_away() {

@@ -3,7 +3,7 @@
 //! Levels are what the model learns weights for, so two pairs on one level must mean the same. Agreement on a
 //! rare value is a level of its own: it says more than agreement on a common one. Names of levels go into
 //! explanations.
-use super::features::{Lexicon, Words, segment};
+use super::features::{Lexicon, Words};
 use super::outcome::Side;
 use super::table::{NO_AMOUNT, NO_DATE};
 use super::text;
@@ -11,8 +11,10 @@ use rapidfuzz::distance::{jaro_winkler, osa};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
+mod contained;
 mod names;
 
+pub(crate) use contained::Contained;
 use names::{AMOUNT, CODE_IN, CODE_LIKE, DATE, EQUAL, NAME_IN, NAME_LIKE, WORDS_LIKE};
 
 /// Most levels of a comparison, 0 included; a pattern has four bits for each.
@@ -35,27 +37,8 @@ pub(crate) struct Amounts {
     pub(crate) scale: u8,
     pub(crate) tolerance: i64,
     pub(crate) percent: f64,
-    /// Rows that have an amount, on the side that has more of them.
-    pub(crate) rows: FxHashMap<i64, u32>,
-}
-
-/// The shorter text sought in the longer one.
-pub(crate) struct Contained {
-    pub(crate) needle: Arc<Words>,
-    pub(crate) hay: Arc<Words>,
-    /// The needle is the left column.
-    pub(crate) needle_left: bool,
-    pub(crate) code: bool,
-    pub(crate) weight: Vec<f32>,
-    /// Per needle row: its rare segments, and where the first begins in its letters.
-    pub(crate) cores: Vec<Core>,
-}
-
-/// The telling part of a reference: `001388` of `INV-2024-001388`.
-#[derive(Default)]
-pub(crate) struct Core {
-    segments: Vec<u32>,
-    start: u16,
+    /// [`rarity`] of each left amount, on the side that has more rows of it.
+    rarity: Vec<u8>,
 }
 
 /// Text like text.
@@ -123,7 +106,7 @@ impl Comparator {
                 } else if left.value[l] != right.value[r] {
                     1
                 } else {
-                    2 + rarity(left.rows_of(left.value[l]).max(right.rows_of(right.value[r])))
+                    2 + rarity(left.rows_of[l].max(right.rows_of[r]))
                 }
             }
             Self::Amount(amounts) => amounts.level(l, r),
@@ -138,16 +121,7 @@ impl Comparator {
                 let step = 4 - days.unsigned_abs().min(4) as u8;
                 if days == 0 { 10 } else { 2 + 2 * step + u8::from(days > 0) }
             }
-            Self::Contained(contained) => {
-                let (n, h) = if contained.needle_left { (l, r) } else { (r, l) };
-                if contained.needle.is_missing(n) || contained.hay.is_missing(h) {
-                    0
-                } else if contained.code {
-                    contained.code_level(n, h)
-                } else {
-                    contained.name_level(n, h, lexicon)
-                }
-            }
+            Self::Contained(contained) => contained.level(l, r, lexicon),
             Self::Like(like) => like.level(l, r, lexicon),
         }
     }
@@ -199,6 +173,21 @@ fn rarity(rows: u32) -> u8 {
 }
 
 impl Amounts {
+    /// Both sides at one scale.
+    pub(crate) fn new(left: Vec<i64>, right: Vec<i64>, scale: u8, tolerance: i64, percent: f64) -> Self {
+        let mut rows: FxHashMap<i64, u32> = FxHashMap::default();
+        for side in [&left, &right] {
+            let mut own: FxHashMap<i64, u32> = FxHashMap::default();
+            side.iter().filter(|u| **u != NO_AMOUNT).for_each(|units| *own.entry(*units).or_default() += 1);
+            for (units, count) in own {
+                let most = rows.entry(units).or_default();
+                *most = count.max(*most);
+            }
+        }
+        let rarity = left.iter().map(|units| rarity(rows.get(units).copied().unwrap_or(0))).collect();
+        Self { left, right, scale, tolerance, percent, rarity }
+    }
+
     /// The amounts of one side.
     pub(crate) fn of(&self, side: Side) -> &[i64] {
         if side == Side::Left { &self.left } else { &self.right }
@@ -210,7 +199,7 @@ impl Amounts {
             return 0;
         }
         if a == b {
-            return 9 + rarity(self.rows.get(&b).copied().unwrap_or(0));
+            return 9 + self.rarity[l];
         }
         let gap = i128::from(b).abs_diff(i128::from(a)) as f64;
         if gap <= self.tolerance as f64 || gap <= (a as f64).abs().max(1.0) * self.percent / 100.0 {
@@ -227,122 +216,6 @@ impl Amounts {
     }
 }
 
-impl Contained {
-    /// Finds the telling segments of every needle: three characters or more, and on few rows of their column.
-    pub(crate) fn find_cores(needle: &Words) -> Vec<Core> {
-        let rows = needle.value.len();
-        let mut rows_with: FxHashMap<u32, u32> = FxHashMap::default();
-        for row in 0..rows {
-            for segment in needle.segments(row) {
-                *rows_with.entry(*segment).or_default() += 1;
-            }
-        }
-        let rare = (rows as u32 / 2_000).max(3);
-        let core = |row: usize| {
-            let mut core = Core { segments: Vec::new(), start: u16::MAX };
-            let letters = needle.compact(row);
-            let mut at = 0_u16;
-            // Runs of the whole letters, where neighbouring digit words have grown together, only give the offset;
-            // the segments themselves come from the words.
-            text::runs(letters, |run, digits| {
-                let hash = segment(run, digits);
-                if hash & 1 == 1 && rows_with.get(&hash).copied().unwrap_or(1) <= rare && core.start == u16::MAX {
-                    core.start = at;
-                }
-                at = at.saturating_add(run.len() as u16);
-            });
-            core.segments =
-                needle.segments(row).iter().copied().filter(|s| s & 1 == 1 && rows_with[s] <= rare).collect();
-            core.start = core.start.min(letters.len() as u16);
-            core
-        };
-        (0..rows).map(core).collect()
-    }
-
-    fn code_level(&self, n: usize, h: usize) -> u8 {
-        let (needle, hay) = (self.needle.compact_bytes(n), self.hay.compact_bytes(h));
-        let core = &self.cores[n];
-        if needle.len() >= 3 && memchr::memmem::find(hay, needle).is_some() {
-            return if self.needle.rows_of(self.needle.value[n]) <= 30 { 9 } else { 7 };
-        }
-        let segments = self.hay.segments(h);
-        if !core.segments.is_empty() && core.segments.iter().all(|s| segments.binary_search(s).is_ok()) {
-            return 8;
-        }
-        let distance = if needle.len() >= 5 { within(needle, hay) } else { u32::MAX };
-        if distance == 1 {
-            return 6;
-        }
-        // The end of the text often cuts a reference off.
-        let cut = (3..needle.len()).rev().find(|k| hay.ends_with(&needle[..*k])).unwrap_or(0);
-        if cut > 0 && cut >= usize::from(core.start) + 3 {
-            return 5;
-        }
-        if distance == 2 && needle.len() >= 8 {
-            return 4;
-        }
-        if cut > 0 && cut + 1 >= usize::from(core.start).min(4) {
-            return 2;
-        }
-        if self.hay.has_code[h] { 1 } else { 3 }
-    }
-
-    fn name_level(&self, n: usize, h: usize, lexicon: &Lexicon) -> u8 {
-        let (needle, hay) = (self.needle.words(n), self.hay.words(h));
-        let (mut found, mut all) = (0.0_f32, 0.0_f32);
-        for word in needle {
-            let weight = self.weight[*word as usize];
-            all += weight;
-            if hay.contains(word) {
-                found += weight;
-            } else if hay.iter().any(|other| lexicon.near(*word, *other)) {
-                found += weight * 0.85;
-            }
-        }
-        match found / all.max(f32::MIN_POSITIVE) {
-            c if c >= 0.97 && self.needle.rows_of(self.needle.value[n]) <= 30 => 7,
-            c if c >= 0.97 => 6,
-            c if c >= 0.82 => 5,
-            c if c >= 0.62 => 4,
-            c if c >= 0.40 => 3,
-            c if c >= 0.18 => 2,
-            _ => 1,
-        }
-    }
-}
-
-/// The smallest number of edits that makes `needle` a part of `hay` (Myers' bit-parallel scan); needles over 64
-/// bytes are cut.
-fn within(needle: &[u8], hay: &[u8]) -> u32 {
-    let needle = &needle[..needle.len().min(64)];
-    let mut peq = [0_u64; 128];
-    for (at, byte) in needle.iter().enumerate() {
-        peq[usize::from(byte & 127)] |= 1 << at;
-    }
-    let last = 1_u64 << (needle.len() - 1);
-    let (mut pv, mut mv) = (u64::MAX, 0_u64);
-    let mut score = needle.len() as u32;
-    let mut best = score;
-    for byte in hay {
-        let eq = peq[usize::from(byte & 127)];
-        let xv = eq | mv;
-        let xh = (((eq & pv).wrapping_add(pv)) ^ pv) | eq;
-        let mut ph = mv | !(xh | pv);
-        let mut mh = pv & xh;
-        if ph & last != 0 {
-            score += 1;
-        } else if mh & last != 0 {
-            score -= 1;
-        }
-        ph <<= 1;
-        mh <<= 1;
-        pv = mh | !(xv | ph);
-        mv = ph & xv;
-        best = best.min(score);
-    }
-    best
-}
-
 impl Like {
     fn level(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
         let (a, b) = (self.left.compact_bytes(l), self.right.compact_bytes(r));
@@ -350,7 +223,7 @@ impl Like {
             return 0;
         }
         let equal = self.left.value[l] == self.right.value[r];
-        let rare = || rarity(self.left.rows_of(self.left.value[l]).max(self.right.rows_of(self.right.value[r])));
+        let rare = || rarity(self.left.rows_of[l].max(self.right.rows_of[r]));
         match self.method {
             LikeMethod::Code if equal => 5 + rare(),
             LikeMethod::Code => code_like(a, b),
@@ -433,18 +306,5 @@ pub(crate) fn word_weights(left: &Words, right: &Words, lexicon: &Lexicon) -> Ve
         let bits = (rows / (l + r).max(1) as f32).log2().max(0.3);
         if text::is_legal_form(lexicon.word(word as u32)) { bits.min(0.3) } else { bits }
     };
-    left.rows_with.iter().zip(&right.rows_with).enumerate().map(weight).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scan_finds_the_fewest_edits_anywhere_in_the_text() {
-        assert_eq!(within(b"inv2024001388", b"achinv2024001388x"), 0);
-        assert_eq!(within(b"po1234567", b"transferpo123x567"), 1);
-        assert_eq!(within(b"po1234567", b"transferpo1243567"), 2);
-        assert_eq!(within(b"abcdef", b""), 6);
-    }
+    left.rows_with(lexicon).iter().zip(&right.rows_with(lexicon)).enumerate().map(weight).collect()
 }

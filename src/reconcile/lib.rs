@@ -55,7 +55,7 @@ pub use dedupe::{
 pub use dry_run::{Estimate, estimate};
 pub use infer::{infer_from_tables, infer_rules};
 pub use outcome::{
-    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Side, Summary,
+    Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Said, Side, Summary,
 };
 pub use parts::{Part, Parts};
 pub use profile::{ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy, profile};

@@ -3,8 +3,10 @@
 //! Rows are referred to by table position; ids are added by `report`. Every row of both tables is in exactly one
 //! match or one break.
 use super::comparing::Comparing;
+use super::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One of the two files.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -91,7 +93,7 @@ pub struct MatchLine {
 pub struct FieldComparison {
     /// The comparison's label.
     pub label: String,
-    /// The left value (several joined by ` + ` in a group).
+    /// The left value (several joined by ` + ` in a group); empty in [`Said`].
     pub left: String,
     /// The right value.
     pub right: String,
@@ -101,8 +103,17 @@ pub struct FieldComparison {
     pub weight: f64,
 }
 
+/// How the rows of a match agree and differ, without their values: many matches say the same.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Said {
+    /// Comparison by comparison, in the order of [`Outcome::columns`].
+    pub fields: Vec<FieldComparison>,
+    /// The same in one sentence.
+    pub explanation: String,
+}
+
 /// Rows that belong together.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Match {
     /// How many rows of each side.
     pub kind: MatchKind,
@@ -114,13 +125,30 @@ pub struct Match {
     pub margin: Option<f64>,
     /// The rows, left before right, in file order.
     pub lines: Vec<MatchLine>,
-    /// Field by field.
-    pub fields: Vec<FieldComparison>,
-    /// The same in one sentence.
-    pub explanation: String,
+    /// How they agree and differ; one for all matches of a run that say the same.
+    pub said: Arc<Said>,
 }
 
 impl Match {
+    /// Field by field, with the values; `columns` are those of the [`Outcome`].
+    pub fn fields(&self, columns: &[(usize, usize)], left: &Table, right: &Table) -> Vec<FieldComparison> {
+        let values = |table: &Table, side: Side, column: usize| {
+            let mut values: Vec<&str> = self.rows(side).map(|row| table.cell(row as usize, column)).collect();
+            if values.windows(2).all(|two| two[0] == two[1]) {
+                values.truncate(1);
+            }
+            values.join(" + ")
+        };
+        let fields = self.said.fields.iter().zip(columns);
+        fields
+            .map(|(said, (l, r))| FieldComparison {
+                left: values(left, Side::Left, *l),
+                right: values(right, Side::Right, *r),
+                ..said.clone()
+            })
+            .collect()
+    }
+
     /// The rows of one side.
     pub fn rows(&self, side: Side) -> impl Iterator<Item = u32> + '_ {
         self.lines.iter().filter(move |line| line.side == side).map(|line| line.row)
@@ -218,6 +246,8 @@ pub struct Outcome {
     pub breaks: Vec<Break>,
     /// The nearest rows of the other side, for rows that are unmatched or for review; best first.
     pub candidates: Vec<Candidate>,
+    /// Column positions of each comparison.
+    pub columns: Vec<(usize, usize)>,
     /// What was compared with what.
     pub comparing: Comparing,
     /// The counts.
@@ -238,5 +268,5 @@ pub struct Candidate {
     /// That the two belong together.
     pub probability: f64,
     /// How they agree and differ.
-    pub explanation: String,
+    pub explanation: Arc<str>,
 }

@@ -45,7 +45,7 @@ impl Plan {
         for (at, block) in rules.block.iter().enumerate() {
             binder.load_block(at, block)?;
         }
-        binder.count();
+        binder.lexicon.complete();
         let mut comparators = Vec::new();
         for (at, (compare, (l, r))) in rules.compare.iter().zip(&columns).enumerate() {
             comparators.push(binder.comparator(at, compare, *l, *r)?);
@@ -205,12 +205,6 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn count(&mut self) {
-        for words in self.words.values_mut() {
-            Arc::get_mut(words).expect("nothing shares the words before they are counted").count(&self.lexicon);
-        }
-    }
-
     fn both(&self, l: usize, r: usize) -> (Arc<Words>, Arc<Words>) {
         (self.words[&(Side::Left, l)].clone(), self.words[&(Side::Right, r)].clone())
     }
@@ -256,8 +250,7 @@ impl Binder<'_> {
             Method::Name | Method::Words => false,
             Method::Auto => needle.code_share() >= 0.5,
         };
-        let cores = if code { Contained::find_cores(&needle) } else { Vec::new() };
-        Contained { needle, hay, needle_left, code, weight, cores }
+        Contained::new(needle, hay, needle_left, code, weight)
     }
 
     fn amounts(&self, path: &str, compare: &Compare, l: usize, r: usize) -> Result<Amounts, RuleError> {
@@ -279,19 +272,10 @@ impl Binder<'_> {
                 .collect()
         };
         let (left, right) = (raise(left, left_scale), raise(right, right_scale));
-        let mut rows: FxHashMap<i64, u32> = FxHashMap::default();
-        for side in [&left, &right] {
-            let mut own: FxHashMap<i64, u32> = FxHashMap::default();
-            side.iter().filter(|u| **u != NO_AMOUNT).for_each(|units| *own.entry(*units).or_default() += 1);
-            for (units, count) in own {
-                let most = rows.entry(units).or_default();
-                *most = count.max(*most);
-            }
-        }
         let tolerance = wanted
             .at_scale(scale)
             .ok_or_else(|| RuleError::new(format!("{path}.tolerance"), "more digits than an amount can have"))?;
-        Ok(Amounts { left, right, scale, tolerance, percent: compare.percent.unwrap_or(0.0), rows })
+        Ok(Amounts::new(left, right, scale, tolerance, compare.percent.unwrap_or(0.0)))
     }
 
     fn days(&self, path: &str, side: Side, column: usize) -> Result<Vec<i32>, RuleError> {

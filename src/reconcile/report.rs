@@ -97,7 +97,7 @@ pub fn write_matches<W: Write>(mut to: Lines<W>, outcome: &Outcome, left: &Table
                     kind: found.kind.as_str(),
                     probability: Some(found.probability),
                     state: found.state.as_str(),
-                    explanation: &found.explanation,
+                    explanation: &found.said.explanation,
                     lines: [Some(left.line(l)), Some(right.line(r))],
                     amounts: values(amount),
                     dates: values(date),

@@ -416,7 +416,8 @@ fn sums(
     let Comparator::Amount(_) = &plan.comparators[amount] else { return Ok((pairs, Vec::new(), 0)) };
     let mut loose = Loose { left: vec![true; left.len()], right: vec![true; right.len()] };
     for pair in &pairs {
-        let levels = super::score::pattern(plan, pair.l as usize, pair.r as usize);
+        let known = scored.pattern_of(pair.l, pair.r);
+        let levels = known.unwrap_or_else(|| pattern(plan, pair.l as usize, pair.r as usize));
         if !plan.comparators[amount].is_discrepancy(level(levels, amount) as u8) {
             loose.left[pair.l as usize] = false;
             loose.right[pair.r as usize] = false;

@@ -106,6 +106,12 @@ pub(crate) fn score(
 }
 
 impl Scored {
+    /// The pattern of a candidate; `None` of another pair.
+    pub(crate) fn pattern_of(&self, l: u32, r: u32) -> Option<u64> {
+        let at = self.pairs.binary_search_by_key(&(l, r), |pair| (pair.l, pair.r)).ok()?;
+        Some(self.patterns[self.pairs[at].pattern as usize])
+    }
+
     /// Adds pairs that are not there yet; gives for each pattern the position it had before, if it had one.
     pub(crate) fn extend(&mut self, more: &[(u32, u32, u64)]) -> Vec<Option<usize>> {
         let mut patterns = self.patterns.clone();

@@ -72,7 +72,7 @@ fn ties(comparator: &Comparator) -> Vec<(u32, u32)> {
 
 /// Rows of one value that is there once on each side.
 fn equal(left: &Words, right: &Words) -> Vec<(u32, u32)> {
-    let alone = |words: &Words, row: usize| !words.is_missing(row) && words.rows_of(words.value[row]) == 1;
+    let alone = |words: &Words, row: usize| words.rows_of[row] == 1;
     let of_value: FxHashMap<u64, u32> =
         (0..right.value.len()).filter(|row| alone(right, *row)).map(|row| (right.value[row], row as u32)).collect();
     let rows = (0..left.value.len()).filter(|row| alone(left, *row) && left.compact(*row).len() >= LEAST_LETTERS);
@@ -100,7 +100,7 @@ fn held(contained: &Contained) -> Vec<(u32, u32)> {
     };
     let parts: Vec<Vec<(u32, u32)>> = (0..hay.value.len()).into_par_iter().with_min_len(4096).map(find).collect();
     let swap = |(n, h): (u32, u32)| if contained.needle_left { (n, h) } else { (h, n) };
-    let alone = |(n, _): &(u32, u32)| needle.rows_of(needle.value[*n as usize]) == 1;
+    let alone = |(n, _): &(u32, u32)| needle.rows_of[*n as usize] == 1;
     parts.into_iter().flatten().filter(alone).map(swap).collect()
 }
 

@@ -9,14 +9,13 @@ use crate::db::records::batch_rows;
 use crate::db::results::{ResultStatus, RowProblem};
 use crate::db::sources::{self, Source};
 use crate::db::staging::{self, NewLine, NewResult, ResultText, SharedComparison};
-use crate::reconcile::{
-    Break, FieldComparison, Match, MatchState, Outcome, RowError, RuleSet, Side, SignedBy, Table, report,
-};
+use crate::reconcile::{Break, Match, MatchState, Outcome, RowError, RuleSet, Said, Side, SignedBy, Table, report};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Everything that is to be stored of an outcome; with many results it is stored as a checkpoint meanwhile.
 pub(super) fn found(run: &Run, rules: &RuleSet, outcome: Outcome, left: &Table, right: &Table) -> Result<Found, Stop> {
-    let Outcome { matches, breaks, comparing, summary: s, .. } = outcome;
+    let Outcome { matches, breaks, columns: places, comparing, summary: s, .. } = outcome;
     let (matched_rows, total) = (matches.len(), matches.len() + breaks.len());
     let as_stored = |reads_as_it_is: bool, table: &Table, id| -> Result<bool, Stop> {
         Ok(reads_as_it_is && is_as_stored(table, &run.store(|| sources::get(&run.shared.store, id))?))
@@ -27,7 +26,7 @@ pub(super) fn found(run: &Run, rules: &RuleSet, outcome: Outcome, left: &Table, 
         let left = Some(compared.left).filter(|name| left_stands && is_in_file(left, name));
         (left, Some(compared.right).filter(|name| right_stands && is_in_file(right, name)))
     });
-    let mut texts = Texts { columns: columns.collect(), ordinals: HashMap::new() };
+    let mut texts = Texts { columns: columns.collect(), places, said: HashMap::new(), ordinals: HashMap::new() };
     let results = matches
         .into_iter()
         .map(|found| matched(found, &mut texts, left, right))
@@ -133,29 +132,41 @@ fn under(run: &Run, found: &Found, attempt: i64, staged: u64) -> Result<(), Stop
 struct Texts {
     /// The columns of each comparison whose values stand in the records; `None` where each result must keep its value itself.
     columns: Vec<(Option<String>, Option<String>)>,
+    /// Their positions in the tables.
+    places: Vec<(usize, usize)>,
+    /// What was placed already, by address, which is its own as long as it is kept here.
+    said: HashMap<*const Said, (Arc<Said>, u64)>,
     ordinals: HashMap<ResultText, u64>,
 }
 
 impl Texts {
-    /// Where the text of these comparisons stands, and the values that do not stand in the records.
-    fn place(&mut self, fields: Vec<FieldComparison>, explanation: String) -> (u64, String) {
+    /// Where the text of a match stands, and the values of its comparisons that do not stand in the records.
+    fn place(&mut self, found: &Match, left: &Table, right: &Table) -> (u64, String) {
+        let said = &found.said;
+        let columns = |at: usize| self.columns.get(at).cloned().unwrap_or_default();
         let mut kept = Vec::new();
-        let mut shared = Vec::with_capacity(fields.len());
-        for (at, field) in fields.into_iter().enumerate() {
-            let FieldComparison { label, left, right, level, weight } = field;
-            let (left_column, right_column) = self.columns.get(at).cloned().unwrap_or_default();
-            for (column, value) in [(&left_column, left), (&right_column, right)] {
-                if column.is_none() {
-                    kept.push(value);
-                }
+        let stands = |at: usize| matches!(self.columns.get(at), Some((Some(_), Some(_))));
+        if !(0..said.fields.len()).all(stands) {
+            for (at, field) in found.fields(&self.places, left, right).into_iter().enumerate() {
+                let (left_column, right_column) = columns(at);
+                let both = [(left_column, field.left), (right_column, field.right)];
+                kept.extend(both.into_iter().filter(|(column, _)| column.is_none()).map(|(_, value)| value));
             }
-            let said = FieldComparison { label, left: String::new(), right: String::new(), level, weight };
-            shared.push(SharedComparison { said, left_column, right_column });
         }
-        let comparisons = json(&shared);
+        let kept = if kept.is_empty() { String::new() } else { json(&kept) };
+        if let Some((_, ordinal)) = self.said.get(&Arc::as_ptr(said)) {
+            return (*ordinal, kept);
+        }
+        let shared = said.fields.iter().enumerate().map(|(at, said)| {
+            let (left_column, right_column) = columns(at);
+            SharedComparison { said: said.clone(), left_column, right_column }
+        });
+        let comparisons = json(&shared.collect::<Vec<_>>());
         let next = self.ordinals.len() as u64;
-        let text = *self.ordinals.entry(ResultText { comparisons, explanation }).or_insert(next);
-        (text, if kept.is_empty() { String::new() } else { json(&kept) })
+        let text = ResultText { comparisons, explanation: said.explanation.clone() };
+        let ordinal = *self.ordinals.entry(text).or_insert(next);
+        self.said.insert(Arc::as_ptr(said), (said.clone(), ordinal));
+        (ordinal, kept)
     }
 
     fn in_order(self) -> Vec<ResultText> {
@@ -178,7 +189,7 @@ fn matched(found: Match, texts: &mut Texts, left: &Table, right: &Table) -> NewR
     });
     let lines = lines.collect();
     let match_id = Some(report::match_id(&found, left, right));
-    let (text, comparisons) = texts.place(found.fields, found.explanation);
+    let (text, comparisons) = texts.place(&found, left, right);
     NewResult {
         ordinal: 0,
         status: if found.state == MatchState::Discrepancy { ResultStatus::Discrepancy } else { ResultStatus::Matched },

@@ -9,6 +9,8 @@ use crate::score::Scored;
 pub(super) struct Rivals<'a> {
     scored: &'a Scored,
     bits: &'a [f64],
+    /// 2^bits of each pattern.
+    odds: Vec<f64>,
     left_content: &'a [u64],
     right_content: &'a [u64],
     /// Where the candidates of a left row begin; pairs are sorted by left row.
@@ -36,18 +38,31 @@ impl<'a> Rivals<'a> {
         }
         let (left_content, right_content) = content;
         let bits = &weights.of_pattern;
-        Self { scored, bits, left_content, right_content, left_starts, right_starts, by_right }
+        let odds = bits.iter().map(|bits| odds(*bits)).collect();
+        Self { scored, bits, odds, left_content, right_content, left_starts, right_starts, by_right }
     }
 
-    /// The candidates of a row: the row of the other side, and bits.
-    pub(super) fn all(&self, side: Side, row: u32) -> impl Iterator<Item = (u32, f64)> + '_ {
+    /// The candidates of a row: the row of the other side, and the position of the pattern.
+    pub(super) fn patterns(&self, side: Side, row: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         let starts = if side == Side::Left { &self.left_starts } else { &self.right_starts };
         let range = starts[row as usize] as usize..starts[row as usize + 1] as usize;
         range.map(move |at| {
             let at = if side == Side::Left { at } else { self.by_right[at] as usize };
             let pair = &self.scored.pairs[at];
-            (if side == Side::Left { pair.r } else { pair.l }, self.bits[pair.pattern as usize])
+            (if side == Side::Left { pair.r } else { pair.l }, pair.pattern)
         })
+    }
+
+    /// The same with the bits of the pattern.
+    fn all(&self, side: Side, row: u32) -> impl Iterator<Item = (u32, f64)> + '_ {
+        self.patterns(side, row).map(|(other, pattern)| (other, self.bits[pattern as usize]))
+    }
+
+    /// The position of a candidate's pattern; `None` of another pair.
+    pub(super) fn pattern_of(&self, l: u32, r: u32) -> Option<u32> {
+        let pairs =
+            &self.scored.pairs[self.left_starts[l as usize] as usize..self.left_starts[l as usize + 1] as usize];
+        pairs.binary_search_by_key(&r, |pair| pair.r).ok().map(|at| pairs[at].pattern)
     }
 
     /// How far the pair is ahead of the best other candidate of either row.
@@ -64,12 +79,12 @@ impl<'a> Rivals<'a> {
 
     /// The probability of a pair among all candidates of both its rows, and none.
     pub(super) fn probability(&self, l: u32, r: u32, bits: f64) -> f64 {
-        let odds = |bits: f64| bits.min(60.0).exp2();
         let own = odds(bits);
         let share = |side: Side, row: u32, partner: u32| {
             let content = if side == Side::Left { self.right_content } else { self.left_content };
-            let rivals = self.all(side, row).filter(|(other, _)| content[*other as usize] != content[partner as usize]);
-            own / (1.0 + own + rivals.map(|(_, bits)| odds(bits)).sum::<f64>())
+            let rivals =
+                self.patterns(side, row).filter(|(other, _)| content[*other as usize] != content[partner as usize]);
+            own / (1.0 + own + rivals.map(|(_, pattern)| self.odds[pattern as usize]).sum::<f64>())
         };
         share(Side::Left, l, r).min(share(Side::Right, r, l))
     }
@@ -80,4 +95,8 @@ impl<'a> Rivals<'a> {
             .map(|(other, bits)| (bits, other))
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
     }
+}
+
+fn odds(bits: f64) -> f64 {
+    bits.min(60.0).exp2()
 }

@@ -34,9 +34,9 @@ fn a_sum_with_a_second_answer_is_for_review_and_names_it() {
     let group = outcome.matches.iter().find(|m| m.kind == MatchKind::ManyToOne).expect("one of the two sums");
     assert_eq!(group.state, MatchState::Review);
     assert!(
-        group.explanation.contains("would add up as well"),
+        group.said.explanation.contains("would add up as well"),
         "{} {:?}",
-        group.explanation,
+        group.said.explanation,
         ids(&left, group, Side::Left)
     );
 }
@@ -69,8 +69,8 @@ fn a_payout_less_its_fee_is_a_discrepancy_that_names_the_fee() {
     let (left, right) = with(left, "BT,2026-03-12,970.10,PAYOUT PO-88001\n");
     let (left, _, outcome) = outcome(&left, &right);
     let (found, state) = state_of(&outcome, &left, "G1").expect("the group");
-    assert_eq!((found.kind, state), (MatchKind::ManyToOne, MatchState::Discrepancy), "{}", found.explanation);
-    assert!(found.explanation.contains("29.90"), "{}", found.explanation);
+    assert_eq!((found.kind, state), (MatchKind::ManyToOne, MatchState::Discrepancy), "{}", found.said.explanation);
+    assert!(found.said.explanation.contains("29.90"), "{}", found.said.explanation);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn two_invoices_paid_by_two_transfers_are_one_group() {
     let (left, right) = with(left, right);
     let (left, _, outcome) = outcome(&left, &right);
     let (found, _) = state_of(&outcome, &left, "G0").expect("the group");
-    assert_eq!(found.kind, MatchKind::ManyToMany, "{}", found.explanation);
+    assert_eq!(found.kind, MatchKind::ManyToMany, "{}", found.said.explanation);
 }
 
 #[test]

@@ -57,7 +57,7 @@ proptest! {
         for found in outcome.matches.iter().filter(|m| m.state == MatchState::Auto) {
             let (l, r) = (ids(&left, found, Side::Left), ids(&right, found, Side::Right));
             let raised = altered.iter().any(|at| r.contains(&format!("B{at}")));
-            prop_assert!(!raised, "{l:?} {r:?}: {}", found.explanation);
+            prop_assert!(!raised, "{l:?} {r:?}: {}", found.said.explanation);
         }
     }
 

@@ -130,7 +130,7 @@ proptest! {
         prop_assume!(l.len() == left.len() && r.len() == right.len());
         let mut outcome = run(&l, &r, &rules, &Unattended).unwrap();
         // Found after the assignment, among what it left over.
-        outcome.matches.retain(|found| !found.explanation.starts_with("equal payments that recur"));
+        outcome.matches.retain(|found| !found.said.explanation.starts_with("equal payments that recur"));
         let number = |id: &str| id[1..].parse::<usize>().unwrap();
         let pairs: Chosen = matched(&l, &r, &outcome).iter().map(|(l, r)| (number(l), number(r))).collect();
         let gains: Vec<Vec<i64>> =
