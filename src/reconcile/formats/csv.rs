@@ -248,7 +248,7 @@ fn sep_line(text: &[u8]) -> Option<u8> {
     }
 }
 
-fn check_names(layout: &Layout, options: &ReadOptions) -> Result<(), ReadError> {
+pub(super) fn check_names(layout: &Layout, options: &ReadOptions) -> Result<(), ReadError> {
     let name = options.name.clone();
     if layout.names.len() > options.limits.max_columns {
         return Err(ReadError::Limit {

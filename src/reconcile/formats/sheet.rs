@@ -48,6 +48,11 @@ pub(crate) trait Format: Sync {
         false
     }
 
+    /// Whether a file may hold several sheets, so that some can be asked for.
+    fn has_sheets(&self) -> bool {
+        false
+    }
+
     /// Gives the rows of a file.
     fn rows(
         &self,
