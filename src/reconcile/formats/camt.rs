@@ -115,6 +115,20 @@ struct Entries {
 struct Part {
     booking: Booking,
     out: Option<bool>,
+    debtor: String,
+    creditor: String,
+}
+
+impl Part {
+    /// The other side of what went out is the creditor, of what came in the debtor; where only one is named, that one.
+    fn counterparty(&self, out: bool) -> String {
+        let (first, second) = if out { (&self.creditor, &self.debtor) } else { (&self.debtor, &self.creditor) };
+        [first, second, &self.booking.counterparty]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .cloned()
+            .unwrap_or_default()
+    }
 }
 
 impl Entries {
@@ -166,8 +180,11 @@ impl Entries {
             }
             return Ok(());
         }
-        let inside = self.within("TxDtls");
+        let (inside, debtor, creditor) = (self.within("TxDtls"), self.within("Dbtr"), self.within("Cdtr"));
         match self.parts.last_mut().filter(|_| inside) {
+            Some(part) if name == "Nm" && debtor && part.debtor.is_empty() => part.debtor = value,
+            Some(part) if name == "Nm" && creditor && part.creditor.is_empty() => part.creditor = value,
+            Some(_) if name == "Nm" && (debtor || creditor) => {}
             Some(part) => detail(part, &name, &parent, value, &self.currency),
             None => self.entry_field(&name, &parent, value),
         }
@@ -195,11 +212,15 @@ impl Entries {
     fn finish(&mut self, sink: &mut Statements<'_>) -> Result<(), ReadError> {
         let parts = std::mem::take(&mut self.parts);
         let several = parts.len() > 1 && parts.iter().all(|part| !part.booking.amount.is_empty());
-        let rows: Vec<(Booking, bool)> = if several {
-            parts.iter().map(|part| (merged(&self.entry, &part.booking, true), part.out.unwrap_or(self.out))).collect()
-        } else {
-            let first = parts.first().map(|part| part.booking.clone()).unwrap_or_default();
-            vec![(merged(&self.entry, &first, false), self.out)]
+        let row = |part: &Part| {
+            let out = part.out.filter(|_| several).unwrap_or(self.out);
+            let booking = Booking { counterparty: part.counterparty(out), ..part.booking.clone() };
+            (merged(&self.entry, &booking, several), out)
+        };
+        let rows: Vec<(Booking, bool)> = match parts.as_slice() {
+            parts if several => parts.iter().map(row).collect(),
+            [first, ..] => vec![row(first)],
+            [] => vec![row(&Part::default())],
         };
         for (mut booking, out) in rows {
             self.count += 1;
@@ -230,7 +251,7 @@ fn detail(part: &mut Part, name: &str, parent: &str, value: String, currency: &O
         ("TxDtls", "CdtDbtInd") => part.out = Some(value == "DBIT"),
         ("Refs", "EndToEndId") if value != "NOTPROVIDED" => booking.reference = value,
         ("Refs", "AcctSvcrRef" | "TxId") if booking.bank_reference.is_empty() => booking.bank_reference = value,
-        ("RmtInf", "Ustrd") | ("TxDtls", "AddtlTxInf") => add(&mut booking.text, &value),
+        ("RmtInf", "Ustrd") | ("TxDtls", "AddtlTxInf") | ("RtrInf", "AddtlInf") => add(&mut booking.text, &value),
         ("CdtrRefInf", "Ref") | ("RfrdDocInf", "Nb") => add(&mut booking.text, &value),
         (_, "Nm") if booking.counterparty.is_empty() => booking.counterparty = value,
         _ => {}
