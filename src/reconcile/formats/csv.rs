@@ -43,6 +43,7 @@ impl Format for Csv {
             skipped_above: layout.header_line.unwrap_or(layout.first_line) - first,
             names: layout.names.clone(),
             warnings: layout.warnings.clone(),
+            balance: None,
         };
         sink.heading(heading)?;
         each_row(&mut records, &layout, delimiter, options, sink)?;

@@ -2,6 +2,7 @@
 //!
 //! A format knows how its values are laid out; what they mean (types, styles, roles) is the business of `profile`.
 mod bai2;
+mod balances;
 mod camt;
 mod compound;
 pub(crate) mod csv;
