@@ -194,7 +194,7 @@ export function uploadSource(project, file, onProgress) {
     const name = file.name.replace(/\.[^.]+$/, "").trim();
     const query = new URLSearchParams({ ...(name && { name }), filename: file.name });
     xhr.open("POST", `${V1}/projects/${project}/sources?${query}`);
-    xhr.setRequestHeader("content-type", "text/csv");
+    xhr.setRequestHeader("content-type", "application/octet-stream");
     if (token) xhr.setRequestHeader("authorization", `Bearer ${token}`);
     xhr.upload.onprogress = (event) => onProgress(event.loaded, event.lengthComputable ? event.total : file.size);
     xhr.onerror = () => reject(unreachable());

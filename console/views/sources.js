@@ -16,7 +16,7 @@ export function sourcePanel({ side, project, known, onChange, onId }) {
   const hint = side === "left" ? "For example the bank statement" : "For example the ledger";
   const body = h("div", { class: "side-body" });
   const node = h("section", { class: `side ${side}`, "aria-label": `${label} file` }, body);
-  const input = h("input", { type: "file", class: "sr-only", id: `file-${side}`, accept: ".csv,.tsv,.txt,text/csv,text/plain", tabindex: "-1", "aria-hidden": "true" });
+  const input = h("input", { type: "file", class: "sr-only", id: `file-${side}`, accept: ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.sta,.mt940,.mt942,.ofx,.qfx,.qif,.bai,.bai2,.jsonl,text/csv,text/plain", tabindex: "-1", "aria-hidden": "true" });
   input.addEventListener("change", () => {
     if (input.files[0]) send(input.files[0]);
     input.value = "";

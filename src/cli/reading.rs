@@ -27,7 +27,7 @@ const FLAGS: [(&str, Option<&str>, &str, &str); 13] = [
     ("credit", None, "COL", "Column of what came in"),
     ("flag", None, "COL", "Column that says whether an amount went out or came in"),
     ("scale", None, "DIGITS", "Digits of minor units: 2 reads 12345 as 123.45"),
-    ("sheet", None, "NAME", "Sheet of a workbook"),
+    ("sheet", None, "NAME", "Sheet of a workbook; several as one: `Jan/Feb`, `*`, `2026-*`"),
     ("statement", None, "NAME", "Statement of a file that holds several, by its account or its own name"),
 ];
 

@@ -8,7 +8,7 @@ use super::csv_text::{ReadError, ReadOptions, is_missing};
 use super::date::{self, DateStyle};
 use super::formats::{self, Heading, Sink};
 use super::profile::{self, ColumnProfile, ColumnRole, ColumnType, Profile, SignedBy};
-use super::reading::roles;
+use super::reading::{BalanceGap, BalanceProof, STATEMENTS, roles};
 use super::stats::ColumnStats;
 use super::table::{Cells, Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed};
 use super::text;
@@ -38,7 +38,9 @@ pub fn read(
     let mut profile = match profile {
         Some(profile) => {
             check_columns(&heading, profile, options)?;
-            profile.clone()
+            let mut profile = profile.clone();
+            profile.reading.balance = heading.balance.or(profile.reading.balance);
+            profile
         }
         None => {
             let stats: Vec<ColumnStats> = (0..cells.width)
@@ -154,6 +156,10 @@ impl Sink for Collector<'_> {
 
     fn encoding(&mut self, name: &str) {
         name.clone_into(&mut self.heading.encoding);
+    }
+
+    fn balance(&mut self, proof: BalanceProof) {
+        self.heading.balance = Some(proof);
     }
 
     fn warn(&mut self, warning: String) {
@@ -434,22 +440,34 @@ fn finish(
     };
     table.rewrite_derived(table.cells.width);
     prove_balance(&mut table);
+    missing_lines(&mut table);
     table.id_column = naming::choose_id(&table, options)?;
     table.profile.reading.id_column = table.id_column().map(str::to_owned);
     Ok(table)
 }
 
+/// Names the places where a balance does not follow among the errors. They are no rows of the file and not counted.
+fn missing_lines(table: &mut Table) {
+    let Some(proof) = &table.profile.reading.balance else { return };
+    for gap in &proof.gaps {
+        table.errors.push(row_error(gap.line, &proof.column, &gap.balance, &RowError::missing_line(&gap.missing)));
+    }
+    table.errors.sort_by_key(|error| error.line);
+    table.errors.truncate(MAX_ROW_ERRORS);
+}
+
 /// Follows the balance down the whole file and names the first break.
 fn prove_balance(table: &mut Table) {
+    if table.profile.reading.balance.as_ref().is_some_and(|proof| proof.column == STATEMENTS) {
+        return;
+    }
     let Some(proof) = table.profile.reading.balance.take() else { return };
     let money = |column: &Column| match &column.typed {
         Typed::Money { units, scale } => Some((units.clone(), *scale)),
         _ => None,
     };
-    let Some((balance, balance_scale)) = table.columns.iter().find(|c| c.profile.name == proof.column).and_then(money)
-    else {
-        return;
-    };
+    let Some(column) = table.column_index(&proof.column) else { return };
+    let Some((balance, balance_scale)) = money(&table.columns[column]) else { return };
     let amounts = table
         .columns
         .iter()
@@ -464,13 +482,14 @@ fn prove_balance(table: &mut Table) {
         .filter_map(|(units, scale)| roles::walk(&wide(&units, scale), &balances))
         .max_by_key(|walk| walk.holds);
     if let Some(walk) = found {
-        let gap = |(row, missing): &(usize, i128)| super::reading::BalanceGap {
+        let gap = |(row, missing): &(usize, i128)| BalanceGap {
             line: table.line(*row),
+            balance: table.cell(*row, column).to_owned(),
             missing: amount::format(i64::try_from(missing / 10_i128.pow(16)).unwrap_or(i64::MAX), 2),
         };
         let gaps: Vec<_> = walk.gaps.iter().map(gap).collect();
         let first_break = gaps.first().map(|gap| format!("line {}, {} missing", gap.line, gap.missing));
         table.profile.reading.balance =
-            Some(super::reading::BalanceProof { holds: walk.holds, breaks: walk.breaks, first_break, gaps, ..proof });
+            Some(BalanceProof { holds: walk.holds, breaks: walk.breaks, first_break, gaps, ..proof });
     }
 }

@@ -7,7 +7,7 @@ use super::amount::DecimalStyle;
 use super::csv_text::{ReadError, ReadOptions};
 use super::date::DateStyle;
 use super::formats::{self, Heading, Sink};
-use super::reading::{Reading, roles};
+use super::reading::{BalanceProof, Reading, roles};
 use super::stats::ColumnStats;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -255,6 +255,10 @@ impl Sink for Profiler<'_> {
         name.clone_into(&mut self.heading.encoding);
     }
 
+    fn balance(&mut self, proof: BalanceProof) {
+        self.heading.balance = Some(proof);
+    }
+
     fn warn(&mut self, warning: String) {
         self.heading.warnings.push(warning);
     }
@@ -296,7 +300,7 @@ pub(crate) fn assemble(
         header_line: heading.header_line,
         skipped_above: heading.skipped_above,
         warnings: heading.warnings,
-        balance,
+        balance: heading.balance.or(balance),
         ..Reading::default()
     };
     roles::describe(&columns, &mut reading);

@@ -34,6 +34,19 @@ pub struct RowError {
     pub reason: String,
 }
 
+impl RowError {
+    const MISSING: &str = "missing line(s): the balance does not follow, by ";
+
+    pub(crate) fn missing_line(amount: &str) -> String {
+        format!("{}{amount}", Self::MISSING)
+    }
+
+    /// Nothing is wrong with a row, but the balances say that rows are missing here.
+    pub fn is_missing_line(&self) -> bool {
+        self.reason.starts_with(Self::MISSING)
+    }
+}
+
 /// The typed values of a column.
 #[derive(Clone, Debug)]
 pub enum Typed {
@@ -68,9 +81,9 @@ pub struct Table {
     pub profile: Profile,
     /// The columns, in file order.
     pub columns: Vec<Column>,
-    /// Rows that could not be read, at most [`MAX_ROW_ERRORS`].
+    /// Rows that could not be read, and places where a balance says that rows are missing; at most [`MAX_ROW_ERRORS`].
     pub errors: Vec<RowError>,
-    /// All rows that could not be read.
+    /// All rows that could not be read; what is missing is not counted.
     pub error_count: u64,
     /// The user said what the signs are, or that amounts are in minor units: nothing is tried then.
     pub(crate) options_sign: bool,

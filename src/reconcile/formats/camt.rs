@@ -4,6 +4,7 @@
 //! transactions that have amounts of their own becomes one row each. Easy to get wrong: an amount has no sign, it is in
 //! `CdtDbtInd`, and a reversal keeps the indicator of what it does to the account.
 use super::super::csv_text::{ReadError, ReadOptions};
+use super::balances::Balances;
 use super::document::{Booking, failed, signed, statement, text, whole};
 use super::sheet::{Format, Sink};
 use super::statements::Statements;
@@ -108,6 +109,15 @@ struct Entries {
     out: bool,
     parts: Vec<Part>,
     count: u64,
+    /// Its state: only what is `BOOK` is in the balances.
+    booked: String,
+    /// Entries before the statement.
+    before: u64,
+    /// Kind, amount, currency and direction of a balance.
+    balance: [String; 4],
+    opening: Option<[String; 4]>,
+    closing: Option<[String; 4]>,
+    sums: Balances,
 }
 
 /// One transaction of an entry.
@@ -115,6 +125,20 @@ struct Entries {
 struct Part {
     booking: Booking,
     out: Option<bool>,
+    debtor: String,
+    creditor: String,
+}
+
+impl Part {
+    /// The other side of what went out is the creditor, of what came in the debtor; where only one is named, that one.
+    fn counterparty(&self, out: bool) -> String {
+        let (first, second) = if out { (&self.creditor, &self.debtor) } else { (&self.debtor, &self.creditor) };
+        [first, second, &self.booking.counterparty]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .cloned()
+            .unwrap_or_default()
+    }
 }
 
 impl Entries {
@@ -124,12 +148,16 @@ impl Entries {
                 self.entry = Booking { account: self.account.clone(), ..Booking::default() };
                 self.out = false;
                 self.parts.clear();
+                self.booked.clear();
             }
+            "Bal" => self.balance = Default::default(),
             "TxDtls" => self.parts.push(Part::default()),
             "Stmt" | "Rpt" | "Ntfctn" => {
                 self.account.clear();
                 self.statement.clear();
                 self.begun = false;
+                (self.opening, self.closing, self.sums) = (None, None, Balances::of(""));
+                self.before = self.count;
             }
             _ => {}
         }
@@ -155,19 +183,47 @@ impl Entries {
             return self.finish(sink);
         }
         let parent = self.path.last().cloned().unwrap_or_default();
+        if self.within("Bal") {
+            match (parent.as_str(), name.as_str()) {
+                ("CdOrPrtry", "Cd") => self.balance[0] = value,
+                ("Bal", "Amt") => {
+                    self.balance[1] = value;
+                    self.balance[2] = self.currency.clone().unwrap_or_default();
+                }
+                ("Bal", "CdtDbtInd") => self.balance[3] = value,
+                _ => {}
+            }
+            return Ok(());
+        }
         if !self.within("Ntry") {
+            if name == "Bal" {
+                let kept = match self.balance[0].as_str() {
+                    "OPBD" | "PRCD" => &mut self.opening,
+                    "CLBD" => &mut self.closing,
+                    _ => return Ok(()),
+                };
+                // Of several the first counts: an opening balance stands before those of its pages.
+                kept.get_or_insert_with(|| std::mem::take(&mut self.balance));
+                return Ok(());
+            }
             if (name == "IBAN" || (name == "Id" && parent == "Othr")) && self.within("Acct") && self.account.is_empty()
             {
                 self.account = value;
             } else if name == "Id" && matches!(parent.as_str(), "Stmt" | "Rpt" | "Ntfctn") {
                 self.statement = value;
-            } else if matches!(name.as_str(), "Stmt" | "Rpt" | "Ntfctn") && !self.begun {
-                sink.begin(&self.account, &self.statement);
+            } else if matches!(name.as_str(), "Stmt" | "Rpt" | "Ntfctn") {
+                if !self.begun {
+                    sink.begin(&self.account, &self.statement);
+                }
+                self.end_statement(sink);
             }
             return Ok(());
         }
-        let inside = self.within("TxDtls");
+        let (inside, debtor, creditor) = (self.within("TxDtls"), self.within("Dbtr"), self.within("Cdtr"));
         match self.parts.last_mut().filter(|_| inside) {
+            Some(part) if name == "Nm" && debtor && part.debtor.is_empty() => part.debtor = value,
+            Some(part) if name == "Nm" && creditor && part.creditor.is_empty() => part.creditor = value,
+            Some(_) if name == "Nm" && (debtor || creditor) => {}
             Some(part) => detail(part, &name, &parent, value, &self.currency),
             None => self.entry_field(&name, &parent, value),
         }
@@ -182,6 +238,8 @@ impl Entries {
                 entry.currency = self.currency.clone().unwrap_or_default();
             }
             ("Ntry", "CdtDbtInd") => self.out = value == "DBIT",
+            ("Ntry", "Sts") if self.booked.is_empty() => self.booked = value,
+            ("Sts", "Cd") => self.booked = value,
             ("BookgDt", "Dt" | "DtTm") => entry.date = value,
             ("ValDt", "Dt" | "DtTm") => entry.value_date = value,
             ("Ntry", "AcctSvcrRef") => entry.bank_reference = value,
@@ -191,15 +249,46 @@ impl Entries {
         }
     }
 
+    /// Adds the entry to what was booked.
+    fn sum(&mut self) {
+        if !matches!(self.booked.as_str(), "" | "BOOK") {
+            return;
+        }
+        let foreign = self.opening.as_ref().is_some_and(|opening| opening[2] != self.entry.currency);
+        if foreign || self.entry.amount.is_empty() {
+            self.sums.book_unknown();
+        } else {
+            self.sums.book(&signed(&self.entry.amount, self.out));
+        }
+    }
+
+    fn end_statement(&mut self, sink: &mut Statements<'_>) {
+        let mut sums = std::mem::take(&mut self.sums);
+        if let (Some(opening), Some(closing)) = (&self.opening, &self.closing)
+            && opening[2] == closing[2]
+        {
+            sums.account.clone_from(&self.account);
+            let amount = |balance: &[String; 4]| signed(&balance[1], balance[3] == "DBIT");
+            sums.open(self.before + 1, &amount(opening), &opening[2]);
+            sums.close(self.count.max(1), &amount(closing));
+            sink.balances(sums);
+        }
+    }
+
     /// One row, or one for each transaction when each has its amount.
     fn finish(&mut self, sink: &mut Statements<'_>) -> Result<(), ReadError> {
+        self.sum();
         let parts = std::mem::take(&mut self.parts);
         let several = parts.len() > 1 && parts.iter().all(|part| !part.booking.amount.is_empty());
-        let rows: Vec<(Booking, bool)> = if several {
-            parts.iter().map(|part| (merged(&self.entry, &part.booking, true), part.out.unwrap_or(self.out))).collect()
-        } else {
-            let first = parts.first().map(|part| part.booking.clone()).unwrap_or_default();
-            vec![(merged(&self.entry, &first, false), self.out)]
+        let row = |part: &Part| {
+            let out = part.out.filter(|_| several).unwrap_or(self.out);
+            let booking = Booking { counterparty: part.counterparty(out), ..part.booking.clone() };
+            (merged(&self.entry, &booking, several), out)
+        };
+        let rows: Vec<(Booking, bool)> = match parts.as_slice() {
+            parts if several => parts.iter().map(row).collect(),
+            [first, ..] => vec![row(first)],
+            [] => vec![row(&Part::default())],
         };
         for (mut booking, out) in rows {
             self.count += 1;
@@ -230,7 +319,7 @@ fn detail(part: &mut Part, name: &str, parent: &str, value: String, currency: &O
         ("TxDtls", "CdtDbtInd") => part.out = Some(value == "DBIT"),
         ("Refs", "EndToEndId") if value != "NOTPROVIDED" => booking.reference = value,
         ("Refs", "AcctSvcrRef" | "TxId") if booking.bank_reference.is_empty() => booking.bank_reference = value,
-        ("RmtInf", "Ustrd") | ("TxDtls", "AddtlTxInf") => add(&mut booking.text, &value),
+        ("RmtInf", "Ustrd") | ("TxDtls", "AddtlTxInf") | ("RtrInf", "AddtlInf") => add(&mut booking.text, &value),
         ("CdtrRefInf", "Ref") | ("RfrdDocInf", "Nb") => add(&mut booking.text, &value),
         (_, "Nm") if booking.counterparty.is_empty() => booking.counterparty = value,
         _ => {}

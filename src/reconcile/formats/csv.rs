@@ -43,6 +43,7 @@ impl Format for Csv {
             skipped_above: layout.header_line.unwrap_or(layout.first_line) - first,
             names: layout.names.clone(),
             warnings: layout.warnings.clone(),
+            balance: None,
         };
         sink.heading(heading)?;
         each_row(&mut records, &layout, delimiter, options, sink)?;
@@ -248,7 +249,7 @@ fn sep_line(text: &[u8]) -> Option<u8> {
     }
 }
 
-fn check_names(layout: &Layout, options: &ReadOptions) -> Result<(), ReadError> {
+pub(super) fn check_names(layout: &Layout, options: &ReadOptions) -> Result<(), ReadError> {
     let name = options.name.clone();
     if layout.names.len() > options.limits.max_columns {
         return Err(ReadError::Limit {

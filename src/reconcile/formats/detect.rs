@@ -6,11 +6,14 @@ use super::super::csv_text::{ReadError, ReadOptions};
 use super::bai2::Bai2;
 use super::camt::Camt;
 use super::csv::Csv;
+use super::document::failed;
 use super::jsonl::JsonLines;
 use super::mt940::Mt940;
+use super::ods::OpenDocument;
 use super::ofx::Ofx;
 use super::qif::Qif;
 use super::sheet::{Format, Sink};
+use super::xls::OldWorkbook;
 use super::xlsx::Workbook;
 use std::io::Read;
 
@@ -18,7 +21,8 @@ use std::io::Read;
 pub(crate) const HEAD_BYTES: usize = 256 << 10;
 
 /// In the order they are tried.
-const FORMATS: &[&dyn Format] = &[&Workbook, &Camt, &Ofx, &Mt940, &Qif, &Bai2, &JsonLines, &Csv];
+const FORMATS: &[&dyn Format] =
+    &[&Workbook, &OpenDocument, &OldWorkbook, &Camt, &Ofx, &Mt940, &Qif, &Bai2, &JsonLines, &Csv];
 
 /// Beginnings of files that hold no table, and what they are.
 const OTHERS: &[(&[u8], &str)] = &[
@@ -34,8 +38,10 @@ const OTHERS: &[(&[u8], &str)] = &[
     (b"Rar!", "a RAR archive; unpack it first"),
     (b"PAR1", "a Parquet file, which this version does not read; export it as CSV or JSON Lines"),
     (b"SQLite format 3", "an SQLite database; export the table as CSV"),
-    (b"PK\x03\x04", "a ZIP archive (or a LibreOffice document); unpack it, or save the sheet as XLSX or CSV"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (XLS) or another Office document; save the sheet as XLSX or CSV"),
+    (
+        b"PK\x03\x04",
+        "a ZIP archive (or a document that is no workbook); unpack it, or save its table as XLSX, ODS or CSV",
+    ),
 ];
 
 /// Gives the rows of a file of any known format.
@@ -50,13 +56,17 @@ pub(crate) fn rows(mut reader: impl Read, options: &ReadOptions, sink: &mut dyn 
         if format.sniff(&head) {
             if let Some(wanted) = options.reading.statement.as_deref().filter(|_| !format.has_statements()) {
                 let reason = format!("no statement {wanted:?}: only CAMT, MT940, OFX and BAI2 files name theirs");
-                return Err(ReadError::Format { name: options.name.clone(), place: String::new(), reason });
+                return Err(failed(options, String::new(), reason));
+            }
+            if let Some(wanted) = options.reading.sheet.as_deref().filter(|_| !format.has_sheets()) {
+                let reason = format!("no sheet {wanted:?}: this is no workbook (XLSX, XLS, ODS)");
+                return Err(failed(options, String::new(), reason));
             }
             return format.rows(head, &mut reader, options, sink);
         }
     }
     let what = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)).map_or("of no known format", |(_, what)| what);
-    Err(ReadError::Format { name: options.name.clone(), place: String::new(), reason: format!("this is {what}") })
+    Err(failed(options, String::new(), format!("this is {what}")))
 }
 
 /// Whether a file that begins so is delimited text, the format of last resort.

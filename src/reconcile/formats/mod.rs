@@ -2,17 +2,22 @@
 //!
 //! A format knows how its values are laid out; what they mean (types, styles, roles) is the business of `profile`.
 mod bai2;
+mod balances;
 mod camt;
+mod compound;
 pub(crate) mod csv;
 mod detect;
 mod document;
 mod jsonl;
 mod mt940;
+mod ods;
 mod ofx;
 mod qif;
 mod records;
 mod sheet;
 mod statements;
+mod workbook;
+mod xls;
 mod xlsx;
 
 pub(crate) use detect::{HEAD_BYTES, is_delimited_text, rows};
@@ -22,3 +27,5 @@ pub(crate) use sheet::{Heading, Sink};
 mod golden_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workbook_tests;

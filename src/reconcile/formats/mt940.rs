@@ -3,6 +3,7 @@
 //! Real files have envelopes, blank lines and lone dashes around their fields; all that is no field is passed over.
 //! Easy to get wrong: the second date of `:61:` has no year, and `RC` is a credit taken back.
 use super::super::csv_text::{ReadError, ReadOptions};
+use super::balances::Balances;
 use super::document::{Booking, statement, text, whole};
 use super::sheet::{Format, Sink};
 use super::statements::Statements;
@@ -87,6 +88,7 @@ struct Statement {
     account: String,
     currency: String,
     pending: Option<(u64, Booking)>,
+    balances: Balances,
 }
 
 impl Statement {
@@ -95,22 +97,31 @@ impl Statement {
             "25" => {
                 self.flush(sink)?;
                 self.account = value.trim().to_owned();
+                self.balances = Balances::of(&self.account);
                 sink.begin(&self.account, &self.name);
             }
             "60F" | "60M" => {
                 self.flush(sink)?;
                 // C190825EUR1111,10
                 self.currency = value.get(7..10).unwrap_or_default().to_owned();
+                self.balances = Balances::of(&self.account);
+                if let Some(amount) = balance(&value) {
+                    self.balances.open(line, &amount, &self.currency);
+                }
             }
             "34F" => self.currency = value.get(..3).unwrap_or_default().to_owned(),
             "61" => {
                 self.flush(sink)?;
                 match booking(&value) {
                     Ok(booking) => {
+                        self.balances.book(&booking.amount);
                         let (account, currency) = (self.account.clone(), self.currency.clone());
                         self.pending = Some((line, Booking { account, currency, ..booking }));
                     }
-                    Err(reason) => sink.bad(line, ":61:", &value, reason)?,
+                    Err(reason) => {
+                        self.balances.book_unknown();
+                        sink.bad(line, ":61:", &value, reason)?;
+                    }
                 }
             }
             "86" => {
@@ -123,7 +134,13 @@ impl Statement {
                 self.flush(sink)?;
                 self.name = value.trim().to_owned();
             }
-            "62F" | "62M" => self.flush(sink)?,
+            "62F" | "62M" => {
+                self.flush(sink)?;
+                if let Some(amount) = balance(&value) {
+                    self.balances.close(line, &amount);
+                }
+                sink.balances(std::mem::replace(&mut self.balances, Balances::of(&self.account)));
+            }
             _ => {}
         }
         Ok(())
@@ -173,6 +190,17 @@ fn booking(value: &str) -> Result<Booking, &'static str> {
         text: more.replace('\n', " ").trim().to_owned(),
         ..Booking::default()
     })
+}
+
+/// `C190825EUR1111,10`, signed and with a point.
+fn balance(value: &str) -> Option<String> {
+    let amount = value.get(10..)?.trim().replace(',', ".");
+    let amount = amount.strip_suffix('.').unwrap_or(&amount);
+    match value.as_bytes().first()? {
+        b'C' => Some(amount.to_owned()),
+        b'D' => Some(format!("-{amount}")),
+        _ => None,
+    }
 }
 
 fn iso(day: &str) -> Option<String> {

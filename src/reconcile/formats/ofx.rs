@@ -29,6 +29,7 @@ impl Format for Ofx {
         sink: &mut dyn Sink,
     ) -> Result<(), ReadError> {
         let bytes = whole(head, rest, options)?;
+        let options = &declared(&bytes, options);
         let (text, encoding) = text(&bytes, options);
         statement("ofx", encoding, sink)?;
         let mut reader = Reader::default();
@@ -40,6 +41,21 @@ impl Format for Ofx {
         }
         statements.end()
     }
+}
+
+/// The options with the encoding that the header declares, where it is one that cannot be told by the bytes: `CHARSET:1251`.
+/// ASCII, Latin and no declaration are read by what is in the file, because banks declare them and write something else.
+fn declared(bytes: &[u8], options: &ReadOptions) -> ReadOptions {
+    let head = &bytes[..bytes.len().min(1 << 10)];
+    let head = head.split(|byte| *byte == b'<').next().unwrap_or_default();
+    let page = memchr::memmem::find(head, b"CHARSET:").and_then(|at| head.get(at + 8..at + 12));
+    let mut options = options.clone();
+    if let Some(page @ [b'1', b'2', b'5', b'0' | b'1' | b'3'..=b'8']) = page
+        && std::str::from_utf8(bytes).is_err()
+    {
+        options.reading.encoding.get_or_insert_with(|| format!("windows-{}", String::from_utf8_lossy(page)));
+    }
+    options
 }
 
 /// Calls `each` with line, upper-case name and text of every tag; end tags keep their slash.
@@ -86,8 +102,10 @@ impl Reader {
             "CURDEF" => self.currency = unescaped(value),
             "PAYEE" => self.payee = true,
             _ => {
-                if let Some((_, booking)) = &mut self.booking {
-                    set(booking, name, value);
+                if let Some((_, booking)) = &mut self.booking
+                    && let Some(doubt) = set(booking, name, value)
+                {
+                    sink.warn(format!("line {line}: {name} {value:?} {doubt}"));
                 }
             }
         }
@@ -106,12 +124,14 @@ impl Reader {
     }
 }
 
-fn set(booking: &mut Booking, name: &str, value: &str) {
+/// Takes a field, and says how it was read where that is not certain.
+fn set(booking: &mut Booking, name: &str, value: &str) -> Option<&'static str> {
     let value = unescaped(value);
+    let mut doubt = None;
     match name {
-        "DTPOSTED" => booking.date = date(&value),
-        "DTAVAIL" | "DTUSER" if booking.value_date.is_empty() => booking.value_date = date(&value),
-        "TRNAMT" => booking.amount = value.split_whitespace().collect(),
+        "DTPOSTED" => (booking.date, doubt) = date(&value),
+        "DTAVAIL" | "DTUSER" if booking.value_date.is_empty() => (booking.value_date, doubt) = date(&value),
+        "TRNAMT" => (booking.amount, doubt) = amount(&value),
         "FITID" => booking.bank_reference = value,
         "CHECKNUM" | "CHKNUM" | "REFNUM" if booking.reference.is_empty() => booking.reference = value,
         "NAME" if booking.counterparty.is_empty() => booking.counterparty = value,
@@ -119,15 +139,39 @@ fn set(booking: &mut Booking, name: &str, value: &str) {
         "CURSYM" => booking.currency = value,
         _ => {}
     }
+    doubt
+}
+
+/// With a point and without groups: the last of point and comma stands before the decimals.
+fn amount(value: &str) -> (String, Option<&'static str>) {
+    let plain: String = value.split_whitespace().collect();
+    let plain = plain.strip_prefix('+').unwrap_or(&plain);
+    let decimals = match plain.rfind([',', '.']) {
+        Some(at) if plain[at..].starts_with(',') => at,
+        _ => return (plain.replace(',', ""), None),
+    };
+    // The format has no groups, so that a lone comma stands before decimals.
+    let doubt = plain.len() - decimals == 4 && !plain[..decimals].contains(['.', ',']);
+    let whole = plain[..decimals].replace(['.', ','], "");
+    let text = format!("{whole}.{}", &plain[decimals + 1..]);
+    (text, doubt.then_some("is read with decimals behind the comma"))
 }
 
 /// `20090401122017.000[-5:EST]` as `2009-04-01`; anything else as it is, so that it is refused with its value.
-fn date(value: &str) -> String {
-    match value.get(..8).filter(|day| day.bytes().all(|b| b.is_ascii_digit())) {
-        Some("00000000") => String::new(),
-        Some(day) => format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]),
-        None => value.to_owned(),
-    }
+fn date(value: &str) -> (String, Option<&'static str>) {
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let day = &value[..digits];
+    let text = match digits {
+        _ if digits >= 6 && day.bytes().take(8).all(|digit| digit == b'0') => String::new(),
+        8.. => format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..8]),
+        // Not of the format, and banks that write six digits put the day first.
+        6 if value.len() == 6 => {
+            let text = format!("20{}-{}-{}", &day[4..], &day[2..4], &day[..2]);
+            return (text, Some("is read as day, month and year"));
+        }
+        _ => value.to_owned(),
+    };
+    (text, None)
 }
 
 fn unescaped(value: &str) -> String {

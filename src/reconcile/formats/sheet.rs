@@ -3,6 +3,7 @@
 //! Easy to get wrong: a row that cannot be read is given to [`Sink::bad`] and never dropped, so that rows and errors
 //! add up to what is in the file.
 use super::super::csv_text::{ReadError, ReadOptions};
+use super::super::reading::BalanceProof;
 use std::io::Read;
 
 /// The columns of a file and how they were found.
@@ -15,6 +16,8 @@ pub(crate) struct Heading {
     pub(crate) skipped_above: u64,
     pub(crate) names: Vec<String>,
     pub(crate) warnings: Vec<String>,
+    /// What the balances of statements prove; known behind the last row only.
+    pub(crate) balance: Option<BalanceProof>,
 }
 
 /// Takes the rows of a file in order.
@@ -34,6 +37,9 @@ pub(crate) trait Sink {
     /// The encoding turned out to be another one than the heading says.
     fn encoding(&mut self, name: &str);
 
+    /// What the balances of statements prove.
+    fn balance(&mut self, proof: BalanceProof);
+
     /// Something a person should know.
     fn warn(&mut self, warning: String);
 }
@@ -45,6 +51,11 @@ pub(crate) trait Format: Sync {
 
     /// Whether a file may hold several statements, so that one can be asked for.
     fn has_statements(&self) -> bool {
+        false
+    }
+
+    /// Whether a file may hold several sheets, so that some can be asked for.
+    fn has_sheets(&self) -> bool {
         false
     }
 

@@ -4,6 +4,7 @@
 //! several statements is picked with all of them. Easy to get wrong: what cannot be read of a statement that is left out
 //! is no error.
 use super::super::csv_text::{ReadError, ReadOptions};
+use super::balances::{Balances, prove};
 use super::document::{Booking, failed};
 use super::sheet::Sink;
 
@@ -19,13 +20,14 @@ pub(super) struct Statements<'a> {
     there: Vec<(String, String)>,
     current: bool,
     found: bool,
+    balances: Vec<Balances>,
 }
 
 impl<'a> Statements<'a> {
     pub(super) fn new(sink: &'a mut dyn Sink, options: &'a ReadOptions) -> Self {
         let wanted = options.reading.statement.as_deref().map(plain);
         let current = wanted.is_none();
-        Self { sink, options, wanted, there: Vec::new(), current, found: false }
+        Self { sink, options, wanted, there: Vec::new(), current, found: false, balances: Vec::new() }
     }
 
     /// A statement begins; bookings up to the next one are its own.
@@ -53,8 +55,18 @@ impl<'a> Statements<'a> {
         }
     }
 
+    /// The statement ends, with these balances.
+    pub(super) fn balances(&mut self, balances: Balances) {
+        if self.current {
+            self.balances.push(balances);
+        }
+    }
+
     /// Comes last: a statement that was asked for and is not there is an error.
     pub(super) fn end(self) -> Result<(), ReadError> {
+        if let Some(proof) = prove(&self.balances) {
+            self.sink.balance(proof);
+        }
         match self.options.reading.statement.as_deref().filter(|_| !self.found) {
             None => Ok(()),
             Some(wanted) => Err(failed(self.options, String::new(), self.unknown(wanted))),

@@ -183,6 +183,7 @@ fn what_is_no_table_is_refused_by_its_name() {
         (b"\x1f\x8b\x08", "gzip"),
         (b"PK\x03\x04rest", "ZIP"),
         (b"PAR1", "Parquet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1rest", "old Office document"),
     ] {
         let error = refusal(bytes);
         assert!(error.contains(what) && error.contains("input"), "{error}");

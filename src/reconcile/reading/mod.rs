@@ -13,6 +13,7 @@ pub(crate) mod understood;
 
 pub use options::SideReading;
 pub use settle::settle;
+pub(crate) use understood::STATEMENTS;
 pub use understood::{BalanceGap, BalanceProof, ColumnReading, Reading};
 
 #[cfg(test)]

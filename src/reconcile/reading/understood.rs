@@ -80,14 +80,17 @@ pub struct ColumnReading {
     pub unread: u64,
 }
 
-/// Whether `previous balance + amount = balance` holds down the file.
+/// What [`BalanceProof::column`] says when the balances are those of statements.
+pub(crate) const STATEMENTS: &str = "closing balance";
+
+/// Whether `previous balance + amount = balance` holds down the file, or from statement to statement.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BalanceProof {
-    /// The balance column.
+    /// The balance column; `closing balance` when each statement of the file has its balances.
     pub column: String,
-    /// Rows that follow from their neighbour.
+    /// Rows that follow from their neighbour; statements whose bookings lead from the opening to the closing balance.
     pub holds: u64,
-    /// Rows that do not: lines are missing there.
+    /// Those that do not: lines are missing there. Each stands in the errors, too.
     pub breaks: u64,
     /// The first break: its line and what is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +107,9 @@ pub struct BalanceGap {
     pub line: u64,
     /// What the missing lines add up to.
     pub missing: String,
+    /// The balance that does not follow.
+    #[serde(default)]
+    pub balance: String,
 }
 
 /// Gaps that are shown on a terminal.
@@ -151,7 +157,8 @@ impl Reading {
             } else {
                 format!("{} break(s), first: {}", proof.breaks, proof.first_break.as_deref().unwrap_or("unknown"))
             };
-            lines.push(format!("  balance {:?}: {} rows follow, {whole}", proof.column, proof.holds));
+            let what = if proof.column == STATEMENTS { "statement(s) add up" } else { "rows follow" };
+            lines.push(format!("  balance {:?}: {} {what}, {whole}", proof.column, proof.holds));
             for gap in proof.gaps.iter().take(SHOWN_GAPS) {
                 lines.push(format!("  break: missing line(s) at line {}, {}", gap.line, gap.missing));
             }
