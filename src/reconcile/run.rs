@@ -392,7 +392,8 @@ fn sums(
     let mut loose = Loose { left: vec![true; left.len()], right: vec![true; right.len()] };
     for pair in &pairs {
         let levels = super::score::pattern(plan, pair.l as usize, pair.r as usize);
-        if !plan.comparators[amount].is_discrepancy(level(levels, amount) as u8) {
+        let held = !plan.comparators[amount].is_discrepancy(level(levels, amount) as u8);
+        if held && !weights.texts_contradict(plan, levels) {
             loose.left[pair.l as usize] = false;
             loose.right[pair.r as usize] = false;
         }

@@ -41,12 +41,21 @@ impl<'a> Rivals<'a> {
 
     /// The candidates of a row: the row of the other side, and bits.
     pub(super) fn all(&self, side: Side, row: u32) -> impl Iterator<Item = (u32, f64)> + '_ {
+        self.candidates(side, row).map(|(other, pattern)| (other, self.bits[pattern as usize]))
+    }
+
+    /// The candidates of a row: the row of the other side, and the levels at which it agrees.
+    pub(super) fn patterns(&self, side: Side, row: u32) -> impl Iterator<Item = (u32, u64)> + '_ {
+        self.candidates(side, row).map(|(other, pattern)| (other, self.scored.patterns[pattern as usize]))
+    }
+
+    fn candidates(&self, side: Side, row: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         let starts = if side == Side::Left { &self.left_starts } else { &self.right_starts };
         let range = starts[row as usize] as usize..starts[row as usize + 1] as usize;
         range.map(move |at| {
             let at = if side == Side::Left { at } else { self.by_right[at] as usize };
             let pair = &self.scored.pairs[at];
-            (if side == Side::Left { pair.r } else { pair.l }, self.bits[pair.pattern as usize])
+            (if side == Side::Left { pair.r } else { pair.l }, pair.pattern)
         })
     }
 
