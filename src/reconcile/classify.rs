@@ -112,7 +112,10 @@ impl Found<'_> {
             true => pair.gain == EqualRows::UNEVEN,
             false => margin.is_some_and(|m| m < self.rules.assign.margin),
         };
-        let forbidden = if is_equal { None } else { self.law.forbids(self.plan, l, r) };
+        let forbidden = match is_equal {
+            true => None,
+            false => self.law.forbids(self.plan, l, r).or_else(|| self.texts_against(pair, levels, rivals)),
+        };
         let state = match () {
             () if differs => MatchState::Discrepancy,
             () if thin || forbidden.is_some() || probability < self.rules.states.auto => MatchState::Review,
@@ -137,6 +140,28 @@ impl Found<'_> {
             lines: vec![self.line(Side::Left, pair.l), self.line(Side::Right, pair.r)],
             said,
         }
+    }
+
+    /// Why the texts of a pair do not let it be settled, however rare its amount is.
+    fn texts_against(&self, pair: &Edge, levels: u64, rivals: &Rivals<'_>) -> Option<&'static str> {
+        if self.weights.texts_contradict(self.plan, levels) {
+            return Some("no text agrees");
+        }
+        let whole = |at: usize, levels: u64| {
+            let comparator = &self.plan.comparators[at];
+            comparator.is_code() && comparator.is_whole_agreement(level(levels, at))
+        };
+        let differs = |at: usize| {
+            let level = level(levels, at);
+            self.plan.comparators[at].is_code() && level > 0 && self.weights.bits[at][level] < 0.0
+        };
+        let mut references = (0..self.plan.comparators.len()).filter(|at| differs(*at));
+        let elsewhere = |at: usize| {
+            let named = |pattern: u32| whole(at, self.scored.patterns[pattern as usize]);
+            let of = |side, row, own| rivals.patterns(side, row).any(|(other, pattern)| other != own && named(pattern));
+            of(Side::Left, pair.l, pair.r) || of(Side::Right, pair.r, pair.l)
+        };
+        references.any(elsewhere).then_some("its reference names another row")
     }
 
     fn said(&self, levels: u64, note: Note) -> Arc<Said> {

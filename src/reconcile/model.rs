@@ -28,7 +28,18 @@ impl Weights {
     pub(crate) fn of(&self, pattern: u64) -> f64 {
         self.prior + self.bits.iter().enumerate().map(|(at, bits)| bits[level(pattern, at)]).sum::<f64>()
     }
+
+    /// Whether a text speaks against a pair and none speaks for it: amount and day alone have brought it together.
+    pub(crate) fn texts_contradict(&self, plan: &Plan, pattern: u64) -> bool {
+        let texts = plan.comparators.iter().enumerate().filter(|(_, comparator)| comparator.is_text());
+        let bits = texts.map(|(at, _)| self.bits[at][level(pattern, at)]);
+        let (lowest, highest) = bits.fold((0.0_f64, 0.0_f64), |(low, high), bits| (low.min(bits), high.max(bits)));
+        lowest <= -TEXT_SPEAKS && highest < TEXT_SPEAKS
+    }
 }
+
+/// Bits by which a text speaks for or against a pair.
+const TEXT_SPEAKS: f64 = 1.0;
 
 /// The probability that `bits` of evidence stand for.
 pub(crate) fn probability(bits: f64) -> f64 {

@@ -418,7 +418,8 @@ fn sums(
     for pair in &pairs {
         let known = scored.pattern_of(pair.l, pair.r);
         let levels = known.unwrap_or_else(|| pattern(plan, pair.l as usize, pair.r as usize));
-        if !plan.comparators[amount].is_discrepancy(level(levels, amount) as u8) {
+        let held = !plan.comparators[amount].is_discrepancy(level(levels, amount) as u8);
+        if held && !weights.texts_contradict(plan, levels) {
             loose.left[pair.l as usize] = false;
             loose.right[pair.r as usize] = false;
         }

@@ -7,11 +7,13 @@ use super::amount::{self, DecimalStyle};
 use super::csv_text::{self, ReadOptions};
 use super::date::{self, DateStyle, DateTally};
 use super::profile::{ColumnProfile, ColumnType};
+use super::reading::digits as scripts;
 use super::reading::names::NameHint;
 use super::reading::options::DateOrder;
 use super::text;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 mod recent;
 use recent::Recent;
@@ -141,6 +143,12 @@ impl Traits {
             high |= byte;
         }
         let mut traits = Self { one_word: blanks == 0, with_digit: digits > 0, ..Self::default() };
+        if high >= 128 {
+            // Digits of other scripts are digits, too.
+            if let Cow::Owned(western) = scripts::western(cell) {
+                return Self::of(&western);
+            }
+        }
         if digits == 0 {
             return traits;
         }
@@ -288,8 +296,9 @@ impl ColumnStats {
     fn date_style(&self, options: &ReadOptions) -> (DateStyle, u64) {
         let (best, fits) = self.dates.best();
         let wanted = options.reading.date.map(|order| match (order, best) {
-            (DateOrder::Dmy, DateStyle::Compact) => DateStyle::CompactDayFirst,
-            (DateOrder::Ymd, DateStyle::CompactDayFirst) => DateStyle::Compact,
+            (DateOrder::Dmy, DateStyle::Compact | DateStyle::CompactMonthFirst) => DateStyle::CompactDayFirst,
+            (DateOrder::Mdy, DateStyle::Compact | DateStyle::CompactDayFirst) => DateStyle::CompactMonthFirst,
+            (DateOrder::Ymd, DateStyle::CompactDayFirst | DateStyle::CompactMonthFirst) => DateStyle::Compact,
             (order, DateStyle::DayMonthYear | DateStyle::MonthDayYear | DateStyle::ShortYearFirst) => order.style(),
             _ => best,
         });
@@ -310,10 +319,12 @@ impl ColumnStats {
             return ColumnType::Date;
         }
         let (numbers, fractional) = (share(self.amounts.reads), share(self.fractional));
-        if name.money && !name.code && numbers >= 0.5 {
+        // "Out of account", "Into account" with cents: what went out and came in, and no numbers of accounts.
+        let code = name.code && !((name.debit || name.credit) && fractional >= 0.5);
+        if name.money && !code && numbers >= 0.5 {
             return ColumnType::Money;
         }
-        if numbers >= 0.98 && fractional >= 0.3 && !name.code {
+        if numbers >= 0.98 && fractional >= 0.3 && !code {
             return if fractional >= 0.95 { ColumnType::Money } else { ColumnType::Number };
         }
         let words = share(self.token_count);
@@ -325,7 +336,7 @@ impl ColumnStats {
     /// is and they lie within a few years: an identifier with a typing mistake must not cost its row.
     fn date_bar(&self, style: DateStyle, name: NameHint) -> f64 {
         match style {
-            DateStyle::Compact | DateStyle::CompactDayFirst if name.date => 0.98,
+            style if style.is_compact() && name.date => 0.98,
             DateStyle::Compact if !name.code && !name.money && self.non_empty >= 5 => {
                 let near = self.years.is_some_and(|(low, high)| low >= 1990 && high <= 2100 && high - low <= 5);
                 if near { 1.0 } else { 2.0 }

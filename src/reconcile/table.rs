@@ -6,8 +6,8 @@
 use super::amount::{self, DecimalStyle};
 use super::csv_text::is_missing;
 use super::date::{self, DateStyle};
-use super::profile::{ColumnProfile, HeadRows, Profile};
-use super::reading::Reading;
+use super::profile::{ColumnProfile, ColumnRole, ColumnType, HeadRows, NameHint, Profile, SignedBy};
+use super::reading::{ColumnReading, Reading};
 use super::text;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -239,6 +239,59 @@ impl Table {
         units.map(|units| Amounts { units, scale })
     }
 
+    /// Whole numbers of a column that was not read as amounts, in units of `10^-18` and without sign; `None` when it
+    /// holds anything else, or counts, codes or dates by its name.
+    pub(crate) fn figures_in(&self, column: usize) -> Option<Vec<u128>> {
+        let Column { profile, typed } = &self.columns[column];
+        let hint = NameHint::of(&profile.name);
+        let may_be = matches!(typed, Typed::Text) && profile.role.is_none() && profile.distinct >= 4;
+        if !may_be || hint.code || hint.date || hint.currency {
+            return None;
+        }
+        let whole = |cell: &str| -> Option<u128> {
+            let digits = cell.trim_start_matches(['-', '+']);
+            // A number that begins with a nought is no amount.
+            let figures =
+                digits.starts_with(|c: char| c.is_ascii_digit()) && !(digits.len() > 1 && digits.starts_with('0'));
+            let value = amount::parse(cell, DecimalStyle::Point).filter(|value| figures && value.scale == 0)?;
+            Some(u128::from(value.units.unsigned_abs()) * 10_u128.pow(u32::from(amount::MAX_SCALE)))
+        };
+        let cells = (0..self.len()).map(|row| self.cell(row, column)).filter(|cell| !is_missing(cell));
+        cells.map(whole).collect()
+    }
+
+    /// Reads a column of whole numbers as amounts, as the other file says they are.
+    pub(crate) fn make_amounts(&mut self, column: usize) {
+        let units = (0..self.len()).map(|row| {
+            let parsed = amount::parse(self.cell(row, column), DecimalStyle::Point);
+            parsed.and_then(|value| value.at_scale(2)).unwrap_or(NO_AMOUNT)
+        });
+        let units = units.collect();
+        let Column { profile, typed } = &mut self.columns[column];
+        *typed = Typed::Money { units, scale: 2 };
+        profile.kind = ColumnType::Money;
+        profile.decimal = Some(DecimalStyle::Point);
+        DecimalStyle::Point.describe().clone_into(&mut profile.format);
+        self.profile.reading.columns.push(ColumnReading {
+            name: profile.name.clone(),
+            kind: profile.kind,
+            style: profile.format.clone(),
+            role: None,
+            runner_up: Some("text".to_owned()),
+            decided_by: Some("the other file".to_owned()),
+            flipped: false,
+            minor_digits: None,
+            unread: 0,
+        });
+        self.profile.columns[column] = profile.clone();
+        if self.id_column == Some(column) {
+            // An amount names no row.
+            let name = self.profile.id_column().map(str::to_owned);
+            self.id_column = name.as_deref().and_then(|name| self.column_index(name));
+            self.profile.reading.id_column = name;
+        }
+    }
+
     /// Takes those amounts for the column's.
     pub(crate) fn retype_amounts(&mut self, column: usize, style: DecimalStyle, amounts: Amounts) {
         let target = &mut self.columns[column];
@@ -297,6 +350,51 @@ impl Table {
         target.profile.flipped = !target.profile.flipped;
         self.shown(column, |shown, profile| shown.flipped = profile.flipped);
         self.rewrite_derived(column);
+    }
+
+    /// Turns the signs of some rows of a column that is made of two.
+    pub(crate) fn turn_rows(&mut self, column: usize, rows: &[bool]) {
+        let target = &mut self.columns[column];
+        if let Typed::Money { units, .. } = &mut target.typed {
+            let turned = units.iter_mut().zip(rows).filter(|(value, turn)| **turn && **value != NO_AMOUNT);
+            turned.for_each(|(value, _)| *value = -*value);
+        }
+        if let Some(SignedBy::Columns { negative, .. }) = &mut target.profile.signed_by {
+            *negative = !*negative;
+        }
+        self.shown(column, |_, _| {});
+        self.rewrite_derived(column);
+    }
+
+    /// Gives the amounts of some rows a minus, which the words of another column stand for.
+    pub(crate) fn sign_by(&mut self, column: usize, flag: usize, went_out: &[bool]) {
+        let name = self.columns[flag].profile.name.clone();
+        let few = self.columns[flag].profile.distinct <= 2;
+        let target = &mut self.columns[column];
+        if let Typed::Money { units, .. } = &mut target.typed {
+            let out = units.iter_mut().zip(went_out).filter(|(value, out)| **out && **value != NO_AMOUNT);
+            out.for_each(|(value, _)| *value = -value.abs());
+        }
+        target.profile.signed_by = Some(SignedBy::Flag { column: name.clone() });
+        self.shown(column, |_, _| {});
+        if few {
+            // Nothing but the sign: a longer list of words (kinds of booking) may be compared as well.
+            let profile = &mut self.columns[flag].profile;
+            profile.role = Some(ColumnRole::Flag);
+            let shown = ColumnReading {
+                name,
+                kind: profile.kind,
+                style: "text".to_owned(),
+                role: profile.role,
+                runner_up: None,
+                decided_by: Some("the other file".to_owned()),
+                flipped: false,
+                minor_digits: None,
+                unread: 0,
+            };
+            self.profile.reading.columns.push(shown);
+            self.profile.columns[flag] = self.columns[flag].profile.clone();
+        }
     }
 
     /// Reads the whole numbers of a column as units of `10^-digits`.

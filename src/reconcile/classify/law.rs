@@ -7,13 +7,48 @@ use crate::levels::Comparator;
 use crate::outcome::Side;
 use crate::plan::Plan;
 use crate::profile::{ColumnType, NameHint};
+use crate::reading::currency;
 use crate::table::{Column, NO_AMOUNT, Table};
+use rayon::prelude::*;
 
 /// What keeps pairs of a run from being settled without a person.
 pub(crate) struct Law {
     amounts: bool,
     dates: bool,
     doubt: bool,
+    currencies: Option<Currencies>,
+}
+
+/// The currency of each row of both sides, where it stands beside the amount or in a column that is not compared.
+struct Currencies {
+    left: Vec<Option<[u8; 3]>>,
+    right: Vec<Option<[u8; 3]>>,
+}
+
+impl Currencies {
+    /// `None` when the rules compare currencies, or a side says none.
+    fn of(plan: &Plan, left: &Table, right: &Table) -> Option<Self> {
+        let is_currency = |table: &Table, at: usize| NameHint::of(&table.columns[at].profile.name).currency;
+        let compared = |(l, r): &(usize, usize)| is_currency(left, *l) && is_currency(right, *r);
+        if plan.columns.iter().any(compared) {
+            return None;
+        }
+        let (l, r) = plan.columns[plan.amount?];
+        let of = |table: &Table, amount: usize| -> Option<Vec<Option<[u8; 3]>>> {
+            let column = (0..table.columns.len()).find(|at| is_currency(table, *at));
+            let of_row = |row: usize| {
+                let beside = currency::mark(table.cell(row, amount));
+                beside.or_else(|| column.and_then(|at| currency::mark(table.cell(row, at))))
+            };
+            let all: Vec<_> = (0..table.len()).into_par_iter().map(of_row).collect();
+            all.iter().any(Option::is_some).then_some(all)
+        };
+        Some(Self { left: of(left, l)?, right: of(right, r)? })
+    }
+
+    fn differ(&self, l: usize, r: usize) -> bool {
+        matches!((self.left[l], self.right[r]), (Some(own), Some(other)) if own != other)
+    }
 }
 
 impl Law {
@@ -62,7 +97,8 @@ impl Law {
         for doubt in &doubts {
             comparing.warnings.push(format!("{doubt}: no pair is settled without a person"));
         }
-        Self { amounts: no_amounts, dates: no_dates, doubt: !doubts.is_empty() }
+        let currencies = Currencies::of(plan, left, right);
+        Self { amounts: no_amounts, dates: no_dates, doubt: !doubts.is_empty(), currencies }
     }
 
     /// Why a pair must not be settled without a person.
@@ -77,6 +113,9 @@ impl Law {
             && (amounts.left[l] == NO_AMOUNT) != (amounts.right[r] == NO_AMOUNT)
         {
             return Some("one of the amounts is missing");
+        }
+        if self.currencies.as_ref().is_some_and(|currencies| currencies.differ(l, r)) {
+            return Some("the currencies differ");
         }
         self.dates.then_some("dates were not compared")
     }

@@ -99,12 +99,20 @@ impl Evidence {
         }
         let mut days: FxHashMap<Pair, Vec<i32>> = FxHashMap::default();
         for target in targets.iter().filter(|(l, _)| facts.left[*l].class == Class::Date) {
-            let mut all: Vec<i32> = sources
-                .iter()
-                .filter(|(source, _)| source != target && good.contains(source))
-                .flat_map(|(_, ties)| ties)
-                .filter_map(|(l, r)| cells.days(&facts.left[target.0], &facts.right[target.1], *l, *r))
-                .collect();
+            let between = |believed: &dyn Fn(&Pair, &[(u32, u32)]) -> bool| -> Vec<i32> {
+                let found = sources.iter().filter(|(source, ties)| source != target && believed(source, ties));
+                let found = found.flat_map(|(_, ties)| ties);
+                found.filter_map(|(l, r)| cells.days(&facts.left[target.0], &facts.right[target.1], *l, *r)).collect()
+            };
+            let mut all = between(&|source, _| good.contains(source));
+            if all.is_empty() {
+                // One price, one day: nothing can bear a key out that ties nearly every row to one of its own.
+                let smaller = left.len().min(right.len());
+                all = between(&|(l, r), ties| {
+                    let counts = facts.left[*l].counts_rows || facts.right[*r].counts_rows;
+                    facts.left[*l].is_text() && !counts && ties.len() * 10 >= smaller.min(TIES) * 8
+                });
+            }
             all.sort_unstable();
             days.insert(*target, all);
         }
@@ -133,7 +141,7 @@ fn pairs<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Pair> + 'a {
 /// The pairs of rows that a value or word ties; those of the lowest hashes when there are many.
 fn ties(left: &Column<'_>, right: &Column<'_>) -> Vec<(u32, u32)> {
     let mut found: Vec<(u64, u32, u32)> = Vec::new();
-    for (own, other) in [(&left.values, &right.values), (&left.tokens, &right.tokens)] {
+    for (own, other) in [(&left.values, &right.values), (&left.tokens, &right.tokens), (&left.bags, &right.bags)] {
         for (key, place) in own.iter().filter(|(_, place)| place.rows == 1) {
             if let Some(there) = other.get(key).filter(|there| there.rows == 1) {
                 found.push((*key, place.row, there.row));

@@ -210,7 +210,7 @@ impl<'a> Choice<'a> {
             let score = |long: &&&'a Column<'a>| -> f64 {
                 let (l, r) = if swapped { (**long, *short) } else { (*short, **long) };
                 let support = self.evidence.support(l, r);
-                let share = short.overlap(long).1;
+                let share = short.overlap(long).1.max(short.tied(long));
                 let longer = long.words > short.words * 1.3;
                 match () {
                     () if !long.is_text() || support.denies() || short.counts_rows => 0.0,
@@ -235,7 +235,9 @@ fn window(days: &[i32]) -> (u32, u32) {
         return (USUAL as u32, USUAL as u32);
     }
     let at = |share: f64| near[((near.len() - 1) as f64 * share).round() as usize];
-    ((1 - at(0.03)).max(USUAL) as u32, (at(0.97) + 1).max(USUAL) as u32)
+    // A few rows a month off are what is looked for, and no custom: the others say how far a day may be.
+    let (before, after) = (2 * (-at(0.2)).max(0) + USUAL, 2 * at(0.8).max(0) + USUAL);
+    ((1 - at(0.03)).min(before).max(USUAL) as u32, (at(0.97) + 1).min(after).max(USUAL) as u32)
 }
 
 /// The larger of the two containments, for values and for words.

@@ -3,7 +3,7 @@
 //! Amounts never touch floating point. A file writes decimals in one style per column (`1,234.56` or `1.234,56`);
 //! the style is told from the whole column, because `1,234` alone is ambiguous. Easy to get wrong: a sign is given
 //! once (minus, parentheses or Dr); two of them are a value that nobody can read.
-use super::currency;
+use super::{currency, digits as scripts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +81,7 @@ impl Decimal {
 }
 
 /// Characters that may stand between groups of digits in either style.
-const GROUPS: [char; 9] = ['\'', '\u{2019}', '`', ' ', '\u{a0}', '\u{202f}', '\u{2009}', '_', '\u{66c}'];
+const GROUPS: [char; 10] = ['\'', '\u{2019}', '`', ' ', '\u{a0}', '\u{2007}', '\u{202f}', '\u{2009}', '_', '\u{66c}'];
 
 /// Digits with at most one point or comma and a minus in front, as nearly all files write amounts.
 struct Plain {
@@ -155,6 +155,7 @@ pub fn parse(text: &str, style: DecimalStyle) -> Option<Decimal> {
 }
 
 fn parse_any(text: &str, style: DecimalStyle) -> Option<Decimal> {
+    let text = &*scripts::western(text);
     let (body, negative) = strip(text)?;
     let (body, exponent) = split_exponent(body)?;
     let value = digits(body, style)?;
@@ -172,6 +173,7 @@ pub(crate) fn fits(text: &str) -> u8 {
 }
 
 fn fits_any(text: &str) -> u8 {
+    let text = &*scripts::western(text);
     let Some((body, _)) = strip(text) else { return 0 };
     // No number begins with a letter, whatever stood before it.
     if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.' || c == ',') {
@@ -191,11 +193,14 @@ pub(crate) fn parse_either(text: &str, style: DecimalStyle) -> Option<Decimal> {
 
 /// Takes everything off that is not the number, and says whether it is negative.
 fn strip(text: &str) -> Option<(&str, bool)> {
-    let mut body = blank(text);
+    let text = blank(text);
+    // A quote in front keeps a spreadsheet from taking the cell for something else.
+    let mut body = text.strip_prefix('\'').unwrap_or(text);
     let (mut minus, mut plus, mut debit, mut parentheses, mut currencies) = (0, 0, false, false, 0);
     loop {
         let before = body;
-        if let Some(inner) = body.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        let between = |open, close| body.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
+        if let Some(inner) = between('(', ')').or_else(|| between('<', '>')) {
             if parentheses {
                 return None;
             }
@@ -250,11 +255,18 @@ fn strip_side(text: &str) -> Option<(&str, bool)> {
         ("s", true),
         ("k", false),
     ];
+    if let Some((rest, inner)) = text.strip_suffix(')').and_then(|rest| rest.rsplit_once('(')) {
+        let inner = inner.trim().trim_end_matches('.');
+        let known = WORDS.iter().find(|(word, _)| word.len() > 1 && inner.eq_ignore_ascii_case(word));
+        return known.filter(|_| !rest.is_empty()).map(|(_, debit)| (rest.trim_end(), *debit));
+    }
     for (word, debit) in WORDS {
         let Some(at) = text.len().checked_sub(word.len()).filter(|at| text.is_char_boundary(*at)) else { continue };
-        // A single letter counts only behind a blank: `12.34x` is no amount, and `5 m` is none either.
+        // A single letter counts only behind a blank, or as a capital behind cents (`12,34S`): `12.34x` is no amount,
+        // `5 m` is none either, and a K behind figures is a thousand.
         let apart = |c: char| c.is_ascii_digit() && word.len() > 1 || c.is_whitespace();
-        if text[at..].eq_ignore_ascii_case(word) && text[..at].ends_with(apart) {
+        let glued = || word != "k" && text[at..].bytes().all(|b| b.is_ascii_uppercase()) && ends_in_cents(&text[..at]);
+        if text[at..].eq_ignore_ascii_case(word) && (text[..at].ends_with(apart) || glued()) {
             return Some((text[..at].trim_end(), debit));
         }
         if word.len() > 1 && text.is_char_boundary(word.len()) && text[..word.len()].eq_ignore_ascii_case(word) {
@@ -265,6 +277,12 @@ fn strip_side(text: &str) -> Option<(&str, bool)> {
         }
     }
     None
+}
+
+fn ends_in_cents(text: &str) -> bool {
+    let mut last = text.bytes().rev();
+    let two = last.by_ref().take(2).filter(u8::is_ascii_digit).count() == 2;
+    two && matches!(last.next(), Some(b'.' | b','))
 }
 
 /// `1.23E+04`, as spreadsheets write long numbers. Only with a sign behind the capital letter: `1e5` is a code.
@@ -393,6 +411,13 @@ mod tests {
             "US$ (1,234.56)",
             "1,234.56 USD Dr",
             "-1.23456E+03",
+            "<1,234.56>",
+            "1,234.56D",
+            "1,234.56 (Dr)",
+            "1,234.56(DR.)",
+            "'-1,234.56",
+            "-1\u{2007}234.56",
+            "－１，２３４．５６",
         ] {
             assert_eq!(point(text), Some(-123_456), "{text}");
         }

@@ -3,7 +3,7 @@
 //! Day-first and month-first look alike in most rows; the style is told from the whole column (and, where that does
 //! not decide, from the other file). Only a value that can be read in one way, with a month's name or with the year in
 //! front, is read whatever the style. Easy to get wrong: the time behind a date, of which nothing is kept.
-use super::months;
+use super::{digits, months};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,10 @@ pub enum DateStyle {
     ShortYearFirst,
     /// `17102024`
     CompactDayFirst,
+    /// `10172024`
+    CompactMonthFirst,
+    /// `241017`, as SWIFT statements write it.
+    CompactShort,
     /// `45582`: days since 1899-12-30, as spreadsheets count them.
     Serial,
     /// `1729123200`: seconds since 1970.
@@ -37,7 +41,7 @@ pub enum DateStyle {
 
 impl DateStyle {
     /// Every style, in the order of preference when several fit.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::YearMonthDay,
         Self::DayMonthYear,
         Self::MonthDayYear,
@@ -46,6 +50,8 @@ impl DateStyle {
         Self::Compact,
         Self::ShortYearFirst,
         Self::CompactDayFirst,
+        Self::CompactMonthFirst,
+        Self::CompactShort,
         Self::Serial,
         Self::Epoch,
         Self::EpochMillis,
@@ -62,6 +68,8 @@ impl DateStyle {
             Self::Compact => "yyyymmdd",
             Self::ShortYearFirst => "yy/mm/dd",
             Self::CompactDayFirst => "ddmmyyyy",
+            Self::CompactMonthFirst => "mmddyyyy",
+            Self::CompactShort => "yymmdd",
             Self::Serial => "spreadsheet day number",
             Self::Epoch => "seconds since 1970",
             Self::EpochMillis => "milliseconds since 1970",
@@ -70,7 +78,12 @@ impl DateStyle {
 
     /// Digits alone, which are a date only when something else says so.
     pub(crate) fn is_number(self) -> bool {
-        matches!(self, Self::Compact | Self::CompactDayFirst | Self::Serial | Self::Epoch | Self::EpochMillis)
+        self.is_compact() || matches!(self, Self::Serial | Self::Epoch | Self::EpochMillis)
+    }
+
+    /// Year, month and day without anything between them.
+    pub(crate) fn is_compact(self) -> bool {
+        matches!(self, Self::Compact | Self::CompactDayFirst | Self::CompactMonthFirst | Self::CompactShort)
     }
 }
 
@@ -89,7 +102,7 @@ pub fn parse(text: &str, style: DateStyle) -> Option<i32> {
     if let Some((year, month, day)) = plain(text) {
         return days_from_civil(year, month, day);
     }
-    match parts(text)? {
+    match parts(&digits::western(text))? {
         Parts::Clear(year, month, day, _) => days_from_civil(year, month, day),
         Parts::Open(a, b, c, four) => open(a, b, c, four, style),
         Parts::Number(value, length) => number(value, length, style),
@@ -118,7 +131,7 @@ fn plain(text: &str) -> Option<(i32, i32, i32)> {
 }
 
 fn fits_any(text: &str) -> u16 {
-    let Some(parts) = parts(text) else { return 0 };
+    let Some(parts) = parts(&digits::western(text)) else { return 0 };
     let fits = |style: DateStyle| match &parts {
         Parts::Clear(year, month, day, own) => *own == style && days_from_civil(*year, *month, *day).is_some(),
         Parts::Open(a, b, c, four) => open(*a, *b, *c, *four, style).is_some(),
@@ -127,8 +140,12 @@ fn fits_any(text: &str) -> u16 {
     DateStyle::ALL.iter().enumerate().fold(0, |mask, (at, style)| mask | u16::from(fits(*style)) << at)
 }
 
+/// The year that two digits stand for.
+fn century(year: i32) -> i32 {
+    if year < 70 { 2000 + year } else { 1900 + year }
+}
+
 fn open(a: i32, b: i32, c: i32, four: bool, style: DateStyle) -> Option<i32> {
-    let century = |year: i32| if year < 70 { 2000 + year } else { 1900 + year };
     let last = if four { c } else { century(c) };
     match style {
         DateStyle::DayMonthYear => days_from_civil(last, b, a),
@@ -146,6 +163,12 @@ fn number(value: i64, length: usize, style: DateStyle) -> Option<i32> {
         }
         (DateStyle::CompactDayFirst, 8) => {
             days_from_civil(small(value % 10_000)?, small(value / 10_000 % 100)?, small(value / 1_000_000)?)
+        }
+        (DateStyle::CompactMonthFirst, 8) => {
+            days_from_civil(small(value % 10_000)?, small(value / 1_000_000)?, small(value / 10_000 % 100)?)
+        }
+        (DateStyle::CompactShort, 6) => {
+            days_from_civil(century(small(value / 10_000)?), small(value / 100 % 100)?, small(value % 100)?)
         }
         // 1954 to 2119; the day before 1900-03-01 that spreadsheets miscount is far away.
         (DateStyle::Serial, 5) if (20_000..80_000).contains(&value) => small(value - 25_569),
@@ -218,7 +241,7 @@ fn parts(text: &str) -> Option<Parts> {
     let [(a, a_len), (b, b_len), (c, c_len)] = found;
     let century = |year: i32, length: usize| match length {
         4 => Some(year),
-        2 => Some(if year < 70 { 2000 + year } else { 1900 + year }),
+        2 => Some(century(year)),
         _ => None,
     };
     match month {
@@ -358,13 +381,14 @@ impl DateTally {
 
     /// Styles that read as much as the best one does, when which one it is cannot be told from this column.
     pub(crate) fn rivals(&self, best: DateStyle) -> Vec<DateStyle> {
-        let order = [DateStyle::DayMonthYear, DateStyle::MonthDayYear, DateStyle::ShortYearFirst];
-        if !order.contains(&best) {
-            return Vec::new();
-        }
+        let orders: [&[DateStyle]; 2] = [
+            &[DateStyle::DayMonthYear, DateStyle::MonthDayYear, DateStyle::ShortYearFirst],
+            &[DateStyle::CompactDayFirst, DateStyle::CompactMonthFirst],
+        ];
+        let Some(order) = orders.into_iter().find(|order| order.contains(&best)) else { return Vec::new() };
         // A style that misses one value in fifty is still in the running: that value may be a typing mistake.
         let enough = |style: &DateStyle| *style != best && self.of(*style) * 50 >= self.of(best) * 49;
-        order.into_iter().filter(enough).collect()
+        order.iter().copied().filter(enough).collect()
     }
 }
 
@@ -399,6 +423,8 @@ mod tests {
             ("20241017T081500Z", DateStyle::Compact),
             ("20241017081500", DateStyle::Compact),
             ("17102024", DateStyle::CompactDayFirst),
+            ("10172024", DateStyle::CompactMonthFirst),
+            ("241017", DateStyle::CompactShort),
             ("24/10/17", DateStyle::ShortYearFirst),
             ("45582", DateStyle::Serial),
             ("45582.375", DateStyle::Serial),

@@ -1,8 +1,9 @@
 //! What a file says: where its header is, how it writes amounts and dates, what its columns are for, and what the
 //! other file decides where one alone cannot.
 pub(crate) mod amounts;
-mod currency;
+pub(crate) mod currency;
 pub(crate) mod dates;
+pub(crate) mod digits;
 pub(crate) mod header;
 mod months;
 pub(crate) mod names;

@@ -19,16 +19,19 @@ pub(crate) struct NameHint {
 
 const MONEY: &str = "amount amt amounts total price value sum net gross betrag betraege umsatz montant importe import importo bedrag \
     fee fees cost paid payment kwota belopp belob belop valor castka osszeg summa suma somme charge preis wert iznos tutar \
-    montante quantia monto maara transactionamount";
+    montante quantia monto maara transactionamount tutari iznosa \
+    金額 金额 금액";
 const DEBIT: &str = "debit debits dr soll lastschrift belastung dare debe cargo cargos debet uttag ut ud af out withdrawal withdrawals \
     withdrawn ausgaben ausgabe ausgang sortie sorties saida saidas debito debitos wydatki obciazenie obciazenia winien dati terhelo \
-    terheles charges spent expense expenses addebiti addebito uscite";
+    terheles charges spent expense expenses addebiti addebito uscite retiro retiros vydaj vydaje \
+    udbetalt udbetaling haevet otto otot borc rashod raskhod islaidos 出金 支払 支出 借方 출금";
 const CREDIT: &str = "credit credits cr haben gutschrift avere haber abono abonos kredit insattning inn ind bij in deposit deposits einnahmen \
     einnahme eingang entree entrees entrada entradas credito creditos wplywy uznanie uznania dal jovairas received income accrediti \
-    accredito entrate";
-const BALANCE: &str = "balance saldo solde kontostand saldot stand egyenleg zustatek zostatok";
+    accredito entrate deposito depositos prijem prijmy indbetalt indbetaling indsat pano panot alacak prihod prikhod pajamos \
+    receipts 入金 預り 收入 贷方 貸方 입금";
+const BALANCE: &str = "balance saldo solde kontostand saldot stand egyenleg zustatek zostatok bakiye sold ostatok likutis 残高 余额 餘額 잔액";
 const DATE: &str = "date day datum fecha data booked posted valuta time timestamp dato dag pvm paiva datas wertstellung buchungstag tag dia \
-    jour giorno created updated when";
+    jour giorno created updated when 日付 日期 引日 易日";
 const CODE: &str = "id no nr number code ref reference phone zip postcode iban account konto kontonummer telefon plz numero num key uuid";
 const NOT_MONEY: &str = "date day id no number nr method type currency ref reference datum code ccy status text name";
 

@@ -8,6 +8,7 @@ use super::amounts::{self, DecimalStyle};
 use super::names::NameHint;
 use super::options::Sign;
 use super::understood::{BalanceProof, ColumnReading, Reading};
+use crate::text;
 
 const DEBIT_WORDS: &str = "d dr db s debit debet soll af out ut ud dbit withdrawal lastschrift belastung cargo debe dare w expense - uscita \
     addebito ausgang ausgabe paidout moneyout debito wn winien obciazenie";
@@ -102,11 +103,54 @@ fn sides(columns: &[ColumnProfile], hints: &[NameHint], values: &[Vec<Option<i12
     let used = |at: usize| values[at].iter().flatten().any(|value| *value != 0);
     let mut found =
         all().filter(unnamed).flat_map(|a| all().filter(unnamed).filter(move |b| *b > a).map(move |b| (a, b)));
-    found.find(|(a, b)| {
+    let unnamed = found.find(|(a, b)| {
         let filled =
             (0..values[*a].len()).filter(|row| values[*a][*row].is_some() || values[*b][*row].is_some()).count();
         used(*a) && used(*b) && filled >= 4 && filled == values[*a].len() && in_turns(&values[*a], &values[*b], 100)
-    })
+    });
+    unnamed.or_else(|| sides_by_use(columns, hints, values))
+}
+
+/// Two columns under names that nobody knows, of which each row uses one and never both: what went out and what came
+/// in, when no other column can be the amount. Which is which, the other file says; see `settle`.
+fn sides_by_use(columns: &[ColumnProfile], hints: &[NameHint], values: &[Vec<Option<i128>>]) -> Option<(usize, usize)> {
+    let count =
+        |at: usize, wanted: fn(i128) -> bool| values[at].iter().flatten().filter(|value| wanted(**value)).count();
+    let one_sign = |at: usize| {
+        let (above, below) = (count(at, |value| value > 0), count(at, |value| value < 0));
+        above + below > 0 && above.min(below) == 0
+    };
+    let money: Vec<usize> = (0..columns.len()).filter(|at| is_money(&columns[*at])).collect();
+    let candidates: Vec<usize> = money.iter().copied().filter(|at| !hints[*at].balance && one_sign(*at)).collect();
+    let rows = values.iter().map(Vec::len).max().unwrap_or(0);
+    let of = |at: usize, row: usize| values[at][row].filter(|value| *value != 0);
+    let pairs = candidates.iter().flat_map(|a| candidates.iter().filter(move |b| *b > a).map(move |b| (*a, *b)));
+    for (a, b) in pairs {
+        let used = (0..rows).filter(|row| of(a, *row).is_some() || of(b, *row).is_some()).count();
+        // A line in ten may be an opening balance or a note.
+        if used < 4 || used * 10 < rows * 9 || !in_turns(&values[a], &values[b], rows + 1) {
+            continue;
+        }
+        let signed = |row: usize| match (of(a, row), of(b, row)) {
+            (None, None) => None,
+            (out, came) => Some(came.map_or(0, i128::abs) - out.map_or(0, i128::abs)),
+        };
+        let signed: Vec<Option<i128>> = (0..rows).map(signed).collect();
+        let follows = |at: usize| walk(&signed, &values[at]).is_some();
+        // Whatever else is there in every row is the amount, unless it follows from these two.
+        let other = |at: &usize| *at != a && *at != b && !hints[*at].balance && !follows(*at);
+        if money.iter().filter(|at| other(at)).any(|at| count(*at, |value| value != 0) * 10 >= rows * 9) {
+            continue;
+        }
+        let turned = hints[a].credit || hints[b].debit;
+        return Some(if turned { (b, a) } else { (a, b) });
+    }
+    None
+}
+
+/// Whether the names of both columns say what they are.
+pub(crate) fn named(debit: &str, credit: &str) -> bool {
+    NameHint::of(debit).debit && NameHint::of(credit).credit
 }
 
 /// Whether at most one of two columns is used in each row, but for one row in `of`.
@@ -214,16 +258,21 @@ fn is_flag(at: usize, columns: &[ColumnProfile], head: &dyn HeadRows) -> bool {
 /// Whether a flag says that the amount went out; `None` when it says neither.
 pub(crate) fn says_debit(cell: &str) -> Option<bool> {
     let cell = cell.trim();
-    let word: String = if matches!(cell, "-" | "+") {
-        cell.to_owned()
+    let mut word = String::new();
+    if matches!(cell, "-" | "+") {
+        word.push_str(cell);
     } else {
-        cell.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect()
-    };
+        text::tokens(cell, |token| word.extend(token.chars().filter(|c| c.is_alphabetic())));
+    }
     let among = |list: &str| list.split_whitespace().any(|known| known == word);
     if among(DEBIT_WORDS) {
         return Some(true);
     }
-    among(CREDIT_WORDS).then_some(false)
+    if among(CREDIT_WORDS) {
+        return Some(false);
+    }
+    let hint = NameHint::of(cell);
+    (hint.debit != hint.credit).then_some(hint.debit)
 }
 
 /// Finds the columns that hold the running balance: by proof, or by name beside another amount.

@@ -3,15 +3,18 @@
 //! Each open choice is tried against the other side (do the amounts meet, do the days of rows with equal amounts lie
 //! together), and the reading that explains more wins when it wins clearly; else it is undecided, and said. Easy to
 //! get wrong: two files with the same open choice are the same in either reading, which is no doubt at all.
-use super::super::profile::{ColumnRole, ColumnType};
+use super::super::profile::{ColumnRole, ColumnType, SignedBy};
 use super::super::rules::{CompareKind, RuleSet};
 use super::super::table::{NO_AMOUNT, NO_DATE, Table, Typed};
 use super::amounts::{DecimalStyle, MAX_SCALE};
 use super::dates::DateStyle;
-use rustc_hash::FxHashMap;
+use super::roles;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Rows whose amounts must meet before they decide anything.
 const LEAST_TIES: usize = 3;
+/// Most different words of a column that may say which amounts went out.
+const MOST_FLAGS: u64 = 12;
 /// Days by which one order must lie nearer than another, in the mean.
 const CLEARLY_NEARER: f64 = 2.0;
 /// Differences above this are all the same: far.
@@ -20,6 +23,9 @@ const FAR_DAYS: i32 = 60;
 /// Settles what is open in both tables; call it before rules are inferred or run. Columns that rules pair are tried
 /// with their partner only.
 pub fn settle(left: &mut Table, right: &mut Table, rules: Option<&RuleSet>) {
+    if rules.is_none() {
+        whole_amounts(left, right);
+    }
     let pairs = Pairs::new(left, right, rules);
     for (l, r) in &pairs.amounts {
         decimals(left, *l, right, *r);
@@ -27,6 +33,12 @@ pub fn settle(left: &mut Table, right: &mut Table, rules: Option<&RuleSet>) {
     // Both ways: either side may be the one in minor units.
     minor_units(left, right, &pairs.amounts, false);
     minor_units(right, left, &pairs.amounts, true);
+    for (l, r) in &pairs.amounts {
+        flags(left, *l, right, *r);
+        flags(right, *r, left, *l);
+        sides(left, *l, right, *r);
+        sides(right, *r, left, *l);
+    }
     signs(left, right, &pairs.amounts);
     let ties = ties(left, right, &pairs.amounts);
     dates(left, right, &pairs, &ties);
@@ -61,6 +73,57 @@ impl Pairs {
         };
         let cross = |a: Vec<usize>, b: Vec<usize>| a.iter().flat_map(|l| b.iter().map(|r| (*l, *r))).collect();
         Self { amounts: cross(amounts(left), amounts(right)), dates: cross(dates(left), dates(right)) }
+    }
+}
+
+/// Whole amounts under names that say nothing look like numbers of documents. Where a file has no other amounts, the
+/// column that holds the other side's amounts is one; where neither file has any, the two that hold the same figures
+/// of very different lengths are.
+fn whole_amounts(left: &mut Table, right: &mut Table) {
+    let amounts = |table: &Table| -> Vec<usize> {
+        let fits = |at: &usize| {
+            let profile = &table.columns[*at].profile;
+            matches!(table.columns[*at].typed, Typed::Money { .. }) && profile.role != Some(ColumnRole::Balance)
+        };
+        (0..table.columns.len()).filter(fits).collect()
+    };
+    let (ours, theirs) = (amounts(left), amounts(right));
+    let values_of = |table: &Table, at: usize| table.figures_in(at).map(|figures| (at, figures)).into_iter();
+    match (ours.as_slice(), theirs.as_slice()) {
+        ([], []) => {
+            let spread = |figures: &[u128]| {
+                let lengths = || figures.iter().map(|value| value.checked_ilog10().unwrap_or(0));
+                lengths().max().unwrap_or(0) >= lengths().min().unwrap_or(0) + 2
+            };
+            let columns = |table: &Table| -> Vec<(usize, Vec<u128>)> {
+                let all = (0..table.columns.len()).flat_map(|at| values_of(table, at));
+                all.filter(|(_, figures)| spread(figures)).collect()
+            };
+            let (mine, others) = (columns(left), columns(right));
+            let pairs = mine.iter().flat_map(|l| others.iter().map(move |r| (meeting(&l.1, &r.1), l, r)));
+            let best = pairs.max_by_key(|(met, _, _)| *met);
+            if let Some((_, l, r)) = best.filter(|(met, l, r)| clearly(*met, 0, l.1.len().min(r.1.len()))) {
+                let (l, r) = (l.0, r.0);
+                left.make_amounts(l);
+                right.make_amounts(r);
+            }
+        }
+        ([], known) => whole_amounts_of(left, right, known),
+        (known, []) => whole_amounts_of(right, left, known),
+        _ => {}
+    }
+}
+
+fn whole_amounts_of(own: &mut Table, other: &Table, known: &[usize]) {
+    let theirs: Vec<Vec<u128>> = known.iter().map(|at| values(other, *at)).collect();
+    let met = |at: usize| {
+        let figures = own.figures_in(at)?;
+        let met = theirs.iter().map(|theirs| (meeting(&figures, theirs), figures.len().min(theirs.len()))).max()?;
+        clearly(met.0, 0, met.1).then_some((met.0, at))
+    };
+    if let Some((_, at)) = (0..own.columns.len()).filter_map(met).max_by_key(|(met, at)| (*met, std::cmp::Reverse(*at)))
+    {
+        own.make_amounts(at);
     }
 }
 
@@ -151,6 +214,95 @@ fn minor_units(own: &mut Table, other: &Table, pairs: &[(usize, usize)], swapped
                 break;
             }
         }
+    }
+}
+
+/// Amounts that one side has once, with the row and whether it is below nought, beside the sign of the equal amounts
+/// on the other side, where those agree.
+fn signs_of_equals(own: &Table, at: usize, other: &Table, partner: usize) -> Vec<(usize, bool, bool)> {
+    let mut theirs: FxHashMap<u128, Option<bool>> = FxHashMap::default();
+    for (value, below, _) in magnitudes(other, partner) {
+        theirs.entry(value).and_modify(|sign| *sign = sign.filter(|sign| *sign == below)).or_insert(Some(below));
+    }
+    let mut mine: FxHashMap<u128, Option<(usize, bool)>> = FxHashMap::default();
+    for (value, below, row) in magnitudes(own, at) {
+        mine.entry(value).and_modify(|found| *found = None).or_insert(Some((row, below)));
+    }
+    let of = |(value, found): (u128, Option<(usize, bool)>)| {
+        let (row, below) = found?;
+        Some((row, below, (*theirs.get(&value)?)?))
+    };
+    mine.into_iter().filter_map(of).collect()
+}
+
+/// A column of few words that goes with the sign of the equal amounts on the other side, where this side has none:
+/// `Uttag` and `Insättning`, `1` and `2`.
+fn flags(own: &mut Table, at: usize, other: &Table, partner: usize) {
+    let profile = &own.columns[at].profile;
+    if own.options_sign || profile.signed_by.is_some() || magnitudes(own, at).iter().any(|(_, below, _)| *below) {
+        return;
+    }
+    let equals = signs_of_equals(own, at, other, partner);
+    let below = equals.iter().filter(|(_, _, theirs)| *theirs).count();
+    if below < LEAST_TIES || equals.len() - below < LEAST_TIES {
+        return;
+    }
+    let fits = |column: &usize| {
+        let profile = &own.columns[*column].profile;
+        matches!(profile.kind, ColumnType::Text | ColumnType::Code)
+            && (2..=MOST_FLAGS).contains(&profile.distinct)
+            && profile.role.is_none()
+            && equals.len() as u64 >= 3 * profile.distinct
+    };
+    let mut best: Option<(usize, u64, usize, FxHashSet<String>)> = None;
+    for column in (0..own.columns.len()).filter(fits) {
+        let mut words: FxHashMap<&str, [usize; 2]> = FxHashMap::default();
+        for (row, _, theirs) in &equals {
+            words.entry(own.cell(*row, column)).or_default()[usize::from(*theirs)] += 1;
+        }
+        let against: usize = words.values().map(|[above, below]| *above.min(below)).sum();
+        let known = (0..own.len()).filter(|row| words.contains_key(own.cell(*row, column))).count();
+        if against * 20 > equals.len() || known * 20 < own.len() * 19 {
+            continue;
+        }
+        let distinct = own.columns[column].profile.distinct;
+        if best.as_ref().is_none_or(|found| (against, distinct) < (found.0, found.1)) {
+            let out = words.iter().filter(|(_, [above, below])| below > above).map(|(word, _)| (*word).to_owned());
+            best = Some((against, distinct, column, out.collect()));
+        }
+    }
+    if let Some((_, _, column, out)) = best {
+        let went_out: Vec<bool> = (0..own.len()).map(|row| out.contains(own.cell(row, column))).collect();
+        own.sign_by(at, column, &went_out);
+        own.decided(at, "the other file");
+    }
+}
+
+/// Columns of two whose order nobody named: when all of both have one sign on the other side, they are amounts in two
+/// places and not what went out and what came in.
+fn sides(own: &mut Table, at: usize, other: &Table, partner: usize) {
+    let Some(SignedBy::Columns { debit, credit, .. }) = &own.columns[at].profile.signed_by else { return };
+    if own.options_sign || roles::named(debit, credit) {
+        return;
+    }
+    let Some(debit) = own.column_index(debit) else { return };
+    let out = |row: usize| match &own.columns[debit].typed {
+        Typed::Money { units, .. } => units[row] != NO_AMOUNT && units[row] != 0,
+        _ => false,
+    };
+    // By column and whether the signs agree.
+    let mut counts = [[0_usize; 2]; 2];
+    for (row, below, theirs) in signs_of_equals(own, at, other, partner) {
+        counts[usize::from(out(row))][usize::from(below == theirs)] += 1;
+    }
+    let clear = |[against, agree]: [usize; 2], agrees: bool| {
+        let (more, less) = if agrees { (agree, against) } else { (against, agree) };
+        more >= 2 && more >= 4 * less
+    };
+    if [false, true].into_iter().any(|way| clear(counts[0], way) && clear(counts[1], !way)) {
+        let rows: Vec<bool> = (0..own.len()).map(out).collect();
+        own.turn_rows(at, &rows);
+        own.decided(at, "the other file");
     }
 }
 
