@@ -102,11 +102,8 @@ fn find(args: &DedupeArgs) -> Result<String, Failure> {
             found.summary.links_refused
         );
     }
-    if let Some(first) = table.errors.first() {
-        text += &format!(
-            "{}: {} bad row(s) left out, first: line {}, value {:?}: {}\n",
-            table.name, table.error_count, first.line, first.value, first.reason
-        );
+    if let Some(line) = table.bad_rows_line() {
+        text += &format!("{line}\n");
     }
     text += &match &args.out {
         Some(directory) => format!("results in {}\n", directory.display()),

@@ -191,12 +191,8 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     text += &format!("{}\n", summary(&outcome, &left, &right));
     text += &format!("{rows} rows in {:.2} s\n", started.elapsed().as_secs_f64());
     for table in [&left, &right] {
-        if let Some(first) = table.errors.first() {
-            let place = if first.column.is_empty() { String::new() } else { format!(", column {:?}", first.column) };
-            text += &format!(
-                "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}\n",
-                table.name, table.error_count, first.line, first.value, first.reason
-            );
+        if let Some(line) = table.bad_rows_line() {
+            text += &format!("{line}\n");
         }
     }
     text += &match &args.out {

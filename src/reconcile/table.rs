@@ -169,6 +169,16 @@ impl Table {
         }
     }
 
+    /// How many rows were left out and the first of them, in a line for a terminal; `None` when all could be read.
+    pub fn bad_rows_line(&self) -> Option<String> {
+        let first = self.errors.iter().find(|error| !error.is_missing_line())?;
+        let place = if first.column.is_empty() { String::new() } else { format!(", column {:?}", first.column) };
+        Some(format!(
+            "{}: {} bad row(s) left out, first: line {}{place}, value {:?}: {}",
+            self.name, self.error_count, first.line, first.value, first.reason
+        ))
+    }
+
     /// The name of the id column; `None` when rows are named by line.
     pub fn id_column(&self) -> Option<&str> {
         self.id_column.map(|at| self.columns[at].profile.name.as_str())

@@ -47,8 +47,7 @@ pub struct SideReading {
     /// Column that names a row; `line` names rows by their line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Sheet of a workbook, by name; the first with rows by default. Several are read as one with a column that names the
-    /// sheet: `Jan/Feb` by their names, `*` all of them, `2026-*` those that fit.
+    /// Sheet of a workbook, by name; the first with rows by default. Several as one source: `Jan/Feb`, `*`, `2026-*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sheet: Option<String>,
     /// Statement of a file that holds several, by its account or its own name; all of them by default.
