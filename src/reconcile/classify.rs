@@ -153,7 +153,7 @@ impl Found<'_> {
         };
         let differs = |at: usize| {
             let level = level(levels, at);
-            self.plan.comparators[at].is_code() && level > 0 && self.weights.bits[at][level] < 0.0
+            self.plan.comparators[at].is_code() && level > 0 && self.weights.bits[at][level] < AGAINST
         };
         let mut references = (0..self.plan.comparators.len()).filter(|at| differs(*at));
         let elsewhere = |at: usize| {
@@ -390,6 +390,8 @@ impl Found<'_> {
     }
 }
 
+/// Bits of a reference that is another one; a text without any is no contradiction.
+const AGAINST: f64 = -0.5;
 /// The probability shown for rows that are equal in every cell.
 const EQUAL_ROWS: f64 = 0.999_999;
 

@@ -320,7 +320,7 @@ impl ColumnStats {
         }
         let (numbers, fractional) = (share(self.amounts.reads), share(self.fractional));
         // "Out of account", "Into account" with cents: what went out and came in, and no numbers of accounts.
-        let code = name.code && !((name.debit || name.credit) && fractional >= 0.5);
+        let code = name.code && !((name.debit || name.credit) && fractional >= 0.2);
         if name.money && !code && numbers >= 0.5 {
             return ColumnType::Money;
         }

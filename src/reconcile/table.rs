@@ -282,18 +282,23 @@ impl Table {
         profile.kind = ColumnType::Money;
         profile.decimal = Some(DecimalStyle::Point);
         DecimalStyle::Point.describe().clone_into(&mut profile.format);
-        self.profile.reading.columns.push(ColumnReading {
+        let shown = ColumnReading {
             name: profile.name.clone(),
             kind: profile.kind,
             style: profile.format.clone(),
             role: None,
-            runner_up: Some("text".to_owned()),
-            decided_by: Some("the other file".to_owned()),
+            runner_up: None,
+            decided_by: None,
             flipped: false,
             minor_digits: None,
             unread: 0,
-        });
+        };
         self.profile.columns[column] = profile.clone();
+        // In the order of the file, as when the rules name the column.
+        let later = |other: &ColumnReading| self.profile.columns[column..].iter().any(|c| c.name == other.name);
+        let at = self.profile.reading.columns.iter().position(later);
+        let at = at.unwrap_or(self.profile.reading.columns.len());
+        self.profile.reading.columns.insert(at, shown);
         if self.id_column == Some(column) {
             // An amount names no row.
             let name = self.profile.id_column().map(str::to_owned);

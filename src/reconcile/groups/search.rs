@@ -88,8 +88,9 @@ impl<'a> Search<'a> {
         let fee = sum - i128::from(self.target);
         let is_fee = fee != 0 && (fee > 0) == (sum > 0) && (fee as f64).abs() <= LARGEST_FEE * (sum as f64).abs();
         let evidence = named.iter().map(|(link, _)| link.bits).sum::<f64>() / named.len() as f64;
-        // Unrelated sums come so near from below once in as many times as the fee's largest share goes into one.
-        let bits = self.prior + evidence - LARGEST_FEE.log2();
+        // Unrelated sums come so near from below once in as many times as the fee's largest share goes into one; and every
+        // further part that the key names could have carried another.
+        let bits = self.prior + evidence - LARGEST_FEE.log2() + (named.len() as f64).log2();
         if !is_fee || bits < MIN_GROUP_BITS {
             return None;
         }

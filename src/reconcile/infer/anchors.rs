@@ -63,6 +63,8 @@ pub(super) struct Evidence {
 }
 
 type Pair = (usize, usize);
+/// Which sources are believed, by their columns and the rows they tie.
+type Believed<'a> = &'a dyn Fn(&Pair, &[(u32, u32)]) -> bool;
 
 impl Evidence {
     pub(super) fn of(facts: &Facts<'_>, left: &Table, right: &Table) -> Self {
@@ -99,7 +101,7 @@ impl Evidence {
         }
         let mut days: FxHashMap<Pair, Vec<i32>> = FxHashMap::default();
         for target in targets.iter().filter(|(l, _)| facts.left[*l].class == Class::Date) {
-            let between = |believed: &dyn Fn(&Pair, &[(u32, u32)]) -> bool| -> Vec<i32> {
+            let between = |believed: Believed<'_>| -> Vec<i32> {
                 let found = sources.iter().filter(|(source, ties)| source != target && believed(source, ties));
                 let found = found.flat_map(|(_, ties)| ties);
                 found.filter_map(|(l, r)| cells.days(&facts.left[target.0], &facts.right[target.1], *l, *r)).collect()

@@ -227,15 +227,27 @@ fn sign_by_flag(
     };
     let amounts = || (0..columns.len()).filter(positive);
     let Some(flag) = flag else { return Ok(()) };
-    let Some(amount) = amounts().find(|at| hints[*at].money).or_else(|| amounts().next()) else { return Ok(()) };
+    // A balance that never falls below nought is no amount: the amount is what it follows from.
+    let follows = |at: &usize| {
+        let signed = signed_by(&values[*at], flag, head);
+        (0..columns.len()).any(|other| other != *at && walk(&signed, &values[other]).is_some())
+    };
+    let named = || amounts().find(|at| hints[*at].money);
+    let Some(amount) = amounts().find(follows).or_else(named).or_else(|| amounts().next()) else { return Ok(()) };
     columns[flag].role = Some(ColumnRole::Flag);
     columns[amount].signed_by = Some(SignedBy::Flag { column: columns[flag].name.clone() });
-    for (row, value) in values[amount].iter_mut().enumerate() {
-        if says_debit(head.cell(row, flag)) == Some(true) {
-            *value = value.map(|value| -value);
-        }
-    }
+    values[amount] = signed_by(&values[amount], flag, head);
     Ok(())
+}
+
+/// Amounts with a minus where the flag says that they went out.
+fn signed_by(amounts: &[Option<i128>], flag: usize, head: &dyn HeadRows) -> Vec<Option<i128>> {
+    let went_out = |row: usize| says_debit(head.cell(row, flag)) == Some(true);
+    amounts
+        .iter()
+        .enumerate()
+        .map(|(row, value)| value.map(|value| if went_out(row) { -value } else { value }))
+        .collect()
 }
 
 /// A column of a few words that all say debit or credit, both of them or under a name that says as much.
