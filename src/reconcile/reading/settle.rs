@@ -5,7 +5,7 @@
 //! get wrong: two files with the same open choice are the same in either reading, which is no doubt at all.
 use super::super::profile::{ColumnRole, ColumnType, SignedBy};
 use super::super::rules::{CompareKind, RuleSet};
-use super::super::table::{NO_AMOUNT, NO_DATE, Table, Typed};
+use super::super::table::{Column, NO_AMOUNT, NO_DATE, Table, Typed};
 use super::amounts::{DecimalStyle, MAX_SCALE};
 use super::dates::DateStyle;
 use super::roles;
@@ -80,15 +80,11 @@ impl Pairs {
 /// column that holds the other side's amounts is one; where neither file has any, the two that hold the same figures
 /// of very different lengths are.
 fn whole_amounts(left: &mut Table, right: &mut Table) {
-    let amounts = |table: &Table| -> Vec<usize> {
-        let fits = |at: &usize| {
-            let profile = &table.columns[*at].profile;
-            matches!(table.columns[*at].typed, Typed::Money { .. }) && profile.role != Some(ColumnRole::Balance)
-        };
-        (0..table.columns.len()).filter(fits).collect()
+    let is_amount = |column: &Column| {
+        matches!(column.typed, Typed::Money { .. }) && column.profile.role != Some(ColumnRole::Balance)
     };
-    let (ours, theirs) = (amounts(left), amounts(right));
-    let values_of = |table: &Table, at: usize| table.figures_in(at).map(|figures| (at, figures)).into_iter();
+    let amounts = |table: &Table| (0..table.columns.len()).filter(|at| is_amount(&table.columns[*at])).collect();
+    let (ours, theirs): (Vec<usize>, Vec<usize>) = (amounts(left), amounts(right));
     match (ours.as_slice(), theirs.as_slice()) {
         ([], []) => {
             let spread = |figures: &[u128]| {
@@ -96,16 +92,15 @@ fn whole_amounts(left: &mut Table, right: &mut Table) {
                 lengths().max().unwrap_or(0) >= lengths().min().unwrap_or(0) + 2
             };
             let columns = |table: &Table| -> Vec<(usize, Vec<u128>)> {
-                let all = (0..table.columns.len()).flat_map(|at| values_of(table, at));
+                let all = (0..table.columns.len()).filter_map(|at| Some((at, table.figures_in(at)?)));
                 all.filter(|(_, figures)| spread(figures)).collect()
             };
             let (mine, others) = (columns(left), columns(right));
             let pairs = mine.iter().flat_map(|l| others.iter().map(move |r| (meeting(&l.1, &r.1), l, r)));
             let best = pairs.max_by_key(|(met, _, _)| *met);
             if let Some((_, l, r)) = best.filter(|(met, l, r)| clearly(*met, 0, l.1.len().min(r.1.len()))) {
-                let (l, r) = (l.0, r.0);
-                left.make_amounts(l);
-                right.make_amounts(r);
+                left.make_amounts(l.0);
+                right.make_amounts(r.0);
             }
         }
         ([], known) => whole_amounts_of(left, right, known),
@@ -286,10 +281,8 @@ fn sides(own: &mut Table, at: usize, other: &Table, partner: usize) {
         return;
     }
     let Some(debit) = own.column_index(debit) else { return };
-    let out = |row: usize| match &own.columns[debit].typed {
-        Typed::Money { units, .. } => units[row] != NO_AMOUNT && units[row] != 0,
-        _ => false,
-    };
+    let Typed::Money { units, .. } = &own.columns[debit].typed else { return };
+    let out = |row: usize| units[row] != NO_AMOUNT && units[row] != 0;
     // By column and whether the signs agree.
     let mut counts = [[0_usize; 2]; 2];
     for (row, below, theirs) in signs_of_equals(own, at, other, partner) {
