@@ -130,12 +130,11 @@ impl Texts {
                 if let Some((_, ordinal)) = self.said.get(&Arc::as_ptr(said)) {
                     return Ok(*ordinal);
                 }
-                let without_values =
-                    said.fields.iter().zip(columns).map(|(said, (left, right))| SharedComparison {
-                        said: said.clone(),
-                        left_column: left.clone(),
-                        right_column: right.clone(),
-                    });
+                let without_values = said.fields.iter().zip(columns).map(|(said, (left, right))| SharedComparison {
+                    said: said.clone(),
+                    left_column: left.clone(),
+                    right_column: right.clone(),
+                });
                 let comparisons = json(&without_values.collect::<Vec<_>>());
                 let next = self.ordinals.len() as u64;
                 let text = ResultText { comparisons, explanation: said.explanation.clone() };
