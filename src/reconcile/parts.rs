@@ -54,7 +54,7 @@ pub trait Parts: Sync {
     fn wait(&self) -> Result<(), Cancelled>;
 
     /// Whether to take the last part first: two that begin at opposite ends seldom ask for the same part.
-    fn from_the_end(&self) -> bool {
+    fn last_first(&self) -> bool {
         false
     }
 }
@@ -72,7 +72,7 @@ pub(crate) fn in_parts(
     parts.begin(step, count)?;
     let mut found: Vec<Option<Compared>> = (0..count).map(|_| None).collect();
     let mut open: Vec<u32> = (0..count).collect();
-    if parts.from_the_end() {
+    if parts.last_first() {
         open.reverse();
     }
     while !open.is_empty() {

@@ -119,7 +119,7 @@ impl Parts for InParts<'_> {
         if halted { Err(Cancelled) } else { Ok(()) }
     }
 
-    fn from_the_end(&self) -> bool {
+    fn last_first(&self) -> bool {
         self.helping
     }
 }

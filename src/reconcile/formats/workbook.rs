@@ -300,13 +300,12 @@ fn table(
     Ok(())
 }
 
+/// Sheets with their layout, and warnings about those that were left out.
+type Alike<'g> = (Vec<(&'g Grid, Layout)>, Vec<String>);
+
 /// The sheets that are of one table: they share half of their columns with the one that most are like. One that is not is
 /// left out with a warning, and refused when it was asked for by its name.
-fn alike<'g>(
-    grids: &'g [Grid],
-    wanted: &Wanted<'_>,
-    options: &ReadOptions,
-) -> Result<(Vec<(&'g Grid, Layout)>, Vec<String>), ReadError> {
+fn alike<'g>(grids: &'g [Grid], wanted: &Wanted<'_>, options: &ReadOptions) -> Result<Alike<'g>, ReadError> {
     let (mut tables, mut warnings) = (Vec::new(), Vec::new());
     for grid in grids {
         match layout(grid, options) {

@@ -91,7 +91,7 @@ impl Parts for Kept<'_> {
         Ok(())
     }
 
-    fn from_the_end(&self) -> bool {
+    fn last_first(&self) -> bool {
         self.last_first
     }
 }
