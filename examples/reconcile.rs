@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
                 found.rows(side).map(|row| right.id(row as usize).into_owned()).collect::<Vec<_>>().join(" + ")
             }
         };
-        println!("{} = {}  {:.3}  {}", ids(Side::Left), ids(Side::Right), found.probability, found.explanation);
+        println!("{} = {}  {:.3}  {}", ids(Side::Left), ids(Side::Right), found.probability, found.said.explanation);
     }
     println!("{:#?}", outcome.summary);
     Ok(())
