@@ -251,7 +251,7 @@ function summary(job, show) {
     { list: "discrepancy", label: "Discrepancies", value: c.discrepancy, tone: "bad", glyph: "notEqual", note: "paired, but different" },
     { list: "unmatched_left", label: "Unmatched left", value: c.unmatched_left, tone: "left", glyph: "left", note: share(c.unmatched_left, c.left, "left") },
     { list: "unmatched_right", label: "Unmatched right", value: c.unmatched_right, tone: "right", glyph: "right", note: share(c.unmatched_right, c.right, "right") },
-    { list: "errors", label: "Bad rows", value: badRows, tone: badRows ? "warn" : "neutral", glyph: "alert", note: badRows ? "left out of the run" : "every row was read" },
+    { list: "errors", label: "Bad rows", value: badRows, tone: badRows ? "warn" : "neutral", glyph: "alert", note: badRows ? "left out, or missing by the balance" : "every row was read" },
   ];
   // Matches to review are matches too; in the bar they are one part of the whole, not counted twice.
   const parts = tiles.slice(0, 5).map((t) => (t.list === "matched" ? { ...t, value: (c.matched ?? 0) - (c.review ?? 0) } : t)).filter((t) => t.value > 0);

@@ -112,7 +112,7 @@ pub struct Counts {
     pub unmatched_left: u64,
     /// Records of the right side without a match.
     pub unmatched_right: u64,
-    /// Rows that could not be read, both sides.
+    /// Rows that could not be read, and places where a balance says that lines are missing, both sides.
     pub errors: u64,
 }
 

@@ -203,6 +203,11 @@ impl Table {
         (0..self.len()).into_par_iter().map(hash).collect()
     }
 
+    /// Places among the errors where a balance says that lines are missing.
+    pub fn missing_count(&self) -> u64 {
+        self.profile.reading.balance.as_ref().map_or(0, |proof| proof.gaps.len() as u64)
+    }
+
     /// The rank of each row by content, then id: of equal rows the one with the lowest id comes first, wherever it
     /// stands in the file.
     pub(crate) fn content_order(&self, content: &[u64]) -> Vec<u32> {

@@ -44,7 +44,7 @@ pub(super) fn found(run: &Run, rules: &RuleSet, outcome: Outcome, left: &Table, 
         review: s.review,
         unmatched_left: s.unmatched_left,
         unmatched_right: s.unmatched_right,
-        errors: left.error_count + right.error_count,
+        errors: [left, right].iter().map(|table| table.error_count + table.missing_count()).sum(),
     };
     parting.found(counts)
 }
