@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use std::sync::Mutex;
+use std::sync::{Barrier, Mutex};
 use support::table;
 use tieout_reconcile::{
     Cancelled, Control, Outcome, Part, Parts, Progress, RunError, Table, Unattended, compare_parts, report,
@@ -43,11 +43,13 @@ struct Kept<'a> {
     computed: Mutex<u32>,
     limit: u32,
     last_first: bool,
+    /// Where two that share the parts wait for each other at the beginning of a step: neither is done before the other begins.
+    both: Option<&'a Barrier>,
 }
 
 impl<'a> Kept<'a> {
     fn new(bodies: &'a Mutex<Bodies>) -> Self {
-        Self { bodies, computed: Mutex::new(0), limit: u32::MAX, last_first: false }
+        Self { bodies, computed: Mutex::new(0), limit: u32::MAX, last_first: false, both: None }
     }
 }
 
@@ -64,6 +66,9 @@ impl Control for Kept<'_> {
 impl Parts for Kept<'_> {
     fn begin(&self, _: u64, parts: u32) -> Result<(), Cancelled> {
         assert!(parts > 2, "the files are too small for this test");
+        if let Some(both) = self.both {
+            both.wait();
+        }
         Ok(())
     }
 
@@ -128,7 +133,9 @@ fn two_that_share_the_parts_compute_each_once_and_find_what_one_alone_finds() {
     let (left, right) = files();
     let alone = found(&run_inferred(&left, &right, &Unattended).unwrap(), &left, &right);
     let bodies = Mutex::default();
-    let (owner, helper) = (Kept::new(&bodies), Kept { last_first: true, ..Kept::new(&bodies) });
+    let both = Barrier::new(2);
+    let owner = Kept { both: Some(&both), ..Kept::new(&bodies) };
+    let helper = Kept { both: Some(&both), last_first: true, ..Kept::new(&bodies) };
     let shared = std::thread::scope(|scope| {
         let helping = scope.spawn(|| compare_parts(&left, &right, None, &helper));
         let shared = run_inferred(&left, &right, &owner).unwrap();
