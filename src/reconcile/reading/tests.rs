@@ -188,3 +188,19 @@ fn options_are_refused_with_what_is_known() {
     let json = serde_json::to_string(&rules).unwrap();
     assert_eq!(serde_json::to_string(&crate::RuleSet::parse(&json).unwrap()).unwrap(), json);
 }
+
+#[test]
+fn a_place_where_lines_are_missing_is_listed_and_counted_apart_from_rows_that_were_not_read() {
+    let mut csv = "date,text,amount,balance\n".to_owned();
+    let mut balance = 100;
+    for day in 1..=12 {
+        balance += 10 * day;
+        // Of the seventh day only the balance knows.
+        if day != 7 {
+            writeln!(csv, "2026-03-{day:02},payment {day},{}.00,{balance}.00", 10 * day).unwrap();
+        }
+    }
+    let table = table(&csv);
+    assert_eq!((table.len(), table.error_count, table.missing_count(), table.errors.len()), (11, 0, 1, 1));
+    assert!(table.errors[0].reason.contains("70.00"), "{:?}", table.errors[0]);
+}
