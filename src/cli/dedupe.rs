@@ -3,15 +3,11 @@
 //! Opens the file, prints, writes the result files; every decision is the engine's. Reading, progress and exit codes are those of
 //! `reconcile`.
 use super::input;
-use super::output::{complain, say};
 use super::reading::OneReadingFlags;
-use super::reconcile::{Bar, Failure, Safe, load, load_rules};
-use crate::reconcile::report::Cells;
-use crate::reconcile::{
-    Deduped, RuleSet, Side, Table, Unattended, check_dedupe_rules, dedupe, dedupe_rules, write_deduped,
-};
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use super::reconcile::{Bar, Failure, complete, load, load_rules};
+use super::results::{ResultFlags, end};
+use crate::reconcile::{Deduped, Side, Table, Unattended, check_dedupe_rules, dedupe, dedupe_rules, write_deduped};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Find the rows of one file that mean the same: equal and nearly equal ones.
@@ -27,18 +23,9 @@ pub struct DedupeArgs {
     /// Column that names a row [default: its first unique column]
     #[arg(long, value_name = "COL")]
     pub id: Option<String>,
-    /// Directory for the result files, made if needed; without it only the summary is printed
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Write CSV for a spreadsheet: what it would take for a formula gets a ' before it; numbers stay numbers
-    #[arg(long, value_name = "FOR")]
-    pub safe: Option<Safe>,
-    /// Stop at the first row that cannot be read, instead of reporting it and going on
-    #[arg(long)]
-    pub strict: bool,
-    /// Print the rules that would be used, as JSON, and stop
-    #[arg(long)]
-    pub print_rules: bool,
+    /// What comes of what was found.
+    #[command(flatten)]
+    pub results: ResultFlags,
     /// How the file is read, where it is not recognised.
     #[command(flatten)]
     pub reading: OneReadingFlags,
@@ -59,13 +46,7 @@ Exit code: 0 finished, 1 failed, 2 bad input.";
 
 /// Runs the command: results to the directory, the summary to stdout, progress and errors to stderr.
 pub fn run(args: &DedupeArgs) -> ExitCode {
-    match find(args) {
-        Ok(text) => say(&text, ExitCode::SUCCESS),
-        Err(failure) => {
-            complain(&format!("tieout dedupe: {failure}"));
-            failure.code()
-        }
-    }
+    end("dedupe", find(args))
 }
 
 fn find(args: &DedupeArgs) -> Result<String, Failure> {
@@ -78,19 +59,18 @@ fn find(args: &DedupeArgs) -> Result<String, Failure> {
         check_dedupe_rules(rules).map_err(|error| Failure::Rules { file: input::name(path), error })?;
     }
     let bar = Bar::new();
-    let table = load(&args.file, &args.id, &args.reading.0, given.as_ref(), Side::Left, args.strict, &bar)?;
-    if args.print_rules {
+    let table = load(&args.file, &args.id, &args.reading.0, given.as_ref(), Side::Left, args.results.strict, &bar)?;
+    if args.results.print_rules {
         bar.finish();
-        let rules = complete(given, args, &table)?;
+        let mut rules = complete(given, || dedupe_rules(&table, &Unattended))?;
+        rules.left = args.reading.0.or(&rules.left);
+        rules.right = rules.left.clone();
         return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
     let found = dedupe(&table, given.as_ref(), &bar);
     bar.finish();
     let found = found?;
-    if let Some(directory) = &args.out {
-        let cells = if args.safe.is_some() { Cells::Spreadsheet } else { Cells::Exact };
-        write(directory, cells, &found, &table)?;
-    }
+    args.results.write(|make, cells| write_deduped(make, cells, &found, &table))?;
     let mut text = String::new();
     table.reading().lines(&table.name).iter().for_each(|line| text += &format!("{line}\n"));
     found.comparing.lines_of_one().iter().for_each(|line| text += &format!("{line}\n"));
@@ -105,31 +85,8 @@ fn find(args: &DedupeArgs) -> Result<String, Failure> {
     if let Some(line) = table.bad_rows_line() {
         text += &format!("{line}\n");
     }
-    text += &match &args.out {
-        Some(directory) => format!("results in {}\n", directory.display()),
-        None => "add --out DIR to write the clusters\n".into(),
-    };
+    text += &args.results.line("to write the clusters");
     Ok(text)
-}
-
-/// The rules of the search: given, or inferred, with what was said about reading.
-fn complete(given: Option<RuleSet>, args: &DedupeArgs, table: &Table) -> Result<RuleSet, Failure> {
-    let infer = || dedupe_rules(table, &Unattended);
-    let mut rules = match given {
-        Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, ..infer()? },
-        Some(rules) => rules,
-        None => infer()?,
-    };
-    rules.left = args.reading.0.or(&rules.left);
-    rules.right = rules.left.clone();
-    Ok(rules)
-}
-
-fn write(directory: &Path, cells: Cells, found: &Deduped, table: &Table) -> Result<(), Failure> {
-    let failed = |path: &Path, reason: String| Failure::Write { path: path.display().to_string(), reason };
-    std::fs::create_dir_all(directory).map_err(|e| failed(directory, e.to_string()))?;
-    write_deduped(|name| File::create(directory.join(name)), cells, found, table)
-        .map_err(|(name, reason)| failed(&directory.join(name), reason))
 }
 
 fn summary(found: &Deduped, table: &Table) -> comfy_table::Table {

@@ -11,6 +11,7 @@ pub mod migrate;
 mod reading;
 pub mod reconcile;
 pub mod restore;
+mod results;
 pub mod serve;
 pub mod sweep;
 

@@ -3,15 +3,13 @@
 //! Opens the files, draws the progress bar and the table, writes the output files; every decision is the engine's.
 //! Easy to get wrong: the exit code is a contract (0 finished, 1 failed, 2 bad input), and so are the file names.
 use super::input::{self, Input, InputError};
-use super::output::{complain, say};
 use super::reading::ReadingFlags;
-use crate::reconcile::report::Cells;
+use super::results::{ResultFlags, end};
 use crate::reconcile::{
     Control, Outcome, Phase, Progress, ReadError, ReadOptions, RuleError, RuleSet, RunError, Side, SideReading, Table,
     Unattended, estimate, infer_from_tables, inferred_rules, read, report, run as run_engine, run_adjusted,
     run_inferred, settle,
 };
-use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -36,18 +34,9 @@ pub struct ReconcileArgs {
     /// Column that names a row of the second file [default: its first unique column]
     #[arg(long, value_name = "COL")]
     pub right_id: Option<String>,
-    /// Directory for the result files, made if needed; without it only the summary is printed
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Write CSV for a spreadsheet: what it would take for a formula gets a ' before it; numbers stay numbers
-    #[arg(long, value_name = "FOR")]
-    pub safe: Option<Safe>,
-    /// Stop at the first row that cannot be read, instead of reporting it and going on
-    #[arg(long)]
-    pub strict: bool,
-    /// Print the rules that would be used, as JSON, and stop
-    #[arg(long)]
-    pub print_rules: bool,
+    /// What comes of what was found.
+    #[command(flatten)]
+    pub results: ResultFlags,
     /// Say how the files are read, what would be compared and how many pairs, and stop: nothing is matched or written
     #[arg(long, conflicts_with = "print_rules")]
     pub dry_run: bool,
@@ -57,13 +46,6 @@ pub struct ReconcileArgs {
     /// How each file is read, where it is not recognised.
     #[command(flatten)]
     pub reading: ReadingFlags,
-}
-
-/// For whom the result files are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Safe {
-    /// A spreadsheet, which runs formulas.
-    Spreadsheet,
 }
 
 const EXAMPLES: &str = "\
@@ -122,13 +104,7 @@ impl Failure {
 
 /// Runs the command: results to the directory, the summary to stdout, progress and errors to stderr.
 pub fn run(args: &ReconcileArgs) -> ExitCode {
-    match reconcile(args) {
-        Ok(text) => say(&text, ExitCode::SUCCESS),
-        Err(failure) => {
-            complain(&format!("tieout reconcile: {failure}"));
-            failure.code()
-        }
-    }
+    end("reconcile", reconcile(args))
 }
 
 /// Does the work; returns what is to be printed.
@@ -140,14 +116,17 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     }
     let given = args.rules.as_deref().map(load_rules).transpose()?;
     let bar = Bar::new();
-    let mut left = load(&args.left, &args.left_id, &args.reading.left, given.as_ref(), Side::Left, args.strict, &bar)?;
+    let mut left =
+        load(&args.left, &args.left_id, &args.reading.left, given.as_ref(), Side::Left, args.results.strict, &bar)?;
     let mut right =
-        load(&args.right, &args.right_id, &args.reading.right, given.as_ref(), Side::Right, args.strict, &bar)?;
+        load(&args.right, &args.right_id, &args.reading.right, given.as_ref(), Side::Right, args.results.strict, &bar)?;
     let compared = given.as_ref().filter(|rules| !rules.compare.is_empty());
     settle(&mut left, &mut right, compared);
-    if args.print_rules {
+    if args.results.print_rules {
         bar.finish();
-        let rules = complete(given, args, &left, &right)?;
+        let mut rules = complete(given, || inferred_rules(&left, &right, &Unattended))?;
+        rules.left = args.reading.left.or(&rules.left);
+        rules.right = args.reading.right.or(&rules.right);
         return Ok(serde_json::to_string_pretty(&rules).expect("rules are plain data") + "\n");
     }
     if args.dry_run {
@@ -171,10 +150,7 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     };
     bar.finish();
     let outcome = outcome?;
-    if let Some(directory) = &args.out {
-        let cells = if args.safe.is_some() { Cells::Spreadsheet } else { Cells::Exact };
-        write_all(directory, cells, &outcome, &left, &right)?;
-    }
+    args.results.write(|make, cells| report::write_all(make, cells, &outcome, &left, &right))?;
     let mut text = String::new();
     for table in [&left, &right] {
         table.reading().lines(&table.name).iter().for_each(|line| text += &format!("{line}\n"));
@@ -195,10 +171,7 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
             text += &format!("{line}\n");
         }
     }
-    text += &match &args.out {
-        Some(directory) => format!("results in {}\n", directory.display()),
-        None => "add --out DIR to write the matches and what is left over\n".into(),
-    };
+    text += &args.results.line("to write the matches and what is left over");
     Ok(text)
 }
 
@@ -246,17 +219,16 @@ pub(super) fn load_rules(path: &Path) -> Result<RuleSet, Failure> {
     RuleSet::parse(&text).map_err(|error| Failure::Rules { file, error })
 }
 
-/// The rules of the run: given, or inferred for the files as they were read, with what was said about reading them.
-fn complete(given: Option<RuleSet>, args: &ReconcileArgs, left: &Table, right: &Table) -> Result<RuleSet, Failure> {
-    let infer = || inferred_rules(left, right, &Unattended);
-    let mut rules = match given {
+/// Given rules, or inferred ones; of given ones without comparisons, what they say about reading.
+pub(super) fn complete(
+    given: Option<RuleSet>,
+    infer: impl FnOnce() -> Result<RuleSet, RunError>,
+) -> Result<RuleSet, Failure> {
+    Ok(match given {
         Some(rules) if rules.compare.is_empty() => RuleSet { left: rules.left, right: rules.right, ..infer()? },
         Some(rules) => rules,
         None => infer()?,
-    };
-    rules.left = args.reading.left.or(&rules.left);
-    rules.right = args.reading.right.or(&rules.right);
-    Ok(rules)
+    })
 }
 
 /// Reads a file. Rules that compare a column as amounts or dates also decide its type.
@@ -276,13 +248,6 @@ pub(super) fn load(
         rules.reading(side, &mut options);
     }
     Ok(read(Input::open(path)?.into_reader()?, None, &options, control)?)
-}
-
-fn write_all(directory: &Path, cells: Cells, outcome: &Outcome, left: &Table, right: &Table) -> Result<(), Failure> {
-    let failed = |path: &Path, reason: String| Failure::Write { path: path.display().to_string(), reason };
-    std::fs::create_dir_all(directory).map_err(|e| failed(directory, e.to_string()))?;
-    report::write_all(|name| File::create(directory.join(name)), cells, outcome, left, right)
-        .map_err(|(name, reason)| failed(&directory.join(name), reason))
 }
 
 fn summary(outcome: &Outcome, left: &Table, right: &Table) -> comfy_table::Table {
