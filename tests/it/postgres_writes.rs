@@ -63,9 +63,8 @@ async fn a_server_that_becomes_read_only_is_noticed_without_a_call_and_one_that_
     alone.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_may_only_read_is_named_before_anybody_calls_and_a_right_that_is_given_is_noticed() {
-    let server = Postgres::start();
+/// A database with all tables: its owner's connection, and the address of a role that may only read.
+async fn with_reader(server: &Postgres) -> (tokio_postgres::Client, String) {
     let url = server.database().await;
     Migrations::of(options(&url)).up().await.unwrap();
     let (owner, _task) = connect(&url).await;
@@ -73,7 +72,14 @@ async fn a_role_that_may_only_read_is_named_before_anybody_calls_and_a_right_tha
         .batch_execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
         .await
         .unwrap();
-    let store = ready(&url.replace("tieout@", "reader@")).await;
+    (owner, url.replace("tieout@", "reader@"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_only_read_is_named_before_anybody_calls_and_a_right_that_is_given_is_noticed() {
+    let server = Postgres::start();
+    let (owner, reader) = with_reader(&server).await;
+    let store = ready(&reader).await;
     let said = refusal(&store, true).await;
     assert!(said.contains("reader") && said.contains("no right"), "{said}");
     let told = projects::create(&store, "books").await;
@@ -88,14 +94,7 @@ async fn a_role_that_may_only_read_is_named_before_anybody_calls_and_a_right_tha
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_one_line_for_each_time_that_writes_are_refused_or_taken_again() {
     let server = Postgres::start();
-    let url = server.database().await;
-    Migrations::of(options(&url)).up().await.unwrap();
-    let (owner, _task) = connect(&url).await;
-    owner
-        .batch_execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
-        .await
-        .unwrap();
-    let reader = url.replace("tieout@", "reader@");
+    let (owner, reader) = with_reader(&server).await;
     let tieout = Server::launch(Serving::default().env("TIEOUT_DATABASE_URL", reader));
     let api = tieout.api();
     for turn in 1..=2 {
