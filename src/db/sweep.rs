@@ -7,6 +7,7 @@ use super::clock::micros;
 use super::error::StoreError;
 use super::jobs::JobState;
 use super::locks::{self, Alone};
+use super::parts;
 use super::pool::{self, Engine};
 use super::schema::{
     claims, events, job_checkpoints, job_queue, jobs, projects, records, result_lines, result_texts, results,
@@ -150,6 +151,8 @@ async fn deleted_job(conn: &mut impl Engine, batch: i64) -> Result<usize, StoreE
             }
         }
         diesel::delete(job_queue::table.find(job)).execute(conn).await?;
+        // A job that ran while its project was deleted came to no end that would have removed them.
+        parts::clear(conn, job).await?;
         Ok(diesel::delete(jobs::table.find(job)).execute(conn).await?)
     })
 }

@@ -8,7 +8,7 @@ use crate::support::{LONG, database_url, eventually};
 use std::time::Duration;
 use tieout::db::jobs::{self, Ending, Job, JobState};
 use tieout::db::parts::{self, Taken};
-use tieout::db::{Options, StoreError};
+use tieout::db::{Options, StoreError, projects, sweep};
 use tieout::protocol::ids::JobId;
 use tokio_postgres::Client;
 
@@ -60,6 +60,23 @@ async fn a_part_is_one_holders_until_its_lease_ends_and_everybodys_once_it_is_co
     assert_eq!(take(1, "helper", LEASE).await, Taken::Gone);
     assert!(!parts::keep(store, id, (7, 0), b"late".to_vec()).await.unwrap());
     assert!(parts::wanting(store).await.unwrap().is_empty());
+    kept.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_a_job_whose_project_was_deleted_while_it_ran_go_with_the_job() {
+    let kept = TestStore::new().await;
+    let store = &kept.store;
+    let job = kept.queued_job().await;
+    jobs::claim_next(store, "runner", LEASE).await.unwrap().unwrap();
+    parts::begin(store, job.id, 1, 7, 3).await.unwrap();
+    assert!(parts::keep(store, job.id, (7, 0), b"body".to_vec()).await.unwrap());
+    projects::delete(store, job.project_id).await.unwrap();
+    assert!(parts::wanting(store).await.unwrap().is_empty());
+    while sweep::batch(store, 10, Duration::ZERO).await.unwrap() > 0 {}
+    for part in 0..3 {
+        assert_eq!(parts::take(store, job.id, (7, part), "runner", LEASE).await.unwrap(), Taken::Gone, "part {part}");
+    }
     kept.store.stop().await;
 }
 
