@@ -17,7 +17,7 @@ use crate::reconcile::{Cancelled, Control, Part, Parts, Progress, RunError, Side
 use sha2::{Digest as _, Sha256};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long to wait for parts that others compute before looking again.
@@ -29,11 +29,14 @@ pub(super) struct InParts<'a> {
     helping: bool,
     computed: AtomicU64,
     taken: AtomicU64,
+    /// That the store does not answer was logged: it would be for every part.
+    warned: AtomicBool,
 }
 
 impl<'a> InParts<'a> {
     pub(super) fn of_runner(run: &'a Run) -> Self {
-        Self { run, helping: false, computed: AtomicU64::new(0), taken: AtomicU64::new(0) }
+        let (computed, taken) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { run, helping: false, computed, taken, warned: AtomicBool::new(false) }
     }
 
     /// What was computed here, and what was taken from an earlier attempt or another process.
@@ -58,10 +61,10 @@ impl<'a> InParts<'a> {
                 Err(Cancelled)
             }
             Some(Err(error)) => {
-                log::warn!(
-                    "parts of a job's comparing cannot be shared for now: cannot {what} job={} error={error}",
-                    job.id
-                );
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    let id = job.id;
+                    log::warn!("parts of a job's comparing are not all kept: cannot {what} job={id} error={error}");
+                }
                 Ok(None)
             }
         }
