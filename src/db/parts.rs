@@ -100,6 +100,22 @@ pub async fn keep(store: &Store, job: JobId, (step, part): Place, body: Vec<u8>)
     Ok(kept == 1)
 }
 
+/// Gives back the parts of a job that `holder` took and did not compute: the next one need not wait for their leases.
+///
+/// # Errors
+/// As any call.
+pub async fn release(store: &Store, job: JobId, holder: &str) -> Result<(), StoreError> {
+    let holder = holder.to_owned();
+    pool::write!(store, |conn| {
+        // Those of nobody, too: a call that takes one may be on its way still, and this one then waits for it.
+        let own = job_parts::holder.is_null().or(job_parts::holder.assume_not_null().eq(&holder));
+        let taken = job_parts::table.filter(job_parts::job_id.eq(job).and(own));
+        let set = (job_parts::holder.eq(None::<String>), job_parts::until_us.eq(None::<i64>));
+        diesel::update(taken.filter(job_parts::body.is_null())).set(set).execute(conn).await?;
+        Ok::<_, StoreError>(())
+    })
+}
+
 /// Jobs that run with parts which nobody computes, at most 16.
 ///
 /// # Errors

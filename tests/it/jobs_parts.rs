@@ -41,6 +41,11 @@ async fn a_part_is_one_holders_until_its_lease_ends_and_everybodys_once_it_is_co
         }
     })
     .await;
+    // Who stops gives back what it did not compute, and nothing of others.
+    parts::release(store, id, "helper").await.unwrap();
+    assert_eq!(take(1, "helper", LEASE).await, if exclusive { Taken::Yours } else { Taken::Elsewhere });
+    parts::release(store, id, if exclusive { "helper" } else { "runner" }).await.unwrap();
+    assert_eq!(take(1, "helper", LEASE).await, Taken::Yours);
     // The one that was late changes nothing but who did the work.
     assert!(parts::keep(store, id, (7, 1), b"same".to_vec()).await.unwrap());
     assert!(parts::keep(store, id, (7, 1), b"same".to_vec()).await.unwrap());
@@ -177,6 +182,14 @@ async fn parts_that_were_computed_before_a_pause_are_not_computed_again() {
     up.wait(job.id, "paused", |job| job.state == JobState::Paused).await;
     gate.open().await;
     assert!(parts::wanting(&up.kept.store).await.unwrap().is_empty(), "a paused job wants no help");
+    let taken = "SELECT part FROM job_parts WHERE body IS NULL AND until_us IS NOT NULL";
+    eventually(LONG, "the part that was not computed to be given back", || async {
+        match gate.0.query(taken, &[]).await.unwrap().len() {
+            0 => Ok(()),
+            parts => Err(format!("{parts} parts are taken")),
+        }
+    })
+    .await;
 
     let gate = Gate::at(&url, 3, &process).await;
     jobs::resume(&up.kept.store, job.id).await.unwrap();

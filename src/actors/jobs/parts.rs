@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long to wait for parts that others compute before looking again.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long giving parts back may hold up the end of a run; after it they are free when their leases end.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// The engine's control of a run whose comparing is kept in parts.
 pub(super) struct InParts<'a> {
@@ -42,6 +44,18 @@ impl<'a> InParts<'a> {
     /// What was computed here, and what was taken from an earlier attempt or another process.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.computed.load(Ordering::Relaxed), self.taken.load(Ordering::Relaxed))
+    }
+
+    /// Gives back what was taken and not computed, once the comparing has ended early.
+    pub(super) fn release(&self) {
+        let Run { shared, job, .. } = self.run;
+        let call = parts::release(&shared.store, job.id, shared.store.process());
+        let error = match shared.tokio.block_on(async { tokio::time::timeout(RELEASE, call).await }) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(late) => late.to_string(),
+        };
+        log::warn!("parts of a job stay taken until their leases end job={} error={error}", job.id);
     }
 
     /// One try. An error is no reason to stop: what cannot be kept is computed here.
@@ -180,6 +194,9 @@ fn compare(run: &Run) -> Result<u64, Stop> {
     let control = InParts { helping: true, ..InParts::of_runner(run) };
     let compared = compare_parts(&left, &right, Some(&rules).filter(|_| !inferred), &control);
     let (computed, _) = control.counts();
+    if compared.is_err() {
+        control.release();
+    }
     match compared {
         // The job went on without the rest.
         Ok(()) | Err(RunError::Cancelled) => Ok(computed),

@@ -155,6 +155,9 @@ fn compare(run: &Run) -> Result<checkpoint::Found, Stop> {
     if taken > 0 {
         log::info!("parts of the comparing were there job={} parts={taken} of={}", run.job.id, computed + taken);
     }
+    if outcome.is_err() {
+        control.release();
+    }
     let outcome = outcome.map_err(|error| run.run_failed(&error))?;
     run.check()?;
     stage::found(run, &rules, outcome, &left, &right)
