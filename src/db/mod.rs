@@ -3,6 +3,7 @@
 //! Reading order: the handle and its life ([`store`]), then one file per noun with one function per intent, each
 //! in one transaction. It leaves authorisation, live delivery and status codes to its callers.
 mod appending;
+mod blocking;
 mod bulk;
 mod bulk_sqlite;
 mod clock;

@@ -3,6 +3,7 @@
 //! It leaves connecting, migrating and probing to the supervisor. Two things are easy to get wrong: bb8 alone is
 //! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a SQLite query whose
 //! future is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
+use super::blocking::Blocking;
 use super::bulk_sqlite::BulkConnection;
 use super::error::{StoreError, judged, with_sources};
 use super::meters;
@@ -23,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// The concrete connection of the SQLite arm.
-pub(crate) type Sqlite = SyncConnectionWrapper<SqliteConnection>;
+pub(crate) type Sqlite = SyncConnectionWrapper<SqliteConnection, Blocking>;
 /// The concrete connection of the PostgreSQL arm.
 pub(crate) type Postgres = AsyncPgConnection;
 /// What makes the connections of a SQLite pool that diesel uses.
@@ -389,9 +390,15 @@ macro_rules! write {
                 match own.checkout($crate::db::pool::Lane::Write).await? {
                     $crate::db::pool::Checked::Sqlite(mut turn) => {
                         let $now = own.now_us();
-                        let change =
-                            (*turn).immediate_transaction(async move |$conn: &mut $crate::db::pool::Sqlite| $body);
-                        own.wrote(change.await)
+                        let body = async move |$conn: &mut $crate::db::pool::Sqlite| $body;
+                        let began = $crate::db::blocking::begin(&mut turn).await;
+                        own.wrote(match began {
+                            Ok(()) => {
+                                let outcome = body(&mut turn).await;
+                                $crate::db::blocking::end(&mut turn, outcome).await
+                            }
+                            Err(error) => Err(error.into()),
+                        })
                     }
                     $crate::db::pool::Checked::Postgres(mut turn) => {
                         use diesel_async::AsyncConnection as _;

@@ -3,6 +3,7 @@
 //! It leaves what may be published to its caller. The one thing easy to get wrong: the key is kept in the transaction that
 //! stores the event, and one that is there refuses both, or two requests with one key would both publish.
 use super::appending::{Append, Publish};
+use super::blocking;
 use super::clock::micros;
 use super::error::StoreError;
 use super::events::{self, DurableEvent, Position};
@@ -64,8 +65,13 @@ pub async fn publish(
         match own.checkout(Lane::Write).await? {
             Checked::Sqlite(mut turn) => {
                 let now = own.now_us();
-                let taking = async move |conn: &mut Sqlite| alone(conn, now, project, durable, once).await;
-                own.wrote((*turn).immediate_transaction(taking).await)
+                own.wrote(match blocking::begin(&mut turn).await {
+                    Ok(()) => {
+                        let outcome = alone(&mut turn, now, project, durable, once).await;
+                        blocking::end(&mut turn, outcome).await
+                    }
+                    Err(error) => Err(error.into()),
+                })
             }
             Checked::Postgres(mut turn) => {
                 let (now, lost) = (own.now_us(), turn.lost());
