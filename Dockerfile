@@ -11,7 +11,7 @@ RUN echo '//! Stands in for the engine while the dependencies are built.' > src/
  && echo '//! Stands in for the library while the dependencies are built.' > src/lib.rs \
  && echo '//! Stands in for the binary while the dependencies are built.' > src/main.rs \
  && echo 'fn main() {}' >> src/main.rs \
- && cargo build --release --locked --bin tieout
+ && cargo build --profile dist --locked --bin tieout
 
 COPY migrations migrations
 COPY console console
@@ -20,8 +20,8 @@ COPY src src
 ARG TIEOUT_COMMIT
 # The copied files are older than the stand-ins were; without `touch` cargo would think them built.
 RUN touch src/lib.rs src/main.rs src/reconcile/lib.rs \
- && cargo build --release --locked --bin tieout \
- && strip --strip-debug target/release/tieout
+ && cargo build --profile dist --locked --bin tieout \
+ && strip --strip-debug target/dist/tieout
 
 FROM debian:12.12-slim
 RUN groupadd --system --gid 10001 tieout \
@@ -29,7 +29,7 @@ RUN groupadd --system --gid 10001 tieout \
  && install -d -o tieout -g tieout -m 0700 /data
 # For `sslmode=verify-full` with a database whose certificate a public authority signed.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /src/target/release/tieout /usr/local/bin/tieout
+COPY --from=build /src/target/dist/tieout /usr/local/bin/tieout
 USER 10001:10001
 ENV TIEOUT_LISTEN=0.0.0.0:2000 TIEOUT_DATA_DIR=/data
 EXPOSE 2000

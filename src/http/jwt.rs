@@ -10,6 +10,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use serde::Deserialize;
 use std::time::Duration;
 
+pub mod signatures;
+
 /// Shortest shared secret: as long as the hash, RFC 7518 section 3.2.
 pub const MIN_SECRET_BYTES: usize = 32;
 /// Longest `sub`, in bytes.
@@ -61,6 +63,7 @@ impl Jwt {
     /// # Errors
     /// See [`BadKey`].
     pub fn new(options: &JwtOptions) -> Result<Option<Self>, BadKey> {
+        signatures::install();
         let mut keys = Vec::new();
         if let Some(secret) = &options.secret {
             if secret.len() < MIN_SECRET_BYTES {

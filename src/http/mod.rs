@@ -33,7 +33,7 @@ mod wire;
 pub mod ws;
 
 pub use auth::Auth;
-pub use jwt::{BadKey, Jwt, JwtOptions};
+pub use jwt::{BadKey, Jwt, JwtOptions, signatures};
 pub use options::{Limits, Options};
 pub use server::{Bound, Server};
 pub use sse::Streams;

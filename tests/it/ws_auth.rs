@@ -46,6 +46,7 @@ pub async fn authenticated_at(address: SocketAddr, token: &str) -> (Socket, Valu
 /// A token of this user that lapses after so many seconds.
 pub fn token(user: &str, role: &str, seconds: i64) -> String {
     let claims = json!({ "sub": user, "role": role, "exp": get_current_timestamp() as i64 + seconds });
+    tieout::http::signatures::install();
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
