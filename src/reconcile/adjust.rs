@@ -1,5 +1,5 @@
 //! Inferred comparisons that turn out to tell nothing are dropped, and said to be: in a reconciliation and within one file.
-use super::comparing::{Comparing, LeftOut};
+use super::infer::{Comparing, LeftOut};
 use super::outcome::Side;
 use super::rules::RuleSet;
 use super::run::RunError;

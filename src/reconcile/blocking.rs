@@ -4,8 +4,7 @@
 //! a range. A row takes at most `cap` candidates from a pass: rarest keys first, and of a key that alone is too large
 //! the rows around its own rank, so that many equal rows still meet their partners. That a block was split is
 //! counted, never silent.
-use super::features::Words;
-use super::levels::Amounts;
+use super::compare::{Amounts, Words};
 use super::outcome::Side;
 use super::table::{NO_AMOUNT, NO_DATE};
 use super::text;

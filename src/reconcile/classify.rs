@@ -4,10 +4,10 @@
 //! disagree with the decision it explains. The law of states is `law`: nothing is settled without a person that was not
 //! compared.
 use super::assign::Edge;
-use super::comparing::Comparing;
+use super::compare::Comparator;
 use super::equal_rows::EqualRows;
 use super::groups::Group;
-use super::levels::Comparator;
+use super::infer::Comparing;
 use super::model::{Weights, probability};
 use super::outcome::{
     Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Said, Side, Summary,
@@ -107,7 +107,8 @@ impl Found<'_> {
         let is_equal = pair.gain >= EqualRows::UNEVEN;
         let margin = rivals.margin(pair.l, pair.r, bits);
         let probability = if is_equal { EQUAL_ROWS } else { rivals.probability(pair.l, pair.r, bits) };
-        let differs = self.plan.comparators.iter().enumerate().any(|(at, c)| c.is_discrepancy(level(levels, at) as u8));
+        let differs =
+            self.plan.comparators.iter().enumerate().any(|(at, c)| c.levels()[level(levels, at)].is_discrepancy);
         let thin = match is_equal {
             true => pair.gain == EqualRows::UNEVEN,
             false => margin.is_some_and(|m| m < self.rules.assign.margin),
@@ -149,11 +150,11 @@ impl Found<'_> {
         }
         let whole = |at: usize, levels: u64| {
             let comparator = &self.plan.comparators[at];
-            comparator.is_code() && comparator.is_whole_agreement(level(levels, at))
+            comparator.kind().is_code() && comparator.levels()[level(levels, at)].is_whole_agreement
         };
         let differs = |at: usize| {
             let level = level(levels, at);
-            self.plan.comparators[at].is_code() && level > 0 && self.weights.bits[at][level] < AGAINST
+            self.plan.comparators[at].kind().is_code() && level > 0 && self.weights.bits[at][level] < AGAINST
         };
         let mut references = (0..self.plan.comparators.len()).filter(|at| differs(*at));
         let elsewhere = |at: usize| {
@@ -225,22 +226,12 @@ impl Found<'_> {
     }
 
     fn money(&self, units: i64) -> String {
-        let scale = match self.plan.amount.map(|at| &self.plan.comparators[at]) {
-            Some(Comparator::Amount(amounts)) => amounts.scale,
-            _ => 0,
-        };
-        super::amount::format(units, scale)
+        super::amount::format(units, self.plan.amounts().map_or(0, |amounts| amounts.scale))
     }
 
     fn line(&self, side: Side, row: u32) -> MatchLine {
-        let allocated_minor = match self.plan.amount.map(|at| &self.plan.comparators[at]) {
-            Some(Comparator::Amount(amounts)) => {
-                let units = if side == Side::Left { amounts.left[row as usize] } else { amounts.right[row as usize] };
-                (units != NO_AMOUNT).then_some(units)
-            }
-            _ => None,
-        };
-        MatchLine { side, row, allocated_minor }
+        let units = self.plan.amounts().map(|amounts| amounts.of(side)[row as usize]);
+        MatchLine { side, row, allocated_minor: units.filter(|units| *units != NO_AMOUNT) }
     }
 
     /// Comparison by comparison, without values.
@@ -254,7 +245,7 @@ impl Found<'_> {
                     label: compare.label().to_owned(),
                     left: String::new(),
                     right: String::new(),
-                    level: if is_total { "adds up".into() } else { comparator.names()[level].into() },
+                    level: if is_total { "adds up".into() } else { comparator.levels()[level].name.into() },
                     weight: if is_total { 0.0 } else { rounded(self.weights.bits[at][level]) },
                 }
             })
@@ -292,14 +283,9 @@ impl Found<'_> {
     /// Rows without a match that undo each other on their own side: opposite amounts, the later one within 31 days.
     fn contra(&self, side: Side, matched: &[bool]) -> FxHashMap<u32, u32> {
         const DAYS: i32 = 31;
-        let Some(Comparator::Amount(amounts)) = self.plan.amount.map(|at| &self.plan.comparators[at]) else {
-            return FxHashMap::default();
-        };
-        let units = amounts.of(side);
-        let day = |row: u32| match self.plan.date.map(|at| &self.plan.comparators[at]) {
-            Some(Comparator::Date { left, right, .. }) => (if side == Side::Left { left } else { right })[row as usize],
-            _ => 0,
-        };
+        let Some(amounts) = self.plan.amounts() else { return FxHashMap::default() };
+        let (units, days) = (amounts.of(side), self.plan.dates().map(|dates| dates.of(side)));
+        let day = |row: u32| days.map_or(0, |days| days[row as usize]);
         let mut open: Vec<u32> = (0..matched.len() as u32)
             .filter(|row| !matched[*row as usize] && !matches!(units[*row as usize], NO_AMOUNT | 0))
             .collect();

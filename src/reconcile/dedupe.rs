@@ -10,10 +10,9 @@ mod write;
 pub use write::{CLUSTERS_HEADER, DEDUPE_ERRORS_HEADER, PAIRS_HEADER, dedupe_summary_json, write_deduped};
 
 use super::classify::Law;
-use super::comparing::Comparing;
 use super::control::{Control, Phase};
 use super::csv_text::is_missing;
-use super::infer::infer_for_one;
+use super::infer::{Comparing, infer_for_one};
 use super::outcome::MatchState;
 use super::profile::ColumnType;
 use super::rules::{RuleError, RuleSet};
@@ -308,13 +307,13 @@ impl Maker<'_> {
         };
         let levels = weighed.levels(a, b);
         let comparators = weighed.plan.comparators.iter().enumerate();
-        let differs = comparators.clone().any(|(at, c)| c.is_discrepancy(level(levels, at) as u8));
+        let differs = comparators.clone().any(|(at, c)| c.levels()[level(levels, at)].is_discrepancy);
         let forbidden = law.forbids(&weighed.plan, a as usize, b as usize);
         let probability = weighed.probability(a, b);
         let said = self.rules.compare.iter().zip(comparators).map(|(compare, (at, comparator))| {
             let level = level(levels, at);
             let bits = (weighed.weights.bits[at][level] * 10.0).round() / 10.0 + 0.0;
-            format!("{}: {} ({bits:+.1})", compare.label(), comparator.names()[level])
+            format!("{}: {} ({bits:+.1})", compare.label(), comparator.levels()[level].name)
         });
         let mut explanation = said.collect::<Vec<_>>().join("; ");
         if let Some(reason) = forbidden {

@@ -7,8 +7,8 @@
 mod components;
 mod search;
 
+use super::compare::{Amounts, Comparator};
 use super::control::{Cancelled, Meter};
-use super::levels::{Amounts, Comparator};
 use super::model::Weights;
 use super::outcome::Side;
 use super::plan::Plan;
@@ -78,7 +78,7 @@ pub(crate) fn search(
     order: (&[u32], &[u32]),
     meter: &Meter<'_>,
 ) -> Result<(Vec<Group>, u64), Cancelled> {
-    let Some(Comparator::Amount(amounts)) = plan.amount.map(|at| &plan.comparators[at]) else {
+    let Some(amounts) = plan.amounts() else {
         return Ok((Vec::new(), 0));
     };
     let mut links = links(plan, scored, weights, loose, rules);
@@ -159,12 +159,12 @@ fn evidence(plan: &Plan, weights: &Weights, pattern: u64) -> Option<Link> {
     for (at, comparator) in plan.comparators.iter().enumerate() {
         let level = level(pattern, at);
         let bits = weights.bits[at][level];
-        if comparator.is_text() {
+        if comparator.kind().is_text() {
             // Other parts of a group carry other references, so a reference that differs says little.
             text += bits.max(-2.0);
             best = best.max(bits);
-            named |= comparator.is_code() && comparator.is_whole_agreement(level);
-        } else if matches!(comparator, Comparator::Equal { .. }) && level == 1 {
+            named |= comparator.kind().is_code() && comparator.levels()[level].is_whole_agreement;
+        } else if matches!(comparator, Comparator::Equal(_)) && level == 1 {
             return None;
         } else if !matches!(comparator, Comparator::Amount(_)) {
             other += bits.max(-2.0);
@@ -175,12 +175,9 @@ fn evidence(plan: &Plan, weights: &Weights, pattern: u64) -> Option<Link> {
 }
 
 fn near(plan: &Plan, l: usize, r: usize, days: u32) -> bool {
-    match plan.date.map(|at| &plan.comparators[at]) {
-        Some(Comparator::Date { left, right, .. }) if left[l] != NO_DATE && right[r] != NO_DATE => {
-            left[l].abs_diff(right[r]) <= days
-        }
-        _ => true,
-    }
+    let Some(dates) = plan.dates() else { return true };
+    let (left, right) = (dates.left[l], dates.right[r]);
+    left == NO_DATE || right == NO_DATE || left.abs_diff(right) <= days
 }
 
 /// How unlikely it is that amounts meet by chance: the bits of the total in units of its parts' grain.

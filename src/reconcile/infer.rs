@@ -5,13 +5,15 @@
 mod anchors;
 mod by_profile;
 mod choose;
+mod comparing;
 mod facts;
 mod one_file;
 
 pub use by_profile::infer_rules;
+pub use comparing::{Compared, Comparing, LeftOut};
+pub(crate) use comparing::{EARLIER_RUN, RUNNING_BALANCE};
 pub(crate) use one_file::infer_for_one;
 
-use super::comparing::{Comparing, LeftOut};
 use super::outcome::Side;
 use super::reading::SideReading;
 use super::rules::{Assign, Model, RuleSet, RunLimits, States, Sums};

@@ -7,20 +7,18 @@ mod assign;
 mod blocking;
 mod bounds;
 mod classify;
-mod comparing;
+mod compare;
 mod control;
 mod csv_text;
 mod dedupe;
 mod dry_run;
 mod equal_rows;
 pub mod evaluate;
-mod features;
 mod formats;
 pub mod generate;
 mod groups;
 mod infer;
 mod ingest;
-mod levels;
 mod lines;
 mod model;
 mod outcome;
@@ -44,7 +42,6 @@ use reading::{amounts as amount, dates as date};
 
 pub use amount::{DecimalStyle, format as format_minor};
 pub use bounds::{MAX_NAME_BYTES, MAX_RECORD_BYTES, Shape, check_bounds};
-pub use comparing::{Compared, Comparing, LeftOut};
 pub use control::{Cancelled, Control, Phase, Progress, Unattended};
 pub use csv_text::{ReadError, ReadLimits, ReadOptions};
 pub use date::DateStyle;
@@ -53,7 +50,7 @@ pub use dedupe::{
     PAIRS_HEADER, check_dedupe_rules, dedupe, dedupe_rules, dedupe_summary_json, write_deduped,
 };
 pub use dry_run::{Estimate, estimate};
-pub use infer::{infer_from_tables, infer_rules};
+pub use infer::{Compared, Comparing, LeftOut, infer_from_tables, infer_rules};
 pub use outcome::{
     Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Said, Side, Summary,
 };

@@ -5,8 +5,8 @@
 //! so among them agreement looks worthless. What the likely matches contribute to those random pairs is taken out
 //! first, or a key that every row of a small file has would tell nothing. Only a pair that is the best of both its rows
 //! may count as a match, with its probability among its rivals; so matches never outnumber the rows.
+use super::compare::{Comparator, MAX_LEVELS};
 use super::control::{Cancelled, Meter};
-use super::levels::MAX_LEVELS;
 use super::plan::Plan;
 use super::rules::{Model, RuleSet};
 use super::score::{Scored, level, pattern};
@@ -31,7 +31,7 @@ impl Weights {
 
     /// Whether a text speaks against a pair and none speaks for it: amount and day alone have brought it together.
     pub(crate) fn texts_contradict(&self, plan: &Plan, pattern: u64) -> bool {
-        let texts = plan.comparators.iter().enumerate().filter(|(_, comparator)| comparator.is_text());
+        let texts = plan.comparators.iter().enumerate().filter(|(_, comparator)| comparator.kind().is_text());
         let bits = texts.map(|(at, _)| self.bits[at][level(pattern, at)]);
         let (lowest, highest) = bits.fold((0.0_f64, 0.0_f64), |(low, high), bits| (low.min(bits), high.max(bits)));
         lowest <= -TEXT_SPEAKS && highest < TEXT_SPEAKS
@@ -145,7 +145,7 @@ pub(crate) fn is_whole(plan: &Plan, pattern: u64) -> bool {
     let mut comparators = plan.comparators.iter().enumerate();
     let agrees = |at: usize| {
         let level = level(pattern, at);
-        level == 0 || plan.comparators[at].is_whole_agreement(level)
+        level == 0 || plan.comparators[at].levels()[level].is_whole_agreement
     };
     comparators.all(|(at, _)| agrees(at)) && pattern != 0
 }
@@ -185,13 +185,13 @@ impl<'a> Em<'a> {
     }
 
     fn levels(&self, comparison: usize) -> usize {
-        self.plan.comparators[comparison].names().len()
+        self.plan.comparators[comparison].levels().len()
     }
 
     /// `u` is what is left of the random pairs without the matches among them.
     fn take_matches_out(&mut self) {
         for (comparison, u) in self.u.iter_mut().enumerate() {
-            let levels = self.plan.comparators[comparison].names().len();
+            let levels = self.plan.comparators[comparison].levels().len();
             let above = (levels - 2).max(1) as f64;
             for (at, u) in u.iter_mut().enumerate().take(levels).skip(1) {
                 let random = self.random[comparison][at];
@@ -208,7 +208,7 @@ impl<'a> Em<'a> {
             let mut bits = [0.0; MAX_LEVELS];
             for at in 1..self.levels(comparison) {
                 bits[at] = (m[at] / u[at]).log2().clamp(-10.0, 20.0);
-                if self.plan.comparators[comparison].is_whole_agreement(at) {
+                if self.plan.comparators[comparison].levels()[at].is_whole_agreement {
                     // To agree is never evidence against.
                     bits[at] = bits[at].max(0.0);
                 }
@@ -353,10 +353,11 @@ fn seen(comparison: usize, scored: &Scored, random: &Shares) -> [bool; MAX_LEVEL
 }
 
 /// Matches agree mostly: each step up is twice as likely or so, disagreement is rare.
-fn first_guess(comparator: &super::levels::Comparator, seen: &[bool; MAX_LEVELS]) -> [f64; MAX_LEVELS] {
+fn first_guess(comparator: &Comparator, seen: &[bool; MAX_LEVELS]) -> [f64; MAX_LEVELS] {
     let mut row = [0.0; MAX_LEVELS];
-    for (at, share) in row.iter_mut().enumerate().take(comparator.names().len()).skip(1).filter(|(at, _)| seen[*at]) {
-        *share = if at == 1 { 0.2 } else { (4.0 * comparator.rank(at)).exp2() };
+    let levels = row.iter_mut().zip(comparator.levels()).enumerate().skip(1);
+    for (at, (share, level)) in levels.filter(|(at, _)| seen[*at]) {
+        *share = if at == 1 { 0.2 } else { (4.0 * level.rank).exp2() };
     }
     normalise(&mut row);
     row
@@ -415,8 +416,8 @@ fn by_hand(plan: &Plan, scored: &Scored, rules: &RuleSet) -> Weights {
     let bits = rules.compare.iter().zip(&plan.comparators).map(|(compare, comparator)| {
         let (disagree, agree) = (compare.disagree.unwrap_or(0.0), compare.agree.unwrap_or(0.0));
         let mut bits = [0.0; MAX_LEVELS];
-        for (at, value) in bits.iter_mut().enumerate().take(comparator.names().len()).skip(1) {
-            *value = disagree + comparator.rank(at) * (agree - disagree);
+        for (value, level) in bits.iter_mut().zip(comparator.levels()).skip(1) {
+            *value = disagree + level.rank * (agree - disagree);
         }
         bits
     });

@@ -2,7 +2,7 @@
 //!
 //! Rows are referred to by table position; ids are added by `report`. Every row of both tables is in exactly one
 //! match or one break.
-use super::comparing::Comparing;
+use super::infer::Comparing;
 use super::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -3,8 +3,8 @@
 //! No text ties them together, and no amount tells them apart; their days do. A run of left rows of one amount and one
 //! text is laid beside a run of right rows of the same amount and one text, in order of days. For review only.
 use super::assign::Edge;
+use super::compare::Words;
 use super::groups::Group;
-use super::levels::Comparator;
 use super::outcome::Side;
 use super::plan::Plan;
 use super::table::{NO_AMOUNT, NO_DATE};
@@ -16,12 +16,7 @@ const LEAST: usize = 3;
 
 /// Pairs among the rows that neither a pair nor a group has, sorted by left row.
 pub(crate) fn pairs(plan: &Plan, pairs: &[Edge], groups: &[Group], rows: (usize, usize)) -> Vec<(u32, u32)> {
-    let (Some(amount), Some(date)) = (plan.amount, plan.date) else { return Vec::new() };
-    let (Comparator::Amount(amounts), Comparator::Date { left, right, before, after }) =
-        (&plan.comparators[amount], &plan.comparators[date])
-    else {
-        return Vec::new();
-    };
+    let (Some(amounts), Some(dates)) = (plan.amounts(), plan.dates()) else { return Vec::new() };
     let mut taken = [vec![false; rows.0], vec![false; rows.1]];
     for pair in pairs {
         taken[0][pair.l as usize] = true;
@@ -31,16 +26,19 @@ pub(crate) fn pairs(plan: &Plan, pairs: &[Edge], groups: &[Group], rows: (usize,
         group.left.iter().for_each(|row| taken[0][*row as usize] = true);
         group.right.iter().for_each(|row| taken[1][*row as usize] = true);
     }
-    let lefts = runs(plan, Side::Left, &amounts.left, left, &taken[0]);
-    let rights = runs(plan, Side::Right, &amounts.right, right, &taken[1]);
+    let lefts = runs(plan, Side::Left, &amounts.left, &dates.left, &taken[0]);
+    let rights = runs(plan, Side::Right, &amounts.right, &dates.right, &taken[1]);
     let mut by_amount: FxHashMap<i64, Vec<&Run>> = FxHashMap::default();
     rights.iter().for_each(|run| by_amount.entry(run.amount).or_default().push(run));
     let mut found = Vec::new();
     for run in &lefts {
         let alike = by_amount.get(&run.amount).map_or(&[][..], Vec::as_slice);
         // Two runs that fit leave the choice open: then none is taken.
-        let fitting: Vec<Vec<(u32, u32)>> =
-            alike.iter().map(|other| in_order(run, other, *before, *after)).filter(|p| p.len() >= LEAST).collect();
+        let fitting: Vec<Vec<(u32, u32)>> = alike
+            .iter()
+            .map(|other| in_order(run, other, dates.before, dates.after))
+            .filter(|p| p.len() >= LEAST)
+            .collect();
         if let [only] = fitting.as_slice() {
             found.extend_from_slice(only);
         }
@@ -59,9 +57,10 @@ struct Run {
 }
 
 fn runs(plan: &Plan, side: Side, amounts: &[i64], days: &[i32], taken: &[bool]) -> Vec<Run> {
+    let columns: Vec<Option<&Words>> = plan.comparators.iter().map(|c| c.kind().words(side)).collect();
     let mut all: FxHashMap<(i64, u64), Vec<(i32, u32)>> = FxHashMap::default();
     for row in (0..amounts.len()).filter(|row| !taken[*row] && amounts[*row] != NO_AMOUNT && days[*row] != NO_DATE) {
-        let text = plan.comparators.iter().fold(0, |hash, c| text::combine(hash, c.text_value(side, row)));
+        let text = columns.iter().fold(0, |hash, words| text::combine(hash, words.map_or(0, |words| words.value[row])));
         all.entry((amounts[row], text)).or_default().push((days[row], row as u32));
     }
     let mut runs: Vec<Run> = all

@@ -4,12 +4,10 @@ use super::adjust;
 use super::assign::{Edge, assign};
 use super::blocking::{Index, Pass, Rows};
 use super::classify::{Found, Law};
-use super::comparing::Comparing;
 use super::control::{Cancelled, Control, Meter, Phase};
 use super::equal_rows::{EqualRows, equal_rows};
 use super::groups::{Group, Loose, search};
-use super::infer::infer_from_tables;
-use super::levels::Comparator;
+use super::infer::{Comparing, infer_from_tables};
 use super::model::{ByContent, Rivals, Weights, train};
 use super::outcome::Outcome;
 use super::plan::{EVERY_PAIR, Plan};
@@ -413,12 +411,11 @@ fn sums(
 ) -> Result<(Vec<Edge>, Vec<Group>, u64), Cancelled> {
     let (left, right) = (sides.left, sides.right);
     let Some(amount) = plan.amount.filter(|_| rules.sums.enabled) else { return Ok((pairs, Vec::new(), 0)) };
-    let Comparator::Amount(_) = &plan.comparators[amount] else { return Ok((pairs, Vec::new(), 0)) };
     let mut loose = Loose { left: vec![true; left.len()], right: vec![true; right.len()] };
     for pair in &pairs {
         let known = scored.pattern_of(pair.l, pair.r);
         let levels = known.unwrap_or_else(|| pattern(plan, pair.l as usize, pair.r as usize));
-        let held = !plan.comparators[amount].is_discrepancy(level(levels, amount) as u8);
+        let held = !plan.comparators[amount].levels()[level(levels, amount)].is_discrepancy;
         if held && !weights.texts_contradict(plan, levels) {
             loose.left[pair.l as usize] = false;
             loose.right[pair.r as usize] = false;

@@ -2,8 +2,7 @@
 //!
 //! Where both files have amounts, a pair whose amounts were not compared is for review, whatever else agrees; so it is
 //! with dates that one file has and the other writes in a way that was not understood.
-use crate::comparing::{Comparing, EARLIER_RUN, RUNNING_BALANCE};
-use crate::levels::Comparator;
+use crate::infer::{Comparing, EARLIER_RUN, RUNNING_BALANCE};
 use crate::outcome::Side;
 use crate::plan::Plan;
 use crate::profile::{ColumnType, NameHint};
@@ -109,7 +108,7 @@ impl Law {
         if self.amounts {
             return Some("amounts were not compared");
         }
-        if let Some(Comparator::Amount(amounts)) = plan.amount.map(|at| &plan.comparators[at])
+        if let Some(amounts) = plan.amounts()
             && (amounts.left[l] == NO_AMOUNT) != (amounts.right[r] == NO_AMOUNT)
         {
             return Some("one of the amounts is missing");

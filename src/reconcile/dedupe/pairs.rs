@@ -70,7 +70,7 @@ impl Weighed {
     pub(super) fn share_a_reference(&self, a: u32, b: u32) -> bool {
         let levels = self.levels(a, b);
         let mut comparators = self.plan.comparators.iter().enumerate();
-        comparators.any(|(at, comparator)| comparator.is_code() && comparator.is_whole_agreement(level(levels, at)))
+        comparators.any(|(at, c)| c.kind().is_code() && c.levels()[level(levels, at)].is_whole_agreement)
     }
 
     /// That any two rows are the same thing.

@@ -1,9 +1,9 @@
 //! Rules for a file against itself: each column with itself, but for those that tell every row apart or none.
-use super::super::comparing::{Compared, Comparing, LeftOut};
 use super::super::outcome::Side;
 use super::super::profile::ColumnType;
 use super::super::rules::{Compare, CompareKind, MAX_COMPARISONS, RuleSet};
 use super::super::table::Table;
+use super::comparing::{Compared, Comparing, LeftOut};
 use super::facts::{self, Class, Column};
 
 /// Infers rules to find the rows of a table that mean the same, and says what is left out.

@@ -1,21 +1,31 @@
-//! The shorter text sought in the longer one: a reference or a name in a description.
+//! A reference sought in a description.
 //!
 //! Most pairs have nothing in common, so what two texts are made of is looked at first, in a few bits of each. Easy to get
 //! wrong: those bits may only rule out what a full look would rule out.
-use crate::features::{Lexicon, Words, segment};
+use super::equal::LEAST_LETTERS;
+use super::words::segment;
+use super::{Kind, Level, Lexicon, Sought, Words};
+use crate::outcome::Side;
 use crate::text;
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
 
-/// A comparison by containment, made ready.
-pub(crate) struct Contained {
-    pub(crate) needle: Arc<Words>,
-    pub(crate) hay: Arc<Words>,
-    /// The needle is the left column.
-    pub(crate) needle_left: bool,
-    /// The needle is a reference and no name.
-    pub(crate) code: bool,
-    weight: Vec<f32>,
+const LEVELS: &[Level] = &[
+    Level::MISSING,
+    Level::new("another reference", 0.0),
+    Level::new("cut off early", 1.0 / 8.0),
+    Level::new("no reference", 2.0 / 8.0),
+    Level::new("two characters differ", 3.0 / 8.0),
+    Level::new("cut off", 4.0 / 8.0),
+    Level::new("one character differs", 5.0 / 8.0),
+    Level::whole("found (common value)", 6.0 / 8.0),
+    Level::whole("found, written differently", 7.0 / 8.0),
+    Level::whole("found", 1.0),
+];
+
+/// References and the texts they are sought in.
+pub(crate) struct CodeIn {
+    pub(crate) sought: Sought,
     cores: Cores,
     needle_marks: Vec<Marks>,
     hay_marks: Vec<Marks>,
@@ -108,56 +118,37 @@ impl Marks {
     }
 }
 
-impl Contained {
-    /// `weight` is how telling each word is.
-    pub(crate) fn new(needle: Arc<Words>, hay: Arc<Words>, needle_left: bool, code: bool, weight: Vec<f32>) -> Self {
-        let mut contained = Self {
-            needle,
-            hay,
-            needle_left,
-            code,
-            weight,
-            cores: Cores::default(),
-            needle_marks: Vec::new(),
-            hay_marks: Vec::new(),
+impl CodeIn {
+    pub(crate) fn new(sought: Sought) -> Self {
+        let (needle, hay) = (&sought.needle, &sought.hay);
+        let cores = Cores::find(needle);
+        let of_needle = |row: usize| {
+            let letters = needle.compact_bytes(row);
+            Marks::of(&letters[..letters.len().min(Marks::BYTES)], cores.segments(row).iter())
         };
-        if code {
-            let (needle, hay) = (&contained.needle, &contained.hay);
-            let cores = Cores::find(needle);
-            let of_needle = |row: usize| {
-                let letters = needle.compact_bytes(row);
-                Marks::of(&letters[..letters.len().min(Marks::BYTES)], cores.segments(row).iter())
-            };
-            let of_hay = |row: usize| Marks::of(hay.compact_bytes(row), hay.segments(row).iter());
-            contained.needle_marks = (0..needle.value.len()).map(of_needle).collect();
-            contained.hay_marks = (0..hay.value.len()).map(of_hay).collect();
-            contained.cores = cores;
-        }
-        contained
+        let of_hay = |row: usize| Marks::of(hay.compact_bytes(row), hay.segments(row).iter());
+        let needle_marks = (0..needle.value.len()).map(of_needle).collect();
+        let hay_marks = (0..hay.value.len()).map(of_hay).collect();
+        Self { cores, needle_marks, hay_marks, sought }
+    }
+}
+
+impl Kind for CodeIn {
+    fn levels(&self) -> &'static [Level] {
+        LEVELS
     }
 
-    /// The level of a pair.
-    pub(super) fn level(&self, l: usize, r: usize, lexicon: &Lexicon) -> u8 {
-        let (n, h) = if self.needle_left { (l, r) } else { (r, l) };
-        if self.needle.is_missing(n) || self.hay.is_missing(h) {
-            0
-        } else if self.code {
-            self.code_level(n, h)
-        } else {
-            self.name_level(n, h, lexicon)
-        }
-    }
-
-    fn code_level(&self, n: usize, h: usize) -> u8 {
+    fn level(&self, l: usize, r: usize, _: &Lexicon) -> u8 {
+        let Some((n, h)) = self.sought.rows(l, r) else { return 0 };
         let (needle_marks, hay_marks) = (&self.needle_marks[n], &self.hay_marks[h]);
         let missing = needle_marks.missing(hay_marks);
-        let (needle, hay) = (self.needle.compact_bytes(n), self.hay.compact_bytes(h));
+        let (needle, hay) = (self.sought.needle.compact_bytes(n), self.sought.hay.compact_bytes(h));
         if missing == 0 && needle.len() >= 3 && memchr::memmem::find(hay, needle).is_some() {
-            return if self.needle.rows_of[n] <= 30 { 9 } else { 7 };
+            return if self.sought.needle.rows_of[n] <= 30 { 9 } else { 7 };
         }
         let core = self.cores.segments(n);
         if !core.is_empty() && needle_marks.may_hold_segments(hay_marks) {
-            let segments = self.hay.segments(h);
+            let segments = self.sought.hay.segments(h);
             if core.iter().all(|segment| segments.binary_search(segment).is_ok()) {
                 return 8;
             }
@@ -178,30 +169,47 @@ impl Contained {
         if cut > 0 && cut + 1 >= start.min(4) {
             return 2;
         }
-        if self.hay.has_code[h] { 1 } else { 3 }
+        if self.sought.hay.has_code[h] { 1 } else { 3 }
     }
 
-    fn name_level(&self, n: usize, h: usize, lexicon: &Lexicon) -> u8 {
-        let (needle, hay) = (self.needle.words(n), self.hay.words(h));
-        let (mut found, mut all) = (0.0_f32, 0.0_f32);
-        for word in needle {
-            let weight = self.weight[*word as usize];
-            all += weight;
-            if hay.contains(word) {
-                found += weight;
-            } else if hay.iter().any(|other| lexicon.near(*word, *other)) {
-                found += weight * 0.85;
+    fn words(&self, side: Side) -> Option<&Words> {
+        Some(self.sought.of(side))
+    }
+
+    fn is_text(&self) -> bool {
+        true
+    }
+
+    fn is_code(&self) -> bool {
+        true
+    }
+
+    /// References found in full in one text; every text in which one is found is given, so that the caller sees when
+    /// there are more.
+    fn ties(&self) -> Vec<(u32, u32)> {
+        let (needle, hay) = (&self.sought.needle, &self.sought.hay);
+        // Telling segments that one reference has and no other.
+        let mut owner: FxHashMap<u32, Option<u32>> = FxHashMap::default();
+        for row in (0..needle.value.len()).filter(|row| needle.compact(*row).len() >= LEAST_LETTERS) {
+            let own = Some(row as u32);
+            for segment in needle.segments(row).iter().filter(|segment| **segment & 1 == 1) {
+                let owner = owner.entry(*segment).or_insert(own);
+                *owner = own.filter(|_| *owner == own);
             }
         }
-        match found / all.max(f32::MIN_POSITIVE) {
-            c if c >= 0.97 && self.needle.rows_of[n] <= 30 => 7,
-            c if c >= 0.97 => 6,
-            c if c >= 0.82 => 5,
-            c if c >= 0.62 => 4,
-            c if c >= 0.40 => 3,
-            c if c >= 0.18 => 2,
-            _ => 1,
-        }
+        let find = |h: usize| -> Vec<(u32, u32)> {
+            let letters = hay.compact_bytes(h);
+            let owners = hay.segments(h).iter().filter_map(|segment| owner.get(segment).copied().flatten());
+            let mut found: Vec<u32> = owners.collect();
+            found.sort_unstable();
+            found.dedup();
+            let whole = |n: &u32| memchr::memmem::find(letters, needle.compact_bytes(*n as usize)).is_some();
+            found.into_iter().filter(whole).map(|n| (n, h as u32)).collect()
+        };
+        let parts: Vec<Vec<(u32, u32)>> = (0..hay.value.len()).into_par_iter().with_min_len(4096).map(find).collect();
+        let swap = |(n, h): (u32, u32)| if self.sought.needle_left { (n, h) } else { (h, n) };
+        let alone = |(n, _): &(u32, u32)| needle.rows_of[*n as usize] == 1;
+        parts.into_iter().flatten().filter(alone).map(swap).collect()
     }
 }
 

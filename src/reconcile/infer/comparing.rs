@@ -1,9 +1,9 @@
 //! What a run compares with what, on what evidence, and what it leaves out: said, never guessed in silence.
 //!
 //! Filled by `infer` (or from the rules as given) and shown in `summary.json`, on standard output and in the API.
-use super::outcome::Side;
-use super::rules::{CompareKind, RuleSet};
-use super::table::Table;
+use crate::outcome::Side;
+use crate::rules::{CompareKind, RuleSet};
+use crate::table::Table;
 use serde_json::{Value, json};
 
 /// Why a balance is not compared.
