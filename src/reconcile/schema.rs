@@ -2,8 +2,8 @@
 //!
 //! Easy to get wrong: `report` writes the summary from the outcome, and these types only describe it; a test reads summaries as
 //! these types and writes them again, so that neither has what the other lacks.
-use super::reading::Reading;
-use super::rules::{CompareKind, RuleSet};
+use crate::reading::Reading;
+use crate::rules::{CompareKind, RuleSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -4,10 +4,9 @@
 //! with dates that one file has and the other writes in a way that was not understood.
 use crate::infer::{Comparing, EARLIER_RUN, RUNNING_BALANCE};
 use crate::outcome::Side;
-use crate::plan::Plan;
-use crate::profile::{ColumnType, NameHint};
-use crate::reading::currency;
-use crate::table::{Column, NO_AMOUNT, Table};
+use crate::reading::{NameHint, currency};
+use crate::run::Plan;
+use crate::table::{Column, ColumnType, NO_AMOUNT, Table};
 use rayon::prelude::*;
 
 /// What keeps pairs of a run from being settled without a person.

@@ -3,7 +3,7 @@
 //! One [`Lexicon`] numbers the words of both files; [`Words`] is one column of one file. Everything here is
 //! linear in the file and built before any pair exists.
 use super::Lexicon;
-use crate::csv_text::is_missing;
+use crate::formats::is_missing;
 use crate::table::Table;
 use crate::text;
 use rustc_hash::FxHashMap;

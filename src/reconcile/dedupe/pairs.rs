@@ -3,14 +3,11 @@
 //! Easy to get wrong: the engine compares two sides, and here both are the same file. A pair is compared once, the row whose content
 //! ranks lower on the left, so that the order of rows changes nothing; weights are learnt from both directions, and from no row
 //! with itself.
-use crate::adjust::disagreeing;
-use crate::control::{Control, Meter, Phase};
-use crate::model::{ByContent, Weights, probability, train};
-use crate::plan::Plan;
+use crate::candidates::{Settled, indexes};
+use crate::infer::adjust::disagreeing;
 use crate::rules::RuleSet;
-use crate::run::{RunError, indexes, step};
-use crate::score::{Pair, Scored, level, pattern, score};
-use crate::settled::Settled;
+use crate::run::{Control, Meter, Phase, Plan, RunError, step};
+use crate::score::{ByContent, Pair, Scored, Weights, level, pattern, probability, score, train};
 use crate::table::Table;
 use rayon::prelude::*;
 

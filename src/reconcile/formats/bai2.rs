@@ -2,10 +2,10 @@
 //!
 //! Easy to get wrong: amounts are whole minor units of the currency, and the sign is in the type code (100 to 399 came
 //! in, 400 to 699 went out).
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{Booking, statement, text, whole};
 use super::sheet::{Format, Sink};
 use super::statements::Statements;
+use super::{ReadError, ReadOptions};
 use std::io::Read;
 
 /// BAI2.

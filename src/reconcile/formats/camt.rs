@@ -3,11 +3,11 @@
 //! Elements are known by their local names, which have hardly changed between versions. An entry with several
 //! transactions that have amounts of their own becomes one row each. Easy to get wrong: an amount has no sign, it is in
 //! `CdtDbtInd`, and a reversal keeps the indicator of what it does to the account.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::balances::Balances;
 use super::document::{Booking, failed, signed, statement, text, whole};
 use super::sheet::{Format, Sink};
 use super::statements::Statements;
+use super::{ReadError, ReadOptions};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::io::Read;

@@ -2,7 +2,6 @@
 //!
 //! Easy to get wrong: delimited text comes last, because nearly anything could be it; what is certainly no table
 //! (a PDF, a picture, an archive) is refused by name.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::bai2::Bai2;
 use super::camt::Camt;
 use super::csv::Csv;
@@ -15,6 +14,7 @@ use super::qif::Qif;
 use super::sheet::{Format, Sink};
 use super::xls::OldWorkbook;
 use super::xlsx::Workbook;
+use super::{ReadError, ReadOptions};
 use std::io::Read;
 
 /// Bytes looked at to tell format, encoding, delimiter and header.

@@ -2,8 +2,8 @@
 //!
 //! Easy to get wrong: rows of a document have no line of their own (it may all be one line), so they are numbered, and
 //! that number is what errors and results name.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::sheet::{Heading, Sink};
+use super::{ReadError, ReadOptions};
 use std::io::Read;
 
 /// Bytes of a document that is held as a whole.

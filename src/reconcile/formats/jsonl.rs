@@ -1,9 +1,9 @@
 //! JSON Lines: one object a line; its keys are the columns.
 //!
 //! Easy to get wrong: numbers are kept as they are written, because a float would change amounts.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{failed, text, whole};
 use super::sheet::{Format, Heading, Sink};
+use super::{ReadError, ReadOptions};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::Read;

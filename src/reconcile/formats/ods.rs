@@ -2,10 +2,10 @@
 //!
 //! A reader of its own, because repetitions must be counted before they are written out. Easy to get wrong: a
 //! sheet ends in a million repeated empty rows, and a note at a cell has paragraphs as its text has.
-use super::super::csv_text::{ReadError, ReadLimits, ReadOptions};
 use super::document::{failed, whole};
 use super::sheet::{Format, Sink};
 use super::workbook::{MAX_UNPACKED_BYTES, Sheets, number_text};
+use super::{ReadError, ReadLimits, ReadOptions};
 use quick_xml::events::{BytesStart, Event};
 use std::cell::Cell;
 use std::io::{BufReader, Cursor, Read};

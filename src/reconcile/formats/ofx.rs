@@ -2,10 +2,10 @@
 //!
 //! Tags of version 1 need no end, so both are read as a row of tags with the text behind each. Easy to get wrong: banks
 //! leave out what the standard demands and add what it does not know; only `STMTTRN` with a date and an amount counts.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{Booking, statement, text, whole};
 use super::sheet::{Format, Sink};
 use super::statements::Statements;
+use super::{ReadError, ReadOptions};
 use std::io::Read;
 
 /// OFX and QFX.

@@ -2,9 +2,9 @@
 //!
 //! Only accounts of money are read; lists of categories and investments are passed over with a warning. Easy to get
 //! wrong: `1/ 5'06` is a date, its apostrophe stands before years from 2000 on.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::document::{Booking, statement, text, whole};
 use super::sheet::{Format, Sink};
+use super::{ReadError, ReadOptions};
 use std::io::Read;
 
 /// QIF.

@@ -2,8 +2,8 @@
 //!
 //! Easy to get wrong: a row that cannot be read is given to [`Sink::bad`] and never dropped, so that rows and errors
 //! add up to what is in the file.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::super::reading::BalanceProof;
+use super::{ReadError, ReadOptions};
+use crate::reading::BalanceProof;
 use std::io::Read;
 
 /// The columns of a file and how they were found.

@@ -3,11 +3,11 @@
 //! A reader of its own, because cells must be counted while they come: calamine makes a dense table of what a file
 //! declares, and trusts every length. Easy to get wrong: a text that goes on in a `CONTINUE` record begins there with
 //! a byte that says anew how wide its characters are.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::compound::{Compound, MAGIC};
 use super::document::{failed, whole};
 use super::sheet::{Format, Sink};
 use super::workbook::{DAYS_1904, MAX_UNPACKED_BYTES, Sheets, day_text, number_text};
+use super::{ReadError, ReadOptions};
 use encoding_rs::Encoding;
 use std::io::Read;
 
