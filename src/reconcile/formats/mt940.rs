@@ -2,12 +2,11 @@
 //!
 //! Real files have envelopes, blank lines and lone dashes around their fields; all that is no field is passed over.
 //! Easy to get wrong: the second date of `:61:` has no year, and `RC` is a credit taken back.
+use super::ReadError;
 use super::balances::Balances;
-use super::document::{Booking, statement, text, whole};
-use super::sheet::{Format, Sink};
+use super::document::{Booking, statement, text};
+use super::format::{Format, Input, Sink};
 use super::statements::Statements;
-use super::{ReadError, ReadOptions};
-use std::io::Read;
 
 /// MT940 and MT942.
 pub(crate) struct Mt940;
@@ -25,14 +24,9 @@ impl Format for Mt940 {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let (text, encoding) = text(&bytes, options);
         statement("mt940", encoding, sink)?;
         let mut reader = Statement::default();

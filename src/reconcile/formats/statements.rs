@@ -5,7 +5,7 @@
 //! is no error.
 use super::balances::{Balances, prove};
 use super::document::{Booking, failed};
-use super::sheet::Sink;
+use super::format::Sink;
 use super::{ReadError, ReadOptions};
 
 /// Statements that an error names.

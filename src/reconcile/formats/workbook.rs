@@ -4,7 +4,7 @@
 //! that hold something are kept, and what they and their table take is counted before it is there.
 use super::csv::check_names;
 use super::document::failed;
-use super::sheet::{Heading, Sink};
+use super::format::{Heading, Sink};
 use super::{ReadError, ReadOptions};
 use crate::reading::header::{self, HEAD_ROWS, HeadRow, Layout};
 

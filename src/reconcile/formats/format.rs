@@ -44,7 +44,16 @@ pub(crate) trait Sink {
     fn warn(&mut self, warning: String);
 }
 
-/// One file format.
+/// A file as a format gets it.
+pub(crate) struct Input<'a> {
+    /// Its beginning, which was looked at already.
+    pub(super) head: Vec<u8>,
+    /// What comes behind that.
+    pub(super) rest: &'a mut dyn Read,
+    pub(super) options: &'a ReadOptions,
+}
+
+/// One file format. Profiling and typing go by the rows alone, so a format has no part in them.
 pub(crate) trait Format: Sync {
     /// Whether a file that begins like this is of the format.
     fn sniff(&self, head: &[u8]) -> bool;
@@ -60,11 +69,5 @@ pub(crate) trait Format: Sync {
     }
 
     /// Gives the rows of a file.
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError>;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError>;
 }
