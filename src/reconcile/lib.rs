@@ -16,10 +16,11 @@
 //! - `groups`: sums of several rows
 //! - `classify`: states, explanations and breaks; what nothing may be settled without
 //! - `report`: the files that are written
-//! - `run`: puts these in order, reports progress, stops when told to
+//! - `run`: puts these in order
 //! - `dedupe`: the same with one file
 //!
-//! Beside them: `outcome` is what a run gives, `schema` describes it, [`generate`] and [`evaluate`] measure the engine.
+//! Beside them: `control` reports progress and says stop, `plan` is a rule set bound to two tables, `outcome` is what a run gives, `schema` describes it, [`generate`] and [`evaluate`] measure the engine.
+mod control;
 mod text;
 
 mod formats;
@@ -27,6 +28,7 @@ mod reading;
 mod table;
 
 mod infer;
+mod plan;
 mod rules;
 
 mod candidates;
@@ -50,6 +52,7 @@ pub mod generate;
 use reading::{amounts as amount, dates as date};
 
 pub use amount::{DecimalStyle, format as format_minor};
+pub use control::{Cancelled, Control, Phase, Progress, Unattended};
 pub use date::DateStyle;
 pub use dedupe::{
     CLUSTERS_HEADER, Cluster, ClusterPair, DEDUPE_ERRORS_HEADER, DedupeSummary, Deduped, MAX_PAIRED_ROWS, Member,
@@ -65,10 +68,8 @@ pub use rules::{
     Assign, Block, BlockKey, BlockWindow, By, Compare, CompareKind, Method, Model, RuleError, RuleSet, RunLimits,
     States, Sums,
 };
-pub use run::{
-    Cancelled, Control, Estimate, Part, Parts, Phase, Progress, RunError, Unattended, compare_parts, estimate,
-    inferred_rules, run, run_adjusted, run_inferred,
-};
+pub use run::{Estimate, RunError, compare_parts, estimate, inferred_rules, run, run_adjusted, run_inferred};
+pub use score::{Part, Parts};
 pub use table::{
     Column, ColumnProfile, ColumnRole, ColumnType, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, Profile, RowError, SignedBy,
     Table, Typed, profile, read,

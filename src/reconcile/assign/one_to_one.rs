@@ -4,7 +4,7 @@
 //! exactly by shortest augmenting paths with potentials (Jonker and Volgenant's method on sparse rows); only a very
 //! large one goes to the auction, whose result is within a rounding step of the best. Rows enter in the order of their
 //! content, so equal totals resolve the same way in any thread count and file order.
-use crate::run::{Cancelled, Meter};
+use crate::control::{Cancelled, Meter};
 use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -266,7 +266,7 @@ impl Local {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Phase, Unattended};
+    use crate::control::{Phase, Unattended};
     use proptest::prelude::*;
 
     /// The best total by trying everything.

@@ -6,7 +6,7 @@ use super::Edge;
 use crate::compare::Words;
 use crate::groups::Group;
 use crate::outcome::Side;
-use crate::run::Plan;
+use crate::plan::Plan;
 use crate::table::{NO_AMOUNT, NO_DATE};
 use crate::text;
 use rustc_hash::FxHashMap;

@@ -1,7 +1,8 @@
 //! The passes of a run as indexes, those that would compare nearly everything with everything left out or refused.
 use super::{Index, NONE, Pass, Rows, Settled};
+use crate::control::Meter;
 use crate::rules::RuleSet;
-use crate::run::{Meter, RunError};
+use crate::run::RunError;
 
 /// Below this many pairs nothing is refused: it is done before anyone notices.
 const ALWAYS_ALLOWED: u64 = 2_000_000;

@@ -1,9 +1,10 @@
 //! Candidates that come late: rows that are left over in the end meet rows that a key had settled.
 use super::{Index, NONE, Pass, Rows, Settled};
 use crate::assign::Edge;
+use crate::control::{Cancelled, Meter};
 use crate::groups::Group;
+use crate::plan::Plan;
 use crate::rules::RuleSet;
-use crate::run::{Cancelled, Meter, Plan};
 use crate::score::pattern;
 
 /// Rows that are left over beside settled ones: none of them was a candidate, and one may be the nearest.

@@ -5,8 +5,8 @@
 //! learnt from like any other. Rows that are left over in the end are compared with settled rows too, so that their
 //! nearest rows are named and a second row that fits as well is seen.
 use crate::compare::Comparator;
+use crate::plan::{EVERY_PAIR, Plan};
 use crate::rules::{Model, RuleSet};
-use crate::run::{EVERY_PAIR, Plan};
 use rayon::prelude::*;
 
 /// Rows without a settled partner.

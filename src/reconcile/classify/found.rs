@@ -12,8 +12,8 @@ use crate::infer::Comparing;
 use crate::outcome::{
     Break, BreakKind, Candidate, FieldComparison, Match, MatchKind, MatchLine, MatchState, Outcome, Said, Side, Summary,
 };
+use crate::plan::Plan;
 use crate::rules::RuleSet;
-use crate::run::Plan;
 use crate::score::{Scored, Weights, level, pattern, probability};
 use crate::table::{NO_AMOUNT, Table};
 use rayon::prelude::*;

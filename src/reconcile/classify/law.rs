@@ -4,8 +4,8 @@
 //! with dates that one file has and the other writes in a way that was not understood.
 use crate::infer::{Comparing, EARLIER_RUN, RUNNING_BALANCE};
 use crate::outcome::Side;
+use crate::plan::Plan;
 use crate::reading::{NameHint, currency};
-use crate::run::Plan;
 use crate::table::{Column, ColumnType, NO_AMOUNT, Table};
 use rayon::prelude::*;
 

@@ -6,11 +6,12 @@
 use super::clusters::{Parts, cluster};
 use super::pairs::Weighed;
 use crate::classify::Law;
+use crate::control::{Control, Phase};
 use crate::formats::is_missing;
 use crate::infer::{Comparing, infer_for_one};
 use crate::outcome::MatchState;
 use crate::rules::{RuleError, RuleSet};
-use crate::run::{Control, Phase, RunError};
+use crate::run::RunError;
 use crate::score::level;
 use crate::table::{ColumnType, Table};
 use crate::text;
@@ -123,7 +124,7 @@ pub fn dedupe(table: &Table, rules: Option<&RuleSet>, control: &dyn Control) -> 
         }
         None => adjust(&distinct, &mut rules, &mut comparing, control)?,
     };
-    crate::run::Meter::start(control, Phase::Classifying, 0, 0)?;
+    crate::control::Meter::start(control, Phase::Classifying, 0, 0)?;
     comparing.amount = weighed.plan.amount.map(|at| weighed.plan.columns[at]);
     comparing.date = weighed.plan.date.map(|at| weighed.plan.columns[at]);
     let law = Law::of(&weighed.plan, &distinct, &distinct, &mut comparing);

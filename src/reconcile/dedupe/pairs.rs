@@ -4,9 +4,11 @@
 //! ranks lower on the left, so that the order of rows changes nothing; weights are learnt from both directions, and from no row
 //! with itself.
 use crate::candidates::{Settled, indexes};
+use crate::control::{Control, Meter, Phase};
 use crate::infer::adjust::disagreeing;
+use crate::plan::Plan;
 use crate::rules::RuleSet;
-use crate::run::{Control, Meter, Phase, Plan, RunError, step};
+use crate::run::{RunError, step};
 use crate::score::{ByContent, Pair, Scored, Weights, level, pattern, probability, score, train};
 use crate::table::Table;
 use rayon::prelude::*;

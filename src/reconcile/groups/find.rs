@@ -7,9 +7,10 @@
 use super::components;
 use super::search::Search;
 use crate::compare::{Amounts, Comparator};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
+use crate::plan::Plan;
 use crate::rules::Sums;
-use crate::run::{Cancelled, Meter, Plan};
 use crate::score::{Scored, Weights, level};
 use crate::table::NO_DATE;
 use rayon::prelude::*;

@@ -1,6 +1,8 @@
 //! What a run would do, without doing it: how many pairs it would compare.
-use super::{Control, Meter, Phase, Plan, RunError};
+use super::RunError;
 use crate::candidates::{NONE, Settled, indexes};
+use crate::control::{Control, Meter, Phase};
+use crate::plan::Plan;
 use crate::rules::RuleSet;
 use crate::table::Table;
 use rayon::prelude::*;

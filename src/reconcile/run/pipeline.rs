@@ -1,12 +1,13 @@
 //! The pipeline: plan, candidates, scores, weights, assignment, sums, states. Each step is its own file; this one
 //! puts them in order.
-use super::{Cancelled, Control, Meter, Phase, Plan};
 use crate::assign::{Edge, EqualRows, assign, equal_rows, recurring};
 use crate::candidates::{Pass, Settled, indexes, late};
 use crate::classify::{Found, Law};
+use crate::control::{Cancelled, Control, Meter, Phase};
 use crate::groups::{Group, Loose, search};
 use crate::infer::{Comparing, adjust, infer_from_tables};
 use crate::outcome::Outcome;
+use crate::plan::Plan;
 use crate::rules::{RuleError, RuleSet};
 use crate::score::{ByContent, Pair, Rivals, Scored, Weights, level, pattern, score, train};
 use crate::table::Table;

@@ -3,8 +3,10 @@
 //! A pair is two row numbers and the number of its pattern; patterns repeat so much that the model and the
 //! explanations work on a few hundred of them. Pairs come out sorted by left row, then right row, whatever the
 //! threads did.
+use super::parts::{LEAST_ROWS, in_parts};
 use crate::candidates::{Index, NONE, Settled};
-use crate::run::{Cancelled, LEAST_ROWS, Meter, Plan, in_parts};
+use crate::control::{Cancelled, Meter};
+use crate::plan::Plan;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
@@ -33,7 +35,7 @@ pub(crate) fn level(pattern: u64, at: usize) -> usize {
 }
 
 /// What a thread hands back: left row, right row, pattern; and rows that had a block split.
-pub(crate) type Part = (Vec<(u32, u32, u64)>, u64);
+pub(super) type Compared = (Vec<(u32, u32, u64)>, u64);
 
 /// Rows a thread takes at a time: small enough that a cancellation is seen within a few milliseconds.
 const CHUNK: usize = 128;
@@ -47,7 +49,7 @@ pub(crate) fn score(
     meter: &Meter<'_>,
 ) -> Result<Scored, Cancelled> {
     let left_rows = settled.left.len();
-    let work = |rows: Range<usize>| -> Result<Part, Cancelled> {
+    let work = |rows: Range<usize>| -> Result<Compared, Cancelled> {
         let (mut keys, mut scratch, mut candidates, mut out, mut split) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
         let count = rows.len() as u64;
@@ -74,7 +76,7 @@ pub(crate) fn score(
         meter.add(count, 0)?;
         Ok((out, split))
     };
-    let chunks = |rows: Range<usize>| -> Result<Vec<Part>, Cancelled> {
+    let chunks = |rows: Range<usize>| -> Result<Vec<Compared>, Cancelled> {
         let chunk = |at: usize| rows.start + at * CHUNK..rows.end.min(rows.start + (at + 1) * CHUNK);
         (0..rows.len().div_ceil(CHUNK)).into_par_iter().map(|at| work(chunk(at))).collect()
     };

@@ -7,8 +7,9 @@
 //! may count as a match, with its probability among its rivals; so matches never outnumber the rows.
 use super::{Scored, level, pattern};
 use crate::compare::{Comparator, MAX_LEVELS};
+use crate::control::{Cancelled, Meter};
+use crate::plan::Plan;
 use crate::rules::{Model, RuleSet};
-use crate::run::{Cancelled, Meter, Plan};
 use crate::text::mix;
 use rayon::prelude::*;
 

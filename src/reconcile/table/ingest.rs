@@ -8,10 +8,10 @@ use super::{
     RowError, SignedBy, Table, Typed, naming,
 };
 use crate::amount::{self, Decimal, DecimalStyle};
+use crate::control::{Control, Meter, Phase};
 use crate::date::{self, DateStyle};
 use crate::formats::{self, Heading, ReadError, ReadOptions, Sink, is_missing};
 use crate::reading::{BalanceGap, BalanceProof, STATEMENTS, roles};
-use crate::run::{Control, Meter, Phase};
 use crate::text;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;

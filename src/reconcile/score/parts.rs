@@ -4,8 +4,8 @@
 //! A part is a range of left rows; what a row's candidates are depends on no other left row, so parts can be computed
 //! anywhere and in any order. A part's body lists its pairs: left rows as differences, right rows, and patterns by their
 //! place in a list of its own, all as variable-length integers. A body that cannot be read is computed anew.
-use super::{Cancelled, Meter};
-use crate::score::Part as Compared;
+use super::pairs::Compared;
+use crate::control::{Cancelled, Meter};
 use rustc_hash::FxHashMap;
 
 /// Left rows of one part.
