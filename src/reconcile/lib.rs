@@ -19,7 +19,8 @@
 //! - `run`: puts these in order
 //! - `dedupe`: the same with one file
 //!
-//! Beside them: `control` reports progress and says stop, `plan` is a rule set bound to two tables, `outcome` is what a run gives, `schema` describes it, [`generate`] and [`evaluate`] measure the engine.
+//! Beside them: `control` carries progress out and cancellation in, `plan` is a rule set bound to two tables, `outcome` is
+//! what a run gives, [`schema`] describes it in JSON Schema, [`generate`] and [`evaluate`] measure the engine.
 mod control;
 mod text;
 

@@ -6,7 +6,7 @@
 use super::clusters::{Parts, cluster};
 use super::pairs::Weighed;
 use crate::classify::Law;
-use crate::control::{Control, Phase};
+use crate::control::{Control, Meter, Phase};
 use crate::formats::is_missing;
 use crate::infer::{Comparing, infer_for_one};
 use crate::outcome::MatchState;
@@ -124,7 +124,7 @@ pub fn dedupe(table: &Table, rules: Option<&RuleSet>, control: &dyn Control) -> 
         }
         None => adjust(&distinct, &mut rules, &mut comparing, control)?,
     };
-    crate::control::Meter::start(control, Phase::Classifying, 0, 0)?;
+    Meter::start(control, Phase::Classifying, 0, 0)?;
     comparing.amount = weighed.plan.amount.map(|at| weighed.plan.columns[at]);
     comparing.date = weighed.plan.date.map(|at| weighed.plan.columns[at]);
     let law = Law::of(&weighed.plan, &distinct, &distinct, &mut comparing);
@@ -182,7 +182,7 @@ pub fn check_dedupe_rules(rules: &RuleSet) -> Result<(), RuleError> {
     is_same(rules.right_id.is_none() || rules.right_id == rules.left_id, "right_id")
 }
 
-/// One row of each content, lowest id first, and all rows that have it. By content rank, so that the order of rows changes nothing.
+/// One row of each content, lowest id first, and all rows that have it. In the order of content, so that the order of rows changes nothing.
 fn different_rows(table: &Table, content: &[u64]) -> (Vec<u32>, Vec<Vec<u32>>) {
     let rank = table.content_order(content);
     let mut rows: Vec<u32> = (0..table.len() as u32).collect();
@@ -264,7 +264,7 @@ impl Maker<'_> {
             let row = self.rows_of[head as usize][0] as usize;
             (0..self.table.columns.len()).filter(|column| !is_missing(self.table.cell(row, *column))).count()
         };
-        // The first of the best, by content rank.
+        // The first of the best, in the order of content.
         let best = standings.iter().copied().reduce(|best, next| {
             let better = filled(next.0).cmp(&filled(best.0)).then(next.1.total_cmp(&best.1));
             if better.is_gt() { next } else { best }
@@ -290,13 +290,14 @@ impl Maker<'_> {
     }
 
     fn probability(&self, a: u32, b: u32) -> f64 {
-        self.near.map_or(0.0, |(weighed, _)| weighed.probability(a, b))
+        self.near.map_or(0.0, |(weighed, _)| weighed.probability(weighed.levels(a, b)))
     }
 
     fn pair(&self, (first, a): (u32, u32), (second, b): (u32, u32), torn: bool) -> ClusterPair {
-        let tied = self.near.is_some_and(|(weighed, _)| weighed.share_a_reference(a, b));
+        let near = self.near.map(|(weighed, law)| (weighed, law, weighed.levels(a, b)));
+        let tied = near.is_some_and(|(weighed, _, levels)| weighed.share_a_reference(levels));
         let both_real = self.holds_payments && !tied;
-        let Some((weighed, law)) = self.near.filter(|_| a != b) else {
+        let Some((weighed, law, levels)) = near.filter(|_| a != b) else {
             let mut explanation = "the rows are equal in every cell but the id".to_owned();
             if both_real {
                 explanation.push_str(BOTH_REAL);
@@ -304,11 +305,10 @@ impl Maker<'_> {
             let state = if torn || both_real { MatchState::Review } else { MatchState::Auto };
             return ClusterPair { first, second, probability: EQUAL_ROWS, state, explanation };
         };
-        let levels = weighed.levels(a, b);
         let comparators = weighed.plan.comparators.iter().enumerate();
         let differs = comparators.clone().any(|(at, c)| c.levels()[level(levels, at)].is_discrepancy);
         let forbidden = law.forbids(&weighed.plan, a as usize, b as usize);
-        let probability = weighed.probability(a, b);
+        let probability = weighed.probability(levels);
         let said = self.rules.compare.iter().zip(comparators).map(|(compare, (at, comparator))| {
             let level = level(levels, at);
             let bits = (weighed.weights.bits[at][level] * 10.0).round() / 10.0 + 0.0;
