@@ -2,7 +2,7 @@
 //!
 //! The engine knows nothing of clocks, bars or sockets: it reports often (every few thousand units of work) and
 //! the caller throttles. Easy to get wrong: the callback runs on pool threads, so it must be `Sync` and short.
-use super::parts::Parts;
+use crate::score::Parts;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -2,7 +2,7 @@
 //!
 //! Precision, recall and F1 with 95 % intervals, over all pairs, by state, by kind, and above each of several probabilities.
 //! Easy to get wrong: a match of several records is as many pairs as it has lines, here and in the truth.
-use super::dedupe::PAIRS_HEADER;
+use crate::dedupe::PAIRS_HEADER;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

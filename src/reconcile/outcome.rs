@@ -2,8 +2,8 @@
 //!
 //! Rows are referred to by table position; ids are added by `report`. Every row of both tables is in exactly one
 //! match or one break.
-use super::comparing::Comparing;
-use super::table::Table;
+use crate::infer::Comparing;
+use crate::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

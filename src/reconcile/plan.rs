@@ -1,12 +1,13 @@
 //! Rules bound to two tables: columns found, values brought to one scale, comparators and blocking passes ready.
 //!
 //! The last place where a rule can be wrong: a missing column or a wrong type is an error here with its path.
-use super::blocking::{KeySource, Pass, Window};
-use super::features::{Lexicon, Words};
-use super::levels::{Amounts, Comparator, Contained, Like, LikeMethod, word_weights};
-use super::outcome::Side;
-use super::rules::{Block, By, Compare, CompareKind, Method, RuleError, RuleSet};
-use super::table::{NO_AMOUNT, NO_DATE, Table, Typed};
+use crate::candidates::{KeySource, Pass, Window};
+use crate::compare::{
+    Amounts, CodeIn, CodeLike, Comparator, Dates, Equal, Lexicon, NameIn, NameLike, Sought, Weighted, Words, WordsLike,
+};
+use crate::outcome::Side;
+use crate::rules::{Block, By, Compare, CompareKind, Method, RuleError, RuleSet};
+use crate::table::{NO_AMOUNT, NO_DATE, Table, Typed};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -69,12 +70,28 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The amounts that sums and allocations use.
+    pub(crate) fn amounts(&self) -> Option<&Amounts> {
+        match &self.comparators[self.amount?] {
+            Comparator::Amount(amounts) => Some(amounts),
+            _ => None,
+        }
+    }
+
+    /// The days, where the rules compare them.
+    pub(crate) fn dates(&self) -> Option<&Dates> {
+        match &self.comparators[self.date?] {
+            Comparator::Date(dates) => Some(dates),
+            _ => None,
+        }
+    }
+
     /// Adds the columns that must be equal to the key of every pass.
     fn require(&mut self, rules: &RuleSet) {
         for (compare, comparator) in rules.compare.iter().zip(&self.comparators) {
-            if let (true, Comparator::Equal { left, right }) = (compare.require, comparator) {
+            if let (true, Comparator::Equal(equal)) = (compare.require, comparator) {
                 for pass in &mut self.passes {
-                    pass.keys.push(KeySource::Value(left.clone(), right.clone()));
+                    pass.keys.push(KeySource::Value(equal.left.clone(), equal.right.clone()));
                 }
             }
         }
@@ -85,12 +102,10 @@ impl Plan {
         if rows.0 * rows.1 <= EVERY_PAIR {
             return vec![Pass { cap: EVERY_PAIR, ..Pass::new(vec![KeySource::Everything], None) }];
         }
-        let around = |slack: i32| match self.date.map(|at| &self.comparators[at]) {
-            Some(Comparator::Date { left, right, before, after }) => {
-                let (left, right) = (left.clone(), right.clone());
-                Some(Arc::new(Window { left, right, before: before + slack, after: after + slack }))
-            }
-            _ => None,
+        let around = |slack: i32| {
+            let dates = self.dates()?;
+            let (left, right) = (dates.left.clone(), dates.right.clone());
+            Some(Arc::new(Window { left, right, before: dates.before + slack, after: dates.after + slack }))
         };
         // Names alone only inside the window; an equal amount is worth a look a little outside it too, so that a late
         // payment is found and reported as late.
@@ -102,14 +117,15 @@ impl Plan {
         let mut prefixes: Vec<KeySource> = Vec::new();
         for (compare, comparator) in rules.compare.iter().zip(&self.comparators) {
             match comparator {
-                Comparator::Equal { left, right } if !compare.require => {
+                Comparator::Equal(_) if compare.require => {}
+                Comparator::Equal(Equal { left, right }) => {
                     passes.push(Pass::new(vec![KeySource::Value(left.clone(), right.clone())], None));
                 }
-                Comparator::Equal { .. } | Comparator::Date { .. } => {}
+                Comparator::Date(_) => {}
                 Comparator::Amount(a) => amounts.push(KeySource::amount(a)),
-                Comparator::Contained(c) => {
-                    let (l, r) = if c.needle_left { (&c.needle, &c.hay) } else { (&c.hay, &c.needle) };
-                    if c.code {
+                Comparator::CodeIn(CodeIn { sought, .. }) | Comparator::NameIn(NameIn { sought, .. }) => {
+                    let (l, r) = (sought.of(Side::Left), sought.of(Side::Right));
+                    if comparator.kind().is_code() {
                         let key = KeySource::Code(l.clone(), r.clone());
                         passes.push(Pass { cap: CODE_CAP, ..Pass::new(vec![key], None) });
                     } else {
@@ -120,15 +136,17 @@ impl Plan {
                         passes.push(Pass::new(vec![KeySource::Token(l.clone(), r.clone())], None));
                     }
                 }
-                Comparator::Like(like) => {
-                    let (l, r) = (&like.left, &like.right);
+                Comparator::CodeLike(CodeLike { left: l, right: r }) => {
                     passes.push(Pass::new(vec![KeySource::Value(l.clone(), r.clone())], None));
                     prefixes.push(KeySource::Prefix(l.clone(), r.clone()));
-                    if like.method != LikeMethod::Code {
-                        names.push(KeySource::Token(l.clone(), r.clone()));
-                        passes.push(Pass::new(vec![KeySource::Pair(l.clone(), r.clone())], window.clone()));
-                        passes.push(Pass::new(vec![KeySource::Token(l.clone(), r.clone())], window.clone()));
-                    }
+                }
+                Comparator::NameLike(NameLike(columns)) | Comparator::WordsLike(WordsLike(columns)) => {
+                    let (l, r) = (&columns.left, &columns.right);
+                    passes.push(Pass::new(vec![KeySource::Value(l.clone(), r.clone())], None));
+                    prefixes.push(KeySource::Prefix(l.clone(), r.clone()));
+                    names.push(KeySource::Token(l.clone(), r.clone()));
+                    passes.push(Pass::new(vec![KeySource::Pair(l.clone(), r.clone())], window.clone()));
+                    passes.push(Pass::new(vec![KeySource::Token(l.clone(), r.clone())], window.clone()));
                 }
             }
         }
@@ -143,9 +161,9 @@ impl Plan {
         }
         // Nothing but days tell rows apart when their amounts differ.
         if names.is_empty()
-            && let Some(Comparator::Date { left, right, .. }) = self.date.map(|at| &self.comparators[at])
+            && let Some(dates) = self.dates()
         {
-            let key = KeySource::Day(Arc::new(left.clone()), Arc::new(right.clone()));
+            let key = KeySource::Day(Arc::new(dates.left.clone()), Arc::new(dates.right.clone()));
             passes.push(Pass { cap: 32, ..Pass::new(vec![key], None) });
         }
         // Two columns that begin alike, for rows in which no whole value survived.
@@ -214,43 +232,51 @@ impl Binder<'_> {
         Ok(match compare.kind {
             CompareKind::Exact => {
                 let (left, right) = self.both(l, r);
-                Comparator::Equal { left, right }
+                Comparator::Equal(Equal { left, right })
             }
             CompareKind::Tolerance => Comparator::Amount(self.amounts(&path, compare, l, r)?),
-            CompareKind::Window => Comparator::Date {
+            CompareKind::Window => Comparator::Date(Dates {
                 left: self.days(&format!("{path}.left"), Side::Left, l)?,
                 right: self.days(&format!("{path}.right"), Side::Right, r)?,
                 before: compare.before_days.map_or(5, |d| d.min(100_000) as i32),
                 after: compare.after_days.map_or(5, |d| d.min(100_000) as i32),
-            },
-            CompareKind::Contains => Comparator::Contained(self.contained(compare, l, r)),
-            CompareKind::Fuzzy => {
-                let (left, right) = self.both(l, r);
-                let words = left.mean_words().max(right.mean_words());
-                let method = match compare.method.unwrap_or_default() {
-                    Method::Code => LikeMethod::Code,
-                    Method::Name => LikeMethod::Name,
-                    Method::Words => LikeMethod::Words,
-                    Method::Auto if left.code_share().min(right.code_share()) >= 0.6 => LikeMethod::Code,
-                    Method::Auto if words <= 5.0 => LikeMethod::Name,
-                    Method::Auto => LikeMethod::Words,
-                };
-                Comparator::Like(Like { weight: word_weights(&left, &right, &self.lexicon), left, right, method })
-            }
+            }),
+            CompareKind::Contains => self.contained(compare, l, r),
+            CompareKind::Fuzzy => self.like(compare, l, r),
         })
     }
 
-    fn contained(&self, compare: &Compare, l: usize, r: usize) -> Contained {
+    /// One text sought in the other.
+    fn contained(&self, compare: &Compare, l: usize, r: usize) -> Comparator {
         let (left, right) = self.both(l, r);
-        let needle_left = left.mean_words() <= right.mean_words();
-        let weight = word_weights(&left, &right, &self.lexicon);
-        let (needle, hay) = if needle_left { (left, right) } else { (right, left) };
-        let code = match compare.method.unwrap_or_default() {
+        let sought = Sought::new(left, right);
+        let is_code = match compare.method.unwrap_or_default() {
             Method::Code => true,
             Method::Name | Method::Words => false,
-            Method::Auto => needle.code_share() >= 0.5,
+            Method::Auto => sought.needle.code_share() >= 0.5,
         };
-        Contained::new(needle, hay, needle_left, code, weight)
+        if is_code {
+            Comparator::CodeIn(CodeIn::new(sought))
+        } else {
+            Comparator::NameIn(NameIn::new(sought, &self.lexicon))
+        }
+    }
+
+    /// One text like the other.
+    fn like(&self, compare: &Compare, l: usize, r: usize) -> Comparator {
+        let (left, right) = self.both(l, r);
+        let words = left.mean_words().max(right.mean_words());
+        let method = match compare.method.unwrap_or_default() {
+            Method::Auto if left.code_share().min(right.code_share()) >= 0.6 => Method::Code,
+            Method::Auto if words <= 5.0 => Method::Name,
+            method => method,
+        };
+        let weighted = |left, right| Weighted::new(left, right, &self.lexicon);
+        match method {
+            Method::Code => Comparator::CodeLike(CodeLike { left, right }),
+            Method::Name => Comparator::NameLike(NameLike(weighted(left, right))),
+            Method::Words | Method::Auto => Comparator::WordsLike(WordsLike(weighted(left, right))),
+        }
     }
 
     fn amounts(&self, path: &str, compare: &Compare, l: usize, r: usize) -> Result<Amounts, RuleError> {
@@ -260,7 +286,7 @@ impl Binder<'_> {
         };
         let ((left, left_scale), (right, right_scale)) = (typed(Side::Left, l)?, typed(Side::Right, r)?);
         let wanted =
-            super::amount::parse(compare.tolerance.as_deref().unwrap_or("0"), super::amount::DecimalStyle::Point);
+            crate::amount::parse(compare.tolerance.as_deref().unwrap_or("0"), crate::amount::DecimalStyle::Point);
         let wanted = wanted.ok_or_else(|| RuleError::new(format!("{path}.tolerance"), "not a decimal"))?;
         let scale = left_scale.max(right_scale).max(wanted.scale);
         let raise = |units: &[i64], from: u8| -> Vec<i64> {
@@ -285,10 +311,10 @@ impl Binder<'_> {
             Typed::Text => {
                 let table = self.table(side);
                 let cells = || (0..table.len()).map(|row| table.cell(row, column));
-                let (style, fits) = super::date::sniff_style(cells());
-                let filled = cells().filter(|cell| !super::csv_text::is_missing(cell)).count();
+                let (style, fits) = crate::date::sniff_style(cells());
+                let filled = cells().filter(|cell| !crate::formats::is_missing(cell)).count();
                 if filled > 0 && fits * 2 >= filled {
-                    return Ok(cells().map(|cell| super::date::parse(cell, style).unwrap_or(NO_DATE)).collect());
+                    return Ok(cells().map(|cell| crate::date::parse(cell, style).unwrap_or(NO_DATE)).collect());
                 }
                 Err(self.wrong_type(path, side, column, "dates"))
             }

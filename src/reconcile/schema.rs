@@ -1,9 +1,9 @@
-//! JSON Schema of what people write and read: the rules, and `summary.json`. Published in `docs/schema`.
+//! JSON Schema of what people write and read: the rules, and `summary.json` of both commands. Published in `docs/schema`.
 //!
-//! Easy to get wrong: `report` writes the summary from the outcome, and these types only describe it; a test reads summaries as
-//! these types and writes them again, so that neither has what the other lacks.
-use super::reading::Reading;
-use super::rules::{CompareKind, RuleSet};
+//! Easy to get wrong: `report` and `dedupe` write the summary from what was found, and these types only describe it; a test
+//! reads summaries as these types and writes them again, so that neither has what the other lacks.
+use crate::reading::Reading;
+use crate::rules::{CompareKind, RuleSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,11 @@ pub fn rules_schema() -> serde_json::Value {
 /// The JSON Schema of the `summary.json` of a reconciliation.
 pub fn summary_schema() -> serde_json::Value {
     serde_json::to_value(schemars::schema_for!(SummaryFile)).expect("a schema is plain data")
+}
+
+/// The JSON Schema of the `summary.json` of a search for duplicates.
+pub fn dedupe_summary_schema() -> serde_json::Value {
+    serde_json::to_value(schemars::schema_for!(DedupeSummaryFile)).expect("a schema is plain data")
 }
 
 /// `summary.json` of a reconciliation.
@@ -158,4 +163,72 @@ pub struct ColumnLeftOut {
     pub column: String,
     /// Why.
     pub reason: String,
+}
+
+/// `summary.json` of a search for duplicates.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DedupeSummaryFile {
+    /// The name of the file.
+    pub file: String,
+    /// The column that names its rows; null when they are named by line.
+    pub id_column: Option<String>,
+    /// Rows that were read.
+    pub rows: u64,
+    /// Rows that were not.
+    pub errors: u64,
+    /// The clusters.
+    pub clusters: ClusterCounts,
+    /// Rows in no cluster.
+    pub rows_without_like: u64,
+    /// Rows in clusters that are no representative.
+    pub rows_to_drop: u64,
+    /// Pairs above the floor whose clusters were not joined, because their members do not agree.
+    pub links_refused: u64,
+    /// How the file was read.
+    pub reading: Reading,
+    /// What was compared.
+    pub comparing: DedupeComparingFile,
+    /// Candidate pairs compared.
+    pub pairs_compared: u64,
+    /// Rows whose block was too large and was split.
+    pub blocks_split: u64,
+    /// Derived blocks left out because nearly every row shares their few values.
+    pub blocks_left_out: u64,
+}
+
+/// Clusters counted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterCounts {
+    /// All of them.
+    pub total: u64,
+    /// By what is to be done with them.
+    pub by_state: ClusterStates,
+    /// Rows in clusters.
+    pub rows: u64,
+    /// Rows of the largest one.
+    pub largest: u64,
+}
+
+/// Clusters by state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterStates {
+    /// Settled without a person.
+    pub auto: u64,
+    /// A person should look.
+    pub review: u64,
+}
+
+/// What was compared within one file.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DedupeComparingFile {
+    /// The comparisons, in the order of the rules.
+    pub compared: Vec<ComparedColumns>,
+    /// Columns that took no part.
+    pub left_out: Vec<ColumnLeftOut>,
+    /// What keeps pairs from being settled without a person.
+    pub warnings: Vec<String>,
 }

@@ -2,13 +2,11 @@
 //!
 //! Where both files have amounts, a pair whose amounts were not compared is for review, whatever else agrees; so it is
 //! with dates that one file has and the other writes in a way that was not understood.
-use crate::comparing::{Comparing, EARLIER_RUN, RUNNING_BALANCE};
-use crate::levels::Comparator;
+use crate::infer::{Comparing, EARLIER_RUN, RUNNING_BALANCE};
 use crate::outcome::Side;
 use crate::plan::Plan;
-use crate::profile::{ColumnType, NameHint};
-use crate::reading::currency;
-use crate::table::{Column, NO_AMOUNT, Table};
+use crate::reading::{NameHint, currency};
+use crate::table::{Column, ColumnType, NO_AMOUNT, Table};
 use rayon::prelude::*;
 
 /// What keeps pairs of a run from being settled without a person.
@@ -109,7 +107,7 @@ impl Law {
         if self.amounts {
             return Some("amounts were not compared");
         }
-        if let Some(Comparator::Amount(amounts)) = plan.amount.map(|at| &plan.comparators[at])
+        if let Some(amounts) = plan.amounts()
             && (amounts.left[l] == NO_AMOUNT) != (amounts.right[r] == NO_AMOUNT)
         {
             return Some("one of the amounts is missing");

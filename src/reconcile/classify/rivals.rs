@@ -1,9 +1,8 @@
 //! Every candidate of a row beside its others: margins, probabilities among rivals, the nearest.
 //!
 //! Rows of equal content are no rivals of each other: whichever is taken, the same thing is settled.
-use crate::model::Weights;
 use crate::outcome::Side;
-use crate::score::Scored;
+use crate::score::{Scored, Weights};
 
 /// Candidates by row of either side.
 pub(super) struct Rivals<'a> {
@@ -74,7 +73,7 @@ impl<'a> Rivals<'a> {
                 .fold(f64::NEG_INFINITY, f64::max)
         };
         let other = rival(Side::Left, l, r).max(rival(Side::Right, r, l));
-        other.is_finite().then_some(super::rounded(bits - other))
+        other.is_finite().then_some(super::found::rounded(bits - other))
     }
 
     /// The probability of a pair among all candidates of both its rows, and none.

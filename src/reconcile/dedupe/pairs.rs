@@ -1,28 +1,25 @@
 //! Pairs of different rows of one file, with the weight of each.
 //!
 //! Easy to get wrong: the engine compares two sides, and here both are the same file. A pair is compared once, the row whose content
-//! ranks lower on the left, so that the order of rows changes nothing; weights are learnt from both directions, and from no row
+//! comes first on the left, so that the order of rows changes nothing; weights are learnt from both directions, and from no row
 //! with itself.
-use crate::adjust::disagreeing;
+use crate::candidates::{Settled, indexes};
 use crate::control::{Control, Meter, Phase};
-use crate::model::{ByContent, Weights, probability, train};
+use crate::infer::adjust::disagreeing;
 use crate::plan::Plan;
 use crate::rules::RuleSet;
-use crate::run::{RunError, indexes, step};
-use crate::score::{Pair, Scored, level, pattern, score};
-use crate::settled::Settled;
+use crate::run::{RunError, step};
+use crate::score::{ByContent, Pair, Scored, Weights, level, pattern, probability, score, train};
 use crate::table::Table;
 use rayon::prelude::*;
 
-/// A table of different rows, compared with itself.
+/// A table of different rows in the order of their content, compared with itself.
 pub(super) struct Weighed {
     pub(super) plan: Plan,
     pub(super) weights: Weights,
-    /// Rank of each row by content.
-    pub(super) rank: Vec<u32>,
     /// Patterns that have a weight of their own.
     patterns: Vec<u64>,
-    /// Candidate pairs, lower rank first: rows and bits.
+    /// Candidate pairs, lower row first: rows and bits.
     pub(super) pairs: Vec<(u32, u32, f64)>,
     pub(super) blocks_left_out: u64,
     pub(super) blocks_split: u64,
@@ -30,7 +27,6 @@ pub(super) struct Weighed {
 
 impl Weighed {
     pub(super) fn new(table: &Table, rules: &RuleSet, control: &dyn Control) -> Result<Self, RunError> {
-        let rank = table.content_order(&table.content_hashes());
         let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
         let mut plan = Plan::new(table, table, rules)?;
         let passes = std::mem::take(&mut plan.passes);
@@ -40,15 +36,14 @@ impl Weighed {
         let found = score(&plan, &all, &none, step(rules), &meter)?;
         drop(all);
         let (blocks_left_out, blocks_split) = (left_out.len() as u64, found.split);
-        let once = once(&plan, &found, &rank);
+        let once = once(&plan, &found);
         let scored = both_ways(&once);
         let meter = Meter::start(control, Phase::Training, 0, 0)?;
-        let mut rows: Vec<u32> = (0..table.len() as u32).collect();
-        rows.sort_unstable_by_key(|row| rank[*row as usize]);
+        let rows: Vec<u32> = (0..table.len() as u32).collect();
         let order = ByContent { left: &rows, right: &rows, left_first: true, same_file: true };
         let weights = train(&plan, &scored, rules, &order, &meter)?;
         let mut weighed =
-            Self { plan, weights, rank, patterns: scored.patterns, pairs: Vec::new(), blocks_left_out, blocks_split };
+            Self { plan, weights, patterns: scored.patterns, pairs: Vec::new(), blocks_left_out, blocks_split };
         weighed.pairs = once.par_iter().map(|(a, b, levels)| (*a, *b, weighed.bits(*levels))).collect();
         Ok(weighed)
     }
@@ -62,20 +57,18 @@ impl Weighed {
 
     /// The levels of any two rows.
     pub(super) fn levels(&self, a: u32, b: u32) -> u64 {
-        let (a, b) = if self.rank[a as usize] < self.rank[b as usize] { (a, b) } else { (b, a) };
-        pattern(&self.plan, a as usize, b as usize)
+        pattern(&self.plan, a.min(b) as usize, a.max(b) as usize)
     }
 
-    /// Whether two rows have the same code: an invoice number, an account.
-    pub(super) fn share_a_reference(&self, a: u32, b: u32) -> bool {
-        let levels = self.levels(a, b);
+    /// Whether rows on these levels have the same code: an invoice number, an account.
+    pub(super) fn share_a_reference(&self, levels: u64) -> bool {
         let mut comparators = self.plan.comparators.iter().enumerate();
-        comparators.any(|(at, comparator)| comparator.is_code() && comparator.is_whole_agreement(level(levels, at)))
+        comparators.any(|(at, c)| c.kind().is_code() && c.levels()[level(levels, at)].is_whole_agreement)
     }
 
-    /// That any two rows are the same thing.
-    pub(super) fn probability(&self, a: u32, b: u32) -> f64 {
-        probability(self.bits(self.levels(a, b)))
+    /// That two rows on these levels are the same thing.
+    pub(super) fn probability(&self, levels: u64) -> f64 {
+        probability(self.bits(levels))
     }
 
     /// Comparisons that disagree in nearly every pair above one half.
@@ -85,11 +78,14 @@ impl Weighed {
     }
 }
 
-/// Each pair once, lower rank first, with its levels in that direction; no row with itself.
-fn once(plan: &Plan, found: &Scored, rank: &[u32]) -> Vec<(u32, u32, u64)> {
+/// Each pair once, lower row first, with its levels in that direction; no row with itself.
+fn once(plan: &Plan, found: &Scored) -> Vec<(u32, u32, u64)> {
     let turned = |pair: &Pair| {
-        let is_lower = rank[pair.l as usize] < rank[pair.r as usize];
-        if is_lower { (pair.l, pair.r, Some(found.patterns[pair.pattern as usize])) } else { (pair.r, pair.l, None) }
+        if pair.l < pair.r {
+            (pair.l, pair.r, Some(found.patterns[pair.pattern as usize]))
+        } else {
+            (pair.r, pair.l, None)
+        }
     };
     let mut pairs: Vec<(u32, u32, Option<u64>)> =
         found.pairs.par_iter().filter(|pair| pair.l != pair.r).map(turned).collect();

@@ -1,7 +1,6 @@
 //! The files of a search for duplicates; a contract, see `docs/OUTPUT.md`.
 use super::Deduped;
-use crate::lines::{Cells, Lines};
-use crate::report::{write_file, write_json};
+use crate::report::{Cells, Lines, write_file, write_json};
 use crate::table::Table;
 use serde_json::json;
 use std::io::Write;

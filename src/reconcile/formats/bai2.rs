@@ -2,11 +2,10 @@
 //!
 //! Easy to get wrong: amounts are whole minor units of the currency, and the sign is in the type code (100 to 399 came
 //! in, 400 to 699 went out).
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::document::{Booking, statement, text, whole};
-use super::sheet::{Format, Sink};
+use super::ReadError;
+use super::document::{Booking, statement, text};
+use super::format::{Format, Input, Sink};
 use super::statements::Statements;
-use std::io::Read;
 
 /// BAI2.
 pub(crate) struct Bai2;
@@ -23,14 +22,9 @@ impl Format for Bai2 {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let (text, encoding) = text(&bytes, options);
         statement("bai2", encoding, sink)?;
         let mut report = Report::default();

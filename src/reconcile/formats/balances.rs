@@ -3,8 +3,8 @@
 //!
 //! Leaves the balance column of a table to `reading::roles`. Easy to get wrong: a statement with a line that could not be
 //! read proves nothing, statements may stand newest first, and pending entries are in no booked balance.
-use super::super::amount::{self, DecimalStyle};
-use super::super::reading::{BalanceGap, BalanceProof, STATEMENTS};
+use crate::amount::{self, DecimalStyle};
+use crate::reading::{BalanceGap, BalanceProof, STATEMENTS};
 
 /// Decimals of the sums; currencies have three at most.
 const SCALE: u8 = 4;

@@ -3,14 +3,13 @@
 //! Elements are known by their local names, which have hardly changed between versions. An entry with several
 //! transactions that have amounts of their own becomes one row each. Easy to get wrong: an amount has no sign, it is in
 //! `CdtDbtInd`, and a reversal keeps the indicator of what it does to the account.
-use super::super::csv_text::{ReadError, ReadOptions};
+use super::ReadError;
 use super::balances::Balances;
-use super::document::{Booking, failed, signed, statement, text, whole};
-use super::sheet::{Format, Sink};
+use super::document::{Booking, failed, signed, statement, text};
+use super::format::{Format, Input, Sink};
 use super::statements::Statements;
 use quick_xml::Reader;
 use quick_xml::events::Event;
-use std::io::Read;
 
 /// Nested elements; real files have about fifteen.
 const MAX_DEPTH: usize = 64;
@@ -31,14 +30,9 @@ impl Format for Camt {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let (text, encoding) = text(&bytes, options);
         let format =
             ["camt.052", "camt.053", "camt.054"].into_iter().find(|name| text.contains(name)).unwrap_or("camt.053");

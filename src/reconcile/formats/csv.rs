@@ -2,11 +2,11 @@
 //!
 //! Streams: only the head is held, to tell encoding, delimiter and header. Easy to get wrong: a row with a wrong
 //! number of fields that spans lines is most likely a stray quote, and then its lines are read again one by one.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::super::reading::header::{self, HEAD_ROWS, HeadRow, Layout, unspread};
 use super::detect::{HEAD_BYTES, is_binary};
+use super::format::{Format, Heading, Input, Sink};
 use super::records::{Record, RecordError, Records, fields};
-use super::sheet::{Format, Heading, Sink};
+use super::{ReadError, ReadOptions};
+use crate::reading::header::{self, HEAD_ROWS, HeadRow, Layout, unspread};
 use encoding_rs::Encoding;
 use std::io::{BufReader, Read};
 
@@ -22,13 +22,8 @@ impl Format for Csv {
         !is_binary(head)
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let Input { head, rest, options } = file;
         let encoding = encoding(&head, options)?;
         let whole = head.len() < HEAD_BYTES;
         let (delimiter, layout, first) = look(&decoded(&head[..], encoding, whole), whole, options)?;

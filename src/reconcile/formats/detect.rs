@@ -2,19 +2,19 @@
 //!
 //! Easy to get wrong: delimited text comes last, because nearly anything could be it; what is certainly no table
 //! (a PDF, a picture, an archive) is refused by name.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::bai2::Bai2;
 use super::camt::Camt;
 use super::csv::Csv;
 use super::document::failed;
+use super::format::{Format, Input, Sink};
 use super::jsonl::JsonLines;
 use super::mt940::Mt940;
 use super::ods::OpenDocument;
 use super::ofx::Ofx;
 use super::qif::Qif;
-use super::sheet::{Format, Sink};
 use super::xls::OldWorkbook;
 use super::xlsx::Workbook;
+use super::{ReadError, ReadOptions};
 use std::io::Read;
 
 /// Bytes looked at to tell format, encoding, delimiter and header.
@@ -62,7 +62,7 @@ pub(crate) fn rows(mut reader: impl Read, options: &ReadOptions, sink: &mut dyn 
                 let reason = format!("no sheet {wanted:?}: this is no workbook (XLSX, XLS, ODS)");
                 return Err(failed(options, String::new(), reason));
             }
-            return format.rows(head, &mut reader, options, sink);
+            return format.rows(Input { head, rest: &mut reader, options }, sink);
         }
     }
     let what = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)).map_or("of no known format", |(_, what)| what);

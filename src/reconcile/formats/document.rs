@@ -2,8 +2,8 @@
 //!
 //! Easy to get wrong: rows of a document have no line of their own (it may all be one line), so they are numbered, and
 //! that number is what errors and results name.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::sheet::{Heading, Sink};
+use super::format::{Heading, Input, Sink};
+use super::{ReadError, ReadOptions};
 use std::io::Read;
 
 /// Bytes of a document that is held as a whole.
@@ -55,17 +55,20 @@ pub(super) fn statement(format: &str, encoding: &str, sink: &mut dyn Sink) -> Re
     })
 }
 
-/// All bytes of a document.
-pub(super) fn whole(mut head: Vec<u8>, rest: &mut dyn Read, options: &ReadOptions) -> Result<Vec<u8>, ReadError> {
-    let io = |source| ReadError::Io { name: options.name.clone(), source };
-    rest.take((MAX_DOCUMENT_BYTES + 1) as u64).read_to_end(&mut head).map_err(io)?;
-    if head.len() > MAX_DOCUMENT_BYTES {
-        let reason = format!(
-            "larger than {MAX_DOCUMENT_BYTES} bytes, the most that is read of a document of this kind; export it as CSV"
-        );
-        return Err(failed(options, String::new(), reason));
+impl Input<'_> {
+    /// All bytes of a document.
+    pub(super) fn whole(self) -> Result<Vec<u8>, ReadError> {
+        let Self { mut head, rest, options } = self;
+        let io = |source| ReadError::Io { name: options.name.clone(), source };
+        rest.take((MAX_DOCUMENT_BYTES + 1) as u64).read_to_end(&mut head).map_err(io)?;
+        if head.len() > MAX_DOCUMENT_BYTES {
+            let reason = format!(
+                "larger than {MAX_DOCUMENT_BYTES} bytes, the most that is read of a document of this kind; export it as CSV"
+            );
+            return Err(failed(options, String::new(), reason));
+        }
+        Ok(head)
     }
-    Ok(head)
 }
 
 /// The text of a document, and its encoding: as given, by mark, UTF-8 when valid, else windows-1252.

@@ -1,12 +1,11 @@
 //! JSON Lines: one object a line; its keys are the columns.
 //!
 //! Easy to get wrong: numbers are kept as they are written, because a float would change amounts.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::document::{failed, text, whole};
-use super::sheet::{Format, Heading, Sink};
+use super::ReadError;
+use super::document::{failed, text};
+use super::format::{Format, Heading, Input, Sink};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::io::Read;
 
 /// JSON Lines.
 pub(crate) struct JsonLines;
@@ -20,14 +19,9 @@ impl Format for JsonLines {
         line.starts_with(b"{") && serde_json::from_slice::<Object<'_>>(line).is_ok()
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let (text, encoding) = text(&bytes, options);
         let text = text.trim_start_matches('\u{feff}');
         let lines = || text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());

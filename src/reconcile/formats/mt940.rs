@@ -2,12 +2,11 @@
 //!
 //! Real files have envelopes, blank lines and lone dashes around their fields; all that is no field is passed over.
 //! Easy to get wrong: the second date of `:61:` has no year, and `RC` is a credit taken back.
-use super::super::csv_text::{ReadError, ReadOptions};
+use super::ReadError;
 use super::balances::Balances;
-use super::document::{Booking, statement, text, whole};
-use super::sheet::{Format, Sink};
+use super::document::{Booking, statement, text};
+use super::format::{Format, Input, Sink};
 use super::statements::Statements;
-use std::io::Read;
 
 /// MT940 and MT942.
 pub(crate) struct Mt940;
@@ -25,14 +24,9 @@ impl Format for Mt940 {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let (text, encoding) = text(&bytes, options);
         statement("mt940", encoding, sink)?;
         let mut reader = Statement::default();
@@ -207,7 +201,7 @@ fn iso(day: &str) -> Option<String> {
     let year: i32 = day[..2].parse().ok()?;
     let year = if year < 70 { 2000 + year } else { 1900 + year };
     let (month, day) = (day[2..4].parse().ok()?, day[4..6].parse().ok()?);
-    super::super::date::days_from_civil(year, month, day).map(|_| format!("{year}-{month:02}-{day:02}"))
+    crate::date::days_from_civil(year, month, day).map(|_| format!("{year}-{month:02}-{day:02}"))
 }
 
 /// The entry date has no year: it is the one that is nearest to the value date.

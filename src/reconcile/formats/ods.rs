@@ -2,10 +2,10 @@
 //!
 //! A reader of its own, because repetitions must be counted before they are written out. Easy to get wrong: a
 //! sheet ends in a million repeated empty rows, and a note at a cell has paragraphs as its text has.
-use super::super::csv_text::{ReadError, ReadLimits, ReadOptions};
-use super::document::{failed, whole};
-use super::sheet::{Format, Sink};
+use super::document::failed;
+use super::format::{Format, Input, Sink};
 use super::workbook::{MAX_UNPACKED_BYTES, Sheets, number_text};
+use super::{ReadError, ReadLimits};
 use quick_xml::events::{BytesStart, Event};
 use std::cell::Cell;
 use std::io::{BufReader, Cursor, Read};
@@ -37,14 +37,9 @@ impl Format for OpenDocument {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let broken = |reason: String| {
             failed(options, String::new(), format!("this is an OpenDocument workbook, and it cannot be read: {reason}"))
         };

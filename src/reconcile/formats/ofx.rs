@@ -2,11 +2,10 @@
 //!
 //! Tags of version 1 need no end, so both are read as a row of tags with the text behind each. Easy to get wrong: banks
 //! leave out what the standard demands and add what it does not know; only `STMTTRN` with a date and an amount counts.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::document::{Booking, statement, text, whole};
-use super::sheet::{Format, Sink};
+use super::document::{Booking, statement, text};
+use super::format::{Format, Input, Sink};
 use super::statements::Statements;
-use std::io::Read;
+use super::{ReadError, ReadOptions};
 
 /// OFX and QFX.
 pub(crate) struct Ofx;
@@ -21,14 +20,9 @@ impl Format for Ofx {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let options = &declared(&bytes, options);
         let (text, encoding) = text(&bytes, options);
         statement("ofx", encoding, sink)?;

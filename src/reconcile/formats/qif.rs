@@ -2,10 +2,9 @@
 //!
 //! Only accounts of money are read; lists of categories and investments are passed over with a warning. Easy to get
 //! wrong: `1/ 5'06` is a date, its apostrophe stands before years from 2000 on.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::document::{Booking, statement, text, whole};
-use super::sheet::{Format, Sink};
-use std::io::Read;
+use super::ReadError;
+use super::document::{Booking, statement, text};
+use super::format::{Format, Input, Sink};
 
 /// QIF.
 pub(crate) struct Qif;
@@ -18,14 +17,9 @@ impl Format for Qif {
             .any(|begin| head.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin.as_bytes())))
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let (text, encoding) = text(&bytes, options);
         statement("qif", encoding, sink)?;
         let (mut money, mut booking, mut first, mut used) = (true, Booking::default(), 0, false);

@@ -3,10 +3,10 @@
 //! A statement is known by its account and by the name it gives itself; either picks it, and an account that has
 //! several statements is picked with all of them. Easy to get wrong: what cannot be read of a statement that is left out
 //! is no error.
-use super::super::csv_text::{ReadError, ReadOptions};
 use super::balances::{Balances, prove};
 use super::document::{Booking, failed};
-use super::sheet::Sink;
+use super::format::Sink;
+use super::{ReadError, ReadOptions};
 
 /// Statements that an error names.
 const NAMED: usize = 50;

@@ -2,11 +2,11 @@
 //!
 //! A sheet's header is found as in delimited text. Easy to get wrong: a small file can declare a giant sheet, so only cells
 //! that hold something are kept, and what they and their table take is counted before it is there.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::super::reading::header::{self, HEAD_ROWS, HeadRow, Layout};
 use super::csv::check_names;
 use super::document::failed;
-use super::sheet::{Heading, Sink};
+use super::format::{Heading, Sink};
+use super::{ReadError, ReadOptions};
+use crate::reading::header::{self, HEAD_ROWS, HeadRow, Layout};
 
 /// Bytes of everything in a workbook, unpacked; and of the cells that are kept of it.
 pub(super) const MAX_UNPACKED_BYTES: u64 = 512 << 20;

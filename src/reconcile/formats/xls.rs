@@ -3,13 +3,12 @@
 //! A reader of its own, because cells must be counted while they come: calamine makes a dense table of what a file
 //! declares, and trusts every length. Easy to get wrong: a text that goes on in a `CONTINUE` record begins there with
 //! a byte that says anew how wide its characters are.
-use super::super::csv_text::{ReadError, ReadOptions};
+use super::ReadError;
 use super::compound::{Compound, MAGIC};
-use super::document::{failed, whole};
-use super::sheet::{Format, Sink};
+use super::document::failed;
+use super::format::{Format, Input, Sink};
 use super::workbook::{DAYS_1904, MAX_UNPACKED_BYTES, Sheets, day_text, number_text};
 use encoding_rs::Encoding;
-use std::io::Read;
 
 /// Old Excel workbooks.
 pub(crate) struct OldWorkbook;
@@ -23,14 +22,9 @@ impl Format for OldWorkbook {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let refused = |reason: String| failed(options, String::new(), reason);
         let broken =
             |reason: String| refused(format!("this is an old Excel workbook, and it cannot be read: {reason}"));

@@ -2,10 +2,10 @@
 //!
 //! Cells are streamed and the unpacked size is bounded first. Easy to get wrong: dates are day numbers with a style,
 //! and numbers are floats whose last digit is noise.
-use super::super::csv_text::{ReadError, ReadOptions};
-use super::document::{failed, whole};
-use super::sheet::{Format, Sink};
+use super::document::failed;
+use super::format::{Format, Input, Sink};
 use super::workbook::{DAYS_1904, MAX_UNPACKED_BYTES, Sheets, day_text, number_text};
+use super::{ReadError, ReadOptions};
 use calamine::{DataRef, Reader, SheetType, Xlsx};
 use std::borrow::Cow;
 use std::io::{Cursor, Read};
@@ -23,14 +23,9 @@ impl Format for Workbook {
         true
     }
 
-    fn rows(
-        &self,
-        head: Vec<u8>,
-        rest: &mut dyn Read,
-        options: &ReadOptions,
-        sink: &mut dyn Sink,
-    ) -> Result<(), ReadError> {
-        let bytes = whole(head, rest, options)?;
+    fn rows(&self, file: Input<'_>, sink: &mut dyn Sink) -> Result<(), ReadError> {
+        let options = file.options;
+        let bytes = file.whole()?;
         let broken = |reason: String| {
             failed(options, String::new(), format!("this is an Excel workbook, and it cannot be read: {reason}"))
         };

@@ -1,6 +1,6 @@
 //! Several with several: rows that shared references tie into one component whose two sides add up to the same.
-use super::{Group, Link, fineness};
-use crate::levels::Amounts;
+use super::find::{Group, Link, fineness};
+use crate::compare::Amounts;
 use crate::table::NO_AMOUNT;
 use rustc_hash::FxHashMap;
 

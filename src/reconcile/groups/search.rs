@@ -1,6 +1,6 @@
 //! The parts of one total: all that a shared key names, else the best subset, found by meeting in the middle.
-use super::{Group, Link, fineness};
-use crate::levels::Amounts;
+use super::find::{Group, Link, fineness};
+use crate::compare::Amounts;
 use crate::outcome::Side;
 use crate::rules::Sums;
 use crate::table::NO_AMOUNT;

@@ -3,10 +3,10 @@
 //! A value or word that one row of each file has, and no other, ties the two rows. Of two columns that hold the same
 //! thing most tied pairs agree, far more than pairs picked at random; of two running numbers they do not. A tie counts
 //! only when other columns bear it out.
-use super::super::csv_text::is_missing;
-use super::super::table::{NO_DATE, Table, Typed};
-use super::super::text;
 use super::facts::{Class, Column, Facts, token_keys, value_key};
+use crate::formats::is_missing;
+use crate::table::{NO_DATE, Table, Typed};
+use crate::text;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Tied pairs looked at for one pair of columns.

@@ -3,10 +3,10 @@
 //! Decides by type first, then by name, then by the values both columns share; so `date` finds `value_date`, and
 //! `reference` and `counterparty` both find the one free-text `description`. A column that only repeats another one
 //! of its own side is left out, or its evidence would count twice.
-use super::super::profile::{ColumnProfile, ColumnType, NameHint, Profile, overlap};
-use super::super::reading::SideReading;
-use super::super::rules::{Assign, Compare, CompareKind, MAX_COMPARISONS, Model, RuleSet, RunLimits, States, Sums};
-use super::super::text;
+use crate::reading::{NameHint, SideReading};
+use crate::rules::{Assign, Compare, CompareKind, MAX_COMPARISONS, Model, RuleSet, RunLimits, States, Sums};
+use crate::table::{ColumnProfile, ColumnType, Profile, overlap};
+use crate::text;
 
 /// Infers a rule set. `left_id` and `right_id` name rows and are not compared; the first unique column by default.
 ///

@@ -1,9 +1,9 @@
 //! The choice of comparisons on the evidence: each column is used once, except that a long text may hold several things.
-use super::super::comparing::Compared;
-use super::super::rules::{Compare, CompareKind, MAX_COMPARISONS};
-use super::super::text;
 use super::anchors::Evidence;
+use super::comparing::Compared;
 use super::facts::{Class, Column, Facts};
+use crate::rules::{Compare, CompareKind, MAX_COMPARISONS};
+use crate::text;
 
 /// A comparison and why it is made.
 pub(super) struct Chosen {

@@ -3,12 +3,12 @@
 //! Values and words are kept as hashes with the rows that have them. Of large files only those whose hash falls in a
 //! fixed share of all hashes are kept, the same share on both sides, so that what two columns have in common is seen in
 //! full among the kept. Row order changes nothing.
-use super::super::comparing::{EARLIER_RUN, RUNNING_BALANCE};
-use super::super::csv_text::is_missing;
-use super::super::profile::{ColumnProfile, ColumnRole, ColumnType, NameHint};
-use super::super::report::UNMATCHED_HEADER;
-use super::super::table::{NO_AMOUNT, NO_DATE, Table, Typed};
-use super::super::text;
+use super::comparing::{EARLIER_RUN, RUNNING_BALANCE};
+use crate::formats::is_missing;
+use crate::reading::NameHint;
+use crate::report::UNMATCHED_HEADER;
+use crate::table::{ColumnProfile, ColumnRole, ColumnType, NO_AMOUNT, NO_DATE, Table, Typed};
+use crate::text;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 

@@ -1,10 +1,9 @@
 //! Rules for a file against itself: each column with itself, but for those that tell every row apart or none.
-use super::super::comparing::{Compared, Comparing, LeftOut};
-use super::super::outcome::Side;
-use super::super::profile::ColumnType;
-use super::super::rules::{Compare, CompareKind, MAX_COMPARISONS, RuleSet};
-use super::super::table::Table;
+use super::comparing::{Compared, Comparing, LeftOut};
 use super::facts::{self, Class, Column};
+use crate::outcome::Side;
+use crate::rules::{Compare, CompareKind, MAX_COMPARISONS, RuleSet};
+use crate::table::{ColumnType, Table};
 
 /// Infers rules to find the rows of a table that mean the same, and says what is left out.
 pub(crate) fn infer_for_one(table: &Table) -> (RuleSet, Comparing) {

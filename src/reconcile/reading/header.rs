@@ -2,8 +2,8 @@
 //!
 //! The header is the line after which the rows have one shape and types. Easy to get wrong: a first line that holds
 //! values like those below it is a row, and losing it would lose a transaction.
-use super::super::csv_text::is_missing;
 use super::{amounts, dates};
+use crate::formats::is_missing;
 
 /// Rows looked at.
 pub(crate) const HEAD_ROWS: usize = 400;

@@ -12,6 +12,7 @@ pub(crate) mod roles;
 pub(crate) mod settle;
 pub(crate) mod understood;
 
+pub(crate) use names::NameHint;
 pub use options::SideReading;
 pub use settle::settle;
 pub(crate) use understood::STATEMENTS;

@@ -2,8 +2,8 @@
 //!
 //! Everything is optional; what is given is believed, and a wrong name or value is refused with what is known. Easy
 //! to get wrong: columns are named as the file names them, after the header was found.
-use super::super::rules::RuleError;
 use super::dates::DateStyle;
+use crate::rules::RuleError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

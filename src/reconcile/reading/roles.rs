@@ -2,12 +2,12 @@
 //!
 //! Debit and credit become one signed amount, a column of its own that no file has. Easy to get wrong: names alone
 //! decide nothing; a pair of columns must be used in turns, and a balance must follow from the amounts.
-use super::super::csv_text::{ReadError, ReadOptions, is_missing};
-use super::super::profile::{ColumnProfile, ColumnRole, ColumnType, HeadRows, SignedBy};
 use super::amounts::{self, DecimalStyle};
 use super::names::NameHint;
 use super::options::Sign;
 use super::understood::{BalanceProof, ColumnReading, Reading};
+use crate::formats::{ReadError, ReadOptions, is_missing};
+use crate::table::{ColumnProfile, ColumnRole, ColumnType, HeadRows, SignedBy};
 use crate::text;
 
 const DEBIT_WORDS: &str = "d dr db s debit debet soll af out ut ud dbit withdrawal lastschrift belastung cargo debe dare w expense - uscita \

@@ -3,12 +3,11 @@
 //! Each open choice is tried against the other side (do the amounts meet, do the days of rows with equal amounts lie
 //! together), and the reading that explains more wins when it wins clearly; else it is undecided, and said. Easy to
 //! get wrong: two files with the same open choice are the same in either reading, which is no doubt at all.
-use super::super::profile::{ColumnRole, ColumnType, SignedBy};
-use super::super::rules::{CompareKind, RuleSet};
-use super::super::table::{Column, NO_AMOUNT, NO_DATE, Table, Typed};
 use super::amounts::{DecimalStyle, MAX_SCALE};
 use super::dates::DateStyle;
 use super::roles;
+use crate::rules::{CompareKind, RuleSet};
+use crate::table::{Column, ColumnRole, ColumnType, NO_AMOUNT, NO_DATE, SignedBy, Table, Typed};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Rows whose amounts must meet before they decide anything.

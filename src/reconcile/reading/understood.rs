@@ -3,7 +3,7 @@
 //! Nothing is guessed in silence: every choice stands here, with the runner-up where it was close, and everything
 //! that makes a result less than sure is a warning. Easy to get wrong: a choice that nothing decides is `undecided`,
 //! and then no match may be settled without a person.
-use super::super::profile::{ColumnRole, ColumnType};
+use crate::table::{ColumnRole, ColumnType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

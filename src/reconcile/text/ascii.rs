@@ -1,7 +1,7 @@
 //! The same cutting for text of ASCII alone, which most text is: a look at a table for each byte.
 //!
 //! Easy to get wrong: it must give what the way for all characters gives, which a test holds it to.
-use super::is_abbreviation;
+use super::pieces::is_abbreviation;
 use smallvec::SmallVec;
 
 /// Ends a token.

@@ -1,0 +1,7 @@
+//! From chosen pairs and groups to what people see: states, explanations, candidates, breaks.
+mod found;
+mod law;
+mod rivals;
+
+pub(crate) use found::Found;
+pub(crate) use law::Law;

@@ -1,0 +1,7 @@
+//! Groups: one amount that is the sum of several on the other side, and several that equal several.
+mod find;
+
+mod components;
+mod search;
+
+pub(crate) use find::{Group, Loose, search};

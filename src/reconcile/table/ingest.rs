@@ -1,0 +1,494 @@
+//! A file to a table: rows are collected as text, profiled, then typed column by column.
+//!
+//! A row with a value its column's type cannot hold becomes an error and leaves the table, and so do the lines below
+//! the last record. Easy to get wrong: rows and errors add up to the records of the file, blank rows apart.
+use super::profile::{HEAD_ROWS, assemble};
+use super::{
+    Cells, Column, ColumnProfile, ColumnRole, ColumnStats, ColumnType, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, Profile,
+    RowError, SignedBy, Table, Typed, naming,
+};
+use crate::amount::{self, Decimal, DecimalStyle};
+use crate::control::{Control, Meter, Phase};
+use crate::date::{self, DateStyle};
+use crate::formats::{self, Heading, ReadError, ReadOptions, Sink, is_missing};
+use crate::reading::{BalanceGap, BalanceProof, STATEMENTS, roles};
+use crate::text;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::io::Read;
+
+/// Reads a whole file into a table.
+///
+/// `profile` decides types and styles; `None` makes one from all rows.
+///
+/// # Errors
+/// See [`ReadError`]: unusable header, unknown or repeated id, a bound, a bad row in strict mode, cancellation.
+pub fn read(
+    reader: impl Read,
+    profile: Option<&Profile>,
+    options: &ReadOptions,
+    control: &dyn Control,
+) -> Result<Table, ReadError> {
+    let meter =
+        Meter::start(control, Phase::Ingesting, options.size.unwrap_or(0), 0).map_err(|_| ReadError::Cancelled)?;
+    let mut rows = Collector::new(options, &meter);
+    formats::rows(reader, options, &mut rows)?;
+    let Collector { heading, cells, lines, mut errors, mut error_count, blank, .. } = rows;
+    let mut profile = match profile {
+        Some(profile) => {
+            check_columns(&heading, profile, options)?;
+            let mut profile = profile.clone();
+            profile.reading.balance = heading.balance.or(profile.reading.balance);
+            profile
+        }
+        None => {
+            let stats: Vec<ColumnStats> = (0..cells.width)
+                .into_par_iter()
+                .map(|column| {
+                    let mut stats = ColumnStats::default();
+                    (0..lines.len()).for_each(|row| stats.see(cells.get(row, column)));
+                    stats
+                })
+                .collect();
+            let head = (&cells, lines.len().min(HEAD_ROWS));
+            assemble(heading, stats, &head, lines.len() as u64, options)?
+        }
+    };
+    profile.reading.blank_rows = blank;
+    meter.add(0, 0).map_err(|_| ReadError::Cancelled)?;
+    let (mut typed, bad, rounded) = type_columns(&cells, &lines, &profile);
+    profile.reading.warnings.extend(rounded);
+    let (cells, lines) = leave_out(cells, lines, &mut typed, bad, &mut errors, &mut error_count);
+    let strict = if options.strict { errors.iter().min_by_key(|error| error.line) } else { None };
+    if let Some(RowError { line, column, value, reason }) = strict.cloned() {
+        return Err(ReadError::BadRow { name: options.name.clone(), line, column, value, reason });
+    }
+    errors.sort_by_key(|error| error.line);
+    let last = lines.last().map_or(0, |line| u64::from(*line));
+    profile.reading.skipped_below = closing_lines(&mut errors, last);
+    finish(profile, typed, cells, lines, errors, error_count, options)
+}
+
+fn check_columns(heading: &Heading, profile: &Profile, options: &ReadOptions) -> Result<(), ReadError> {
+    let in_file = profile.columns.iter().filter(|c| !matches!(c.signed_by, Some(SignedBy::Columns { .. })));
+    if heading.names.iter().eq(in_file.map(|c| &c.name)) {
+        return Ok(());
+    }
+    let reason = "the columns are not those of the profile the file was read with".to_owned();
+    Err(ReadError::Header { name: options.name.clone(), line: heading.header_line.unwrap_or(1), reason })
+}
+
+/// Takes rows as they come.
+struct Collector<'a> {
+    options: &'a ReadOptions,
+    meter: &'a Meter<'a>,
+    heading: Heading,
+    cells: Cells,
+    lines: Vec<u32>,
+    errors: Vec<RowError>,
+    error_count: u64,
+    blank: u64,
+    unmetered: usize,
+}
+
+impl<'a> Collector<'a> {
+    fn new(options: &'a ReadOptions, meter: &'a Meter<'a>) -> Self {
+        Self {
+            options,
+            meter,
+            heading: Heading::default(),
+            cells: Cells::default(),
+            lines: Vec::new(),
+            errors: Vec::new(),
+            error_count: 0,
+            blank: 0,
+            unmetered: 0,
+        }
+    }
+
+    fn limit(&self, limit: &'static str, value: usize) -> ReadError {
+        ReadError::Limit { name: self.options.name.clone(), at: String::new(), limit, value }
+    }
+}
+
+impl Sink for Collector<'_> {
+    fn heading(&mut self, heading: Heading) -> Result<(), ReadError> {
+        self.cells.width = heading.names.len();
+        self.heading = heading;
+        Ok(())
+    }
+
+    fn row(&mut self, line: u64, cells: &[&str]) -> Result<(), ReadError> {
+        let most = self.options.limits.max_field_bytes;
+        if let Some(long) = cells.iter().position(|cell| cell.len() > most) {
+            let column = self.heading.names[long].clone();
+            return self.bad(line, &column, cells[long], &format!("field longer than {most} bytes (max_field_bytes)"));
+        }
+        if self.lines.len() >= self.options.limits.max_rows {
+            return Err(self.limit("max_rows", self.options.limits.max_rows));
+        }
+        for cell in cells {
+            if !self.cells.push(cell) {
+                return Err(self.limit("bytes", u32::MAX as usize));
+            }
+            self.unmetered += cell.len() + 1;
+        }
+        self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
+        if self.unmetered > 256 << 10 {
+            self.meter.add(self.unmetered as u64, 0).map_err(|_| ReadError::Cancelled)?;
+            self.unmetered = 0;
+        }
+        Ok(())
+    }
+
+    fn bad(&mut self, line: u64, column: &str, value: &str, reason: &str) -> Result<(), ReadError> {
+        self.error_count += 1;
+        if self.errors.len() < MAX_ROW_ERRORS {
+            self.errors.push(row_error(line, column, value, reason));
+        }
+        Ok(())
+    }
+
+    fn blank(&mut self) {
+        self.blank += 1;
+    }
+
+    fn encoding(&mut self, name: &str) {
+        name.clone_into(&mut self.heading.encoding);
+    }
+
+    fn balance(&mut self, proof: BalanceProof) {
+        self.heading.balance = Some(proof);
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.heading.warnings.push(warning);
+    }
+}
+
+fn row_error(line: u64, column: &str, value: &str, reason: &str) -> RowError {
+    let value = value.chars().take(200).collect();
+    RowError { line, column: column.to_owned(), value, reason: reason.to_owned() }
+}
+
+/// The typed values of each column, the first reason against each row, and what was rounded.
+fn type_columns(
+    cells: &Cells,
+    lines: &[u32],
+    profile: &Profile,
+) -> (Vec<Typed>, FxHashMap<usize, RowError>, Vec<String>) {
+    let columns: Vec<TypedColumn> =
+        (0..cells.width).into_par_iter().map(|at| type_column(cells, lines.len(), at, &profile.columns[at])).collect();
+    let mut warnings = Vec::new();
+    let mut bad: FxHashMap<usize, RowError> = FxHashMap::default();
+    let mut typed = Vec::with_capacity(profile.columns.len());
+    for (at, (values, errors, rounded)) in columns.into_iter().enumerate() {
+        if let Some(Rounded { count, first, scale }) = rounded {
+            let (name, amounts) = (&profile.columns[at].name, if count == 1 { "amount has" } else { "amounts have" });
+            warnings.push(format!(
+                "column {name:?}: {count} {amounts} more than {scale} decimals and {} rounded, for the largest leave no room (first: \
+                 line {}, {:?})",
+                if count == 1 { "is" } else { "are" },
+                lines[first],
+                cells.get(first, at)
+            ));
+        }
+        for (row, reason) in errors {
+            let name = &profile.columns[at].name;
+            bad.entry(row).or_insert_with(|| row_error(u64::from(lines[row]), name, cells.get(row, at), &reason));
+        }
+        typed.push(values);
+    }
+    totals(cells, lines, &typed, profile, &mut bad);
+    signs(cells, &mut typed, profile);
+    (typed, bad, warnings)
+}
+
+/// The values of a column, the reasons against rows, and what was rounded.
+type TypedColumn = (Typed, Vec<(usize, String)>, Option<Rounded>);
+
+/// Amounts that lost digits, because larger ones in their column need the room.
+struct Rounded {
+    count: usize,
+    /// The first such row.
+    first: usize,
+    /// Decimals that are kept.
+    scale: u8,
+}
+
+fn type_column(cells: &Cells, rows: usize, at: usize, column: &ColumnProfile) -> TypedColumn {
+    let mut errors = Vec::new();
+    let mut rounded: Option<Rounded> = None;
+    let typed = match column.kind {
+        ColumnType::Money | ColumnType::Number => {
+            let style = column.decimal.unwrap_or(DecimalStyle::Point);
+            let shift = column.minor_digits.unwrap_or(0);
+            let parse = |cell: &str| {
+                let value = amount::parse_either(cell, style)?.shortest();
+                Some(Decimal {
+                    scale: value.scale.checked_add(shift).filter(|scale| *scale <= amount::MAX_SCALE)?,
+                    ..value
+                })
+            };
+            let mut values: Vec<Option<Decimal>> = Vec::with_capacity(rows);
+            for row in 0..rows {
+                let cell = cells.get(row, at);
+                let value = if is_missing(cell) { None } else { parse(cell) };
+                if value.is_none() && !is_missing(cell) {
+                    errors.push((row, format!("not an amount like {}", column.format)));
+                }
+                values.push(value);
+            }
+            let wanted = values.iter().flatten().map(|d| d.scale).max().unwrap_or(2).max(2);
+            // The noise of floats (0.30000000000000004) must not leave no room for the amounts beside it.
+            let fits = |scale: u8| values.iter().flatten().all(|d| d.rounded(scale).is_some());
+            let scale = (2..=wanted).rev().find(|scale| fits(*scale)).unwrap_or(2);
+            let mut units = Vec::with_capacity(rows);
+            for (row, value) in values.iter().enumerate() {
+                let unit = value.map_or(Some(NO_AMOUNT), |d| d.rounded(scale));
+                if unit.is_none() {
+                    errors.push((row, format!("too large for an amount of {scale} decimals")));
+                } else if value.is_some_and(|value| value.at_scale(scale).is_none()) {
+                    rounded.get_or_insert(Rounded { count: 0, first: row, scale }).count += 1;
+                }
+                units.push(unit.unwrap_or(NO_AMOUNT));
+            }
+            Typed::Money { units, scale }
+        }
+        ColumnType::Date => {
+            let style = column.date.unwrap_or(DateStyle::YearMonthDay);
+            let day = |row: usize| {
+                let cell = cells.get(row, at);
+                let day = date::parse(cell, style);
+                if day.is_none() && !is_missing(cell) {
+                    errors.push((row, format!("not a date like {}", column.format)));
+                }
+                day.unwrap_or(NO_DATE)
+            };
+            Typed::Date((0..rows).map(day).collect())
+        }
+        ColumnType::Text | ColumnType::Code => Typed::Text,
+    };
+    (typed, errors, rounded)
+}
+
+/// Rows looked at from the beginning and the end for totals and balances carried over.
+const EDGE_ROWS: usize = 5;
+const TOTAL_WORDS: &str = "total totals totale totaux totaal totalt summe gesamt gesamtsumme zwischensumme suma sum soma subtotal saldo     balance closing opening endsaldo anfangssaldo kontostand carried osszesen razem celkem yhteensa";
+
+/// Rows at either end without a date where all others have one, that name a total or hold the sum.
+fn totals(cells: &Cells, lines: &[u32], typed: &[Typed], profile: &Profile, bad: &mut FxHashMap<usize, RowError>) {
+    let rows = lines.len();
+    let mut dates = typed.iter().filter_map(|typed| if let Typed::Date(days) = typed { Some(days) } else { None });
+    let full = |days: &&Vec<i32>| {
+        let missing = days.iter().filter(|day| **day == NO_DATE).count();
+        missing * 10 <= rows || (missing <= 2 && rows >= missing + 2)
+    };
+    let Some(days) = dates.find(full) else { return };
+    let edge = |row: &usize| *row < EDGE_ROWS.min(rows) || *row + EDGE_ROWS >= rows;
+    for row in (0..rows).filter(edge).filter(|row| days[*row] == NO_DATE) {
+        let words = (0..cells.width).any(|at| names_total(cells.get(row, at)));
+        let sums = typed.iter().any(|typed| match typed {
+            Typed::Money { units, .. } if units[row] != NO_AMOUNT && units[row] != 0 && rows > 2 => {
+                let others = units.iter().enumerate().filter(|(other, value)| *other != row && **value != NO_AMOUNT);
+                others.map(|(_, value)| i128::from(*value)).sum::<i128>() == i128::from(units[row])
+            }
+            _ => false,
+        });
+        if words || sums {
+            let shown: Vec<&str> = (0..cells.width).map(|at| cells.get(row, at)).collect();
+            let shown = shown.join(&profile.delimiter.to_string());
+            bad.insert(
+                row,
+                row_error(u64::from(lines[row]), "", &shown, "a total or balance, no record: it has no date"),
+            );
+        }
+    }
+}
+
+fn names_total(cell: &str) -> bool {
+    let (mut words, mut found) = (0, false);
+    text::tokens(cell, |token| {
+        words += 1;
+        found |= TOTAL_WORDS.split_whitespace().any(|word| word == token);
+    });
+    found && words <= 4
+}
+
+/// Gives amounts the sign that stands in other columns, and turns those that are to be turned.
+fn signs(cells: &Cells, typed: &mut Vec<Typed>, profile: &Profile) {
+    let at = |name: &str| profile.columns.iter().position(|column| column.name == name);
+    for (target, column) in profile.columns.iter().enumerate() {
+        match &column.signed_by {
+            Some(SignedBy::Flag { column: flag }) => {
+                let (Some(flag), Some(Typed::Money { units, .. })) = (at(flag), typed.get_mut(target)) else {
+                    continue;
+                };
+                for (row, value) in units.iter_mut().enumerate().filter(|(_, value)| **value != NO_AMOUNT) {
+                    if roles::says_debit(cells.get(row, flag)) == Some(true) {
+                        *value = -value.abs();
+                    }
+                }
+            }
+            Some(SignedBy::Columns { debit, credit, negative }) => {
+                let (Some(debit), Some(credit)) = (at(debit), at(credit)) else { continue };
+                let signed = signed(&typed[debit], &typed[credit], *negative, cells.ends.len() / cells.width.max(1));
+                typed.push(signed);
+            }
+            None => {}
+        }
+    }
+    for (column, typed) in profile.columns.iter().zip(typed.iter_mut()) {
+        if let (true, Typed::Money { units, .. }) = (column.flipped, typed) {
+            units.iter_mut().filter(|value| **value != NO_AMOUNT).for_each(|value| *value = -*value);
+        }
+    }
+}
+
+/// What came in less what went out; nothing where both are empty.
+fn signed(debit: &Typed, credit: &Typed, negative: bool, rows: usize) -> Typed {
+    let scale_of = |typed: &Typed| if let Typed::Money { scale, .. } = typed { *scale } else { 2 };
+    let scale = scale_of(debit).max(scale_of(credit));
+    let value = |typed: &Typed, row: usize| match typed {
+        Typed::Money { units, scale: own } if units[row] != NO_AMOUNT => {
+            units[row].checked_mul(10_i64.pow(u32::from(scale - own)))
+        }
+        _ => None,
+    };
+    let of = |row: usize| match (value(debit, row), value(credit, row)) {
+        (None, None) => NO_AMOUNT,
+        (out, came) => {
+            let out = out.unwrap_or(0);
+            came.unwrap_or(0).saturating_sub(if negative { -out } else { out })
+        }
+    };
+    Typed::Money { units: (0..rows).map(of).collect(), scale }
+}
+
+/// Takes bad rows out of everything.
+fn leave_out(
+    cells: Cells,
+    lines: Vec<u32>,
+    typed: &mut [Typed],
+    bad: FxHashMap<usize, RowError>,
+    errors: &mut Vec<RowError>,
+    error_count: &mut u64,
+) -> (Cells, Vec<u32>) {
+    if bad.is_empty() {
+        return (cells, lines);
+    }
+    let mut is_bad = vec![false; lines.len()];
+    *error_count += bad.len() as u64;
+    for (row, error) in bad {
+        is_bad[row] = true;
+        errors.push(error);
+    }
+    errors.sort_by_key(|error| error.line);
+    errors.truncate(MAX_ROW_ERRORS);
+    let good = |row: usize| !is_bad[row];
+    for typed in typed {
+        match typed {
+            Typed::Money { units, .. } => {
+                *units = units.iter().enumerate().filter(|(row, _)| good(*row)).map(|(_, v)| *v).collect()
+            }
+            Typed::Date(days) => {
+                *days = days.iter().enumerate().filter(|(row, _)| good(*row)).map(|(_, v)| *v).collect()
+            }
+            Typed::Text => {}
+        }
+    }
+    let kept = lines.iter().enumerate().filter(|(row, _)| good(*row)).map(|(_, line)| *line).collect();
+    (cells.without(&is_bad), kept)
+}
+
+/// Gives the errors below the last record their reason, and counts them.
+fn closing_lines(errors: &mut [RowError], last: u64) -> u64 {
+    let mut count = 0;
+    for error in errors.iter_mut().filter(|error| error.line > last && last > 0) {
+        if error.column.is_empty() && error.reason.contains("where the header has") {
+            error.reason = format!("a line below the records, no record itself: {}", error.reason);
+        }
+        count += u64::from(error.column.is_empty());
+    }
+    count
+}
+
+fn finish(
+    profile: Profile,
+    typed: Vec<Typed>,
+    cells: Cells,
+    lines: Vec<u32>,
+    errors: Vec<RowError>,
+    error_count: u64,
+    options: &ReadOptions,
+) -> Result<Table, ReadError> {
+    let columns = profile.columns.iter().cloned().zip(typed);
+    let columns: Vec<Column> = columns.map(|(profile, typed)| Column { profile, typed }).collect();
+    let mut table = Table {
+        name: options.name.clone(),
+        id_column: None,
+        profile,
+        columns,
+        errors,
+        error_count,
+        options_sign: options.reading.sign.is_some(),
+        options_scale: options.reading.scale.is_some(),
+        cells,
+        derived: Cells::default(),
+        lines,
+    };
+    table.rewrite_derived(table.cells.width);
+    prove_balance(&mut table);
+    missing_lines(&mut table);
+    table.id_column = naming::choose_id(&table, options)?;
+    table.profile.reading.id_column = table.id_column().map(str::to_owned);
+    Ok(table)
+}
+
+/// Names the places where a balance does not follow among the errors. They are no rows of the file and not counted.
+fn missing_lines(table: &mut Table) {
+    let Some(proof) = &table.profile.reading.balance else { return };
+    for gap in &proof.gaps {
+        table.errors.push(row_error(gap.line, &proof.column, &gap.balance, &RowError::missing_line(&gap.missing)));
+    }
+    table.errors.sort_by_key(|error| error.line);
+    table.errors.truncate(MAX_ROW_ERRORS);
+}
+
+/// Follows the balance down the whole file and names the first break.
+fn prove_balance(table: &mut Table) {
+    if table.profile.reading.balance.as_ref().is_some_and(|proof| proof.column == STATEMENTS) {
+        return;
+    }
+    let Some(proof) = table.profile.reading.balance.take() else { return };
+    let money = |column: &Column| match &column.typed {
+        Typed::Money { units, scale } => Some((units.clone(), *scale)),
+        _ => None,
+    };
+    let Some(column) = table.column_index(&proof.column) else { return };
+    let Some((balance, balance_scale)) = money(&table.columns[column]) else { return };
+    let amounts = table
+        .columns
+        .iter()
+        .filter(|c| !matches!(c.profile.role, Some(ColumnRole::Balance | ColumnRole::Debit | ColumnRole::Credit)));
+    let wide = |units: &[i64], scale: u8| -> Vec<Option<i128>> {
+        let factor = 10_i128.pow(u32::from(amount::MAX_SCALE - scale));
+        units.iter().map(|value| (*value != NO_AMOUNT).then(|| i128::from(*value) * factor)).collect()
+    };
+    let balances = wide(&balance, balance_scale);
+    let found = amounts
+        .filter_map(money)
+        .filter_map(|(units, scale)| roles::walk(&wide(&units, scale), &balances))
+        .max_by_key(|walk| walk.holds);
+    if let Some(walk) = found {
+        let gap = |(row, missing): &(usize, i128)| BalanceGap {
+            line: table.line(*row),
+            balance: table.cell(*row, column).to_owned(),
+            missing: amount::format(i64::try_from(missing / 10_i128.pow(16)).unwrap_or(i64::MAX), 2),
+        };
+        let gaps: Vec<_> = walk.gaps.iter().map(gap).collect();
+        let first_break = gaps.first().map(|gap| format!("line {}, {} missing", gap.line, gap.missing));
+        table.profile.reading.balance =
+            Some(BalanceProof { holds: walk.holds, breaks: walk.breaks, first_break, gaps, ..proof });
+    }
+}
