@@ -196,7 +196,7 @@ impl Found<'_> {
         let thin = group.margin.is_some_and(|margin| margin < self.rules.assign.margin);
         let state = match () {
             () if group.fee.is_some() => MatchState::Discrepancy,
-            () if thin || probability < self.rules.states.auto => MatchState::Review,
+            () if thin || group.by.is_some() || probability < self.rules.states.auto => MatchState::Review,
             () => MatchState::Auto,
         };
         let lines = left.iter().map(|row| self.line(Side::Left, *row));
@@ -207,11 +207,15 @@ impl Found<'_> {
             Some(fee) => format!("{parts} amounts add up less a fee of {}", self.money(*fee)),
         };
         let mut explanation = format!("{sum}; {}", sentence(&fields));
+        let id = |row: &u32| match group.parts_side() {
+            Side::Left => self.left.id(*row as usize),
+            Side::Right => self.right.id(*row as usize),
+        };
+        if let Some((row, at)) = &group.by {
+            let label = self.rules.compare[*at].label();
+            explanation.push_str(&format!("; only {} is named, the others share its {label}", id(row)));
+        }
         if let Some(other) = &group.alternative {
-            let id = |row: &u32| match group.parts_side() {
-                Side::Left => self.left.id(*row as usize),
-                Side::Right => self.right.id(*row as usize),
-            };
             let names: Vec<_> = other.iter().map(id).collect();
             explanation.push_str(&format!("; {} would add up as well", names.join(" + ")));
         }

@@ -3,9 +3,10 @@
 //! Looked for only among rows the assignment left over, or paired although their amounts differ, and only among rows
 //! that text and date tie together: without such evidence a sum that fits is mostly chance. First everything that a
 //! shared key ties to a total, any number of parts; then the best subset of the nearest rows; then the components of
-//! shared references. A group with a second answer as good is for review and names it.
-use super::components;
+//! shared references. A group with a second answer as good is for review and names it, and so is one with parts that
+//! only another part vouches for.
 use super::search::Search;
+use super::{components, siblings};
 use crate::compare::{Amounts, Comparator};
 use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
@@ -16,7 +17,7 @@ use crate::table::NO_DATE;
 use rayon::prelude::*;
 
 /// Bits of text evidence a part needs.
-const MIN_TEXT_BITS: f64 = 2.0;
+pub(super) const MIN_TEXT_BITS: f64 = 2.0;
 
 /// Rows of both sides whose amounts add up.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Group {
     pub(crate) alternative: Option<Vec<u32>>,
     /// What the sum is short of, in minor units of the compared amounts, when a fee explains it.
     pub(crate) fee: Option<i64>,
+    /// The row of the parts' side that alone vouches for some of the parts, and the comparison whose text they share.
+    pub(crate) by: Option<(u32, usize)>,
 }
 
 impl Group {
@@ -42,7 +45,7 @@ impl Group {
     pub(super) fn of_total(side: Side, total: u32, mut parts: Vec<u32>, bits: f64) -> Self {
         parts.sort_unstable();
         let (left, right) = if side == Side::Left { (vec![total], parts) } else { (parts, vec![total]) };
-        Self { left, right, bits, margin: None, alternative: None, fee: None }
+        Self { left, right, bits, margin: None, alternative: None, fee: None, by: None }
     }
 }
 
@@ -63,6 +66,8 @@ pub(crate) struct Link {
     pub(crate) text: f64,
     /// A reference of one is found in the other in full.
     pub(crate) named: bool,
+    /// The other part that vouches for this one, by the text of which comparison; `None` of one tied to the total itself.
+    pub(crate) by: Option<(u32, usize)>,
 }
 
 /// Finds the groups and settles their conflicts, best first; `order` ranks the rows of both sides by content. Also returns how many searches the budget cut.
@@ -78,14 +83,15 @@ pub(crate) fn search(
     let Some(amounts) = plan.amounts() else {
         return Ok((Vec::new(), 0));
     };
-    let mut links = links(plan, scored, weights, loose, rules);
-    let by_left = links.clone();
+    let by_left = links(plan, scored, weights, loose, rules);
     let mut found = Vec::new();
     let mut cut = 0;
     for side in [Side::Left, Side::Right] {
+        let mut links = by_left.clone();
         if side == Side::Right {
             links.iter_mut().for_each(|link| (link.total, link.part) = (link.part, link.total));
         }
+        links.extend(siblings::find(plan, loose, &links, side, rules.window_days));
         let rank = if side == Side::Left { order.1 } else { order.0 };
         links.sort_by(|a, b| {
             let ranks = || rank[a.part as usize].cmp(&rank[b.part as usize]);
@@ -167,11 +173,11 @@ fn evidence(plan: &Plan, weights: &Weights, pattern: u64) -> Option<Link> {
             other += bits.max(-2.0);
         }
     }
-    let link = Link { total: 0, part: 0, bits: text + other, text, named };
+    let link = Link { total: 0, part: 0, bits: text + other, text, named, by: None };
     (named || (best >= MIN_TEXT_BITS && text > 0.0)).then_some(link)
 }
 
-fn near(plan: &Plan, l: usize, r: usize, days: u32) -> bool {
+pub(super) fn near(plan: &Plan, l: usize, r: usize, days: u32) -> bool {
     let Some(dates) = plan.dates() else { return true };
     let (left, right) = (dates.left[l], dates.right[r]);
     left == NO_DATE || right == NO_DATE || left.abs_diff(right) <= days

@@ -3,5 +3,6 @@ mod find;
 
 mod components;
 mod search;
+mod siblings;
 
 pub(crate) use find::{Group, Loose, search};

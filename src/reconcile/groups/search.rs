@@ -108,6 +108,7 @@ impl<'a> Search<'a> {
         }
         let mut cut = self.parts.len() > most;
         self.parts.truncate(most);
+        let needed = self.needed();
         let half = self.parts.len() / 2;
         let left = self.sums(0, half);
         let mut right = self.sums(half, self.parts.len());
@@ -119,7 +120,8 @@ impl<'a> Search<'a> {
             let from = right.partition_point(|(other, _)| *other < rest - tolerance);
             for (_, other) in right[from..].iter().take_while(|(other, _)| *other <= rest + tolerance) {
                 let mask = mask | other;
-                if !(2..=self.rules.max_parts).contains(&(mask.count_ones() as usize)) {
+                let few = (2..=self.rules.max_parts).contains(&(mask.count_ones() as usize));
+                if !few || needed.iter().any(|(part, by)| mask & part != 0 && mask & by == 0) {
                     continue;
                 }
                 if answers.len() >= MAX_ANSWERS {
@@ -130,6 +132,13 @@ impl<'a> Search<'a> {
             }
         }
         (answers, cut)
+    }
+
+    /// Each part that another one vouches for, and that one, as bits of a mask; no bit of one that is no candidate.
+    fn needed(&self) -> Vec<(u32, u32)> {
+        let bit = |row: u32| self.parts.iter().position(|(link, _)| link.part == row).map_or(0, |at| 1 << at);
+        let vouched = self.parts.iter().enumerate().filter_map(|(at, (link, _))| Some((at, link.by?.0)));
+        vouched.map(|(at, by)| (1 << at, bit(by))).collect()
     }
 
     fn sums(&self, from: usize, to: usize) -> Vec<(i128, u32)> {
@@ -165,6 +174,7 @@ impl<'a> Search<'a> {
         let best = answers.iter().max_by(better).filter(|best| best.bits >= MIN_GROUP_BITS)?;
         let rows = |answer: &Answer| -> Vec<u32> { self.chosen(answer.mask).map(|(link, _)| link.part).collect() };
         let mut group = Group::of_total(self.side, self.total, rows(best), best.bits);
+        group.by = self.chosen(best.mask).find_map(|(link, _)| link.by);
         let rival = |answer: &&Answer| answer.mask != best.mask && answer.weakest_text > best.weakest_text - CLEAR_TEXT;
         if let Some(other) = answers.iter().filter(rival).max_by(better) {
             // A sum with a second answer is never clear, however much nearer the days of the first are.

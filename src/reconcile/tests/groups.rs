@@ -117,3 +117,27 @@ fn equal_amounts_of_unrelated_payees_are_left_alone() {
     let (left, right, outcome) = outcome(&left, &right);
     assert_eq!(matched(&left, &right, &outcome).len(), 30);
 }
+
+#[test]
+fn one_named_row_vouches_for_others_of_its_counterparty_and_they_are_for_review() {
+    let left = "G0,2026-03-10,111.99,INV-88001,Hollow Oak Carpentry\nG1,2026-03-11,300.00,INV-88002,Hollow Oak Carpentry\n\
+                G2,2026-03-11,3600.00,INV-88003,Hollow Oak Carpentry\nG3,2026-03-11,75.40,INV-88004,Hollow Oak Carpentry\n\
+                G4,2026-03-11,300.00,INV-88005,Larch Dairy\n";
+    let (left, right) = with(left, "BT,2026-03-13,4011.99,transfer INV-88001\n");
+    let (left, right, outcome) = outcome(&left, &right);
+    let pairs = matched(&left, &right, &outcome);
+    let parts: Vec<&str> = pairs.iter().filter(|(_, r)| r == "BT").map(|(l, _)| l.as_str()).collect();
+    assert_eq!(parts, ["G0", "G1", "G2"]);
+    let group = outcome.matches.iter().find(|m| m.kind == MatchKind::ManyToOne).expect("the three");
+    assert_eq!(group.state, MatchState::Review);
+    assert!(group.said.explanation.contains("only G0 is named, the others share its"), "{}", group.said.explanation);
+}
+
+#[test]
+fn rows_that_share_a_counterparty_are_no_group_without_the_row_that_is_named() {
+    let left = "G0,2026-03-10,111.99,INV-88001,Hollow Oak Carpentry\nG1,2026-03-11,300.00,INV-88002,Hollow Oak Carpentry\n\
+                G2,2026-03-11,3600.00,INV-88003,Hollow Oak Carpentry\n";
+    let (left, right) = with(left, "BT,2026-03-13,3900.00,transfer INV-88001\n");
+    let (_, _, outcome) = outcome(&left, &right);
+    assert!(!outcome.matches.iter().any(|m| m.kind == MatchKind::ManyToOne), "{:?}", outcome.matches);
+}
