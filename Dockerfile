@@ -6,8 +6,12 @@ WORKDIR /src
 
 # Dependencies first: this layer is built again only when a Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY src/runtime/Cargo.toml src/runtime/
+COPY src/protocol/Cargo.toml src/protocol/
 COPY src/reconcile/Cargo.toml src/reconcile/
-RUN echo '//! Stands in for the engine while the dependencies are built.' > src/reconcile/lib.rs \
+RUN for crate in runtime protocol reconcile; do \
+      echo '//! Stands in for a crate of ours while the dependencies are built.' > src/$crate/lib.rs; \
+    done \
  && echo '//! Stands in for the library while the dependencies are built.' > src/lib.rs \
  && echo '//! Stands in for the binary while the dependencies are built.' > src/main.rs \
  && echo 'fn main() {}' >> src/main.rs \
@@ -19,7 +23,7 @@ COPY src src
 # What `tieout --version` names: --build-arg TIEOUT_COMMIT=$(git rev-parse --short=12 HEAD)
 ARG TIEOUT_COMMIT
 # The copied files are older than the stand-ins were; without `touch` cargo would think them built.
-RUN touch src/lib.rs src/main.rs src/reconcile/lib.rs \
+RUN touch src/lib.rs src/main.rs src/runtime/lib.rs src/protocol/lib.rs src/reconcile/lib.rs \
  && cargo build --profile dist --locked --bin tieout \
  && strip --strip-debug target/dist/tieout
 

@@ -2,8 +2,8 @@
 //!
 //! The crate in reading order, from the bottom up; imports only go down:
 //!
-//! * level 0, which knows nothing of the product above it: [`runtime`] (the actor thread), [`reconcile`]
-//!   (the matching engine, pure), [`protocol`] (what crosses the wire);
+//! * level 0, crates of their own, which know nothing of the product above them: [`runtime`] (the actor thread),
+//!   [`reconcile`] (the matching engine, pure), [`protocol`] (what crosses the wire);
 //! * level 1: [`db`] (all SQL), [`cluster`] (what crosses replicas);
 //! * level 2: [`actors`] (the hub, the job dispatcher and its runners, the janitor);
 //! * level 3: [`http`] (hyper, the routes, WebSocket);
@@ -15,9 +15,9 @@ pub mod cluster;
 pub mod config;
 pub mod db;
 pub mod http;
-pub mod protocol;
-pub mod runtime;
 pub mod telemetry;
 pub mod uploads;
 
+pub use tieout_protocol as protocol;
 pub use tieout_reconcile as reconcile;
+pub use tieout_runtime as runtime;

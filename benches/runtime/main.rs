@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix::prelude::{Actor, Context, Handler, Message};
-use tieout::runtime::{Addr, ChildSpec, Mailbox, Runtime};
+use tieout_runtime::{Addr, ChildSpec, Mailbox, Runtime};
 
 use harness::{MAILBOX, Target, compare, measure, raw};
 

@@ -4,7 +4,7 @@
 //! never reaches them.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use tieout::reconcile::{ReadError, ReadLimits, ReadOptions, Typed, Unattended, check_bounds, profile, read};
+use tieout_reconcile::{ReadError, ReadLimits, ReadOptions, Typed, Unattended, check_bounds, profile, read};
 
 const LIMITS: ReadLimits = ReadLimits { max_columns: 8, max_rows: 64, max_field_bytes: 256 };
 

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use tieout::protocol::{
+use tieout_protocol::{
     ClientMessage, Head, ServerMessage,
     bare::bare,
     frame,

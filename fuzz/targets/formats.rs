@@ -5,7 +5,7 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use std::io::Write;
-use tieout::reconcile::{ReadLimits, ReadOptions, Unattended, profile, read};
+use tieout_reconcile::{ReadLimits, ReadOptions, Unattended, profile, read};
 
 const LIMITS: ReadLimits = ReadLimits { max_columns: 32, max_rows: 64, max_field_bytes: 4096 };
 const BEGINNINGS: [&[u8]; 7] = [

@@ -1,7 +1,7 @@
 //! `Last-Event-ID`: what can be read of it reads back as itself, and is bounded.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use tieout::protocol::positions::{MAX_POSITIONS, Positions};
+use tieout_protocol::positions::{MAX_POSITIONS, Positions};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -5,7 +5,7 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use std::{collections::BTreeSet, sync::OnceLock};
-use tieout::reconcile::{ReadOptions, RuleSet, RunError, Side, Table, Unattended, read, run};
+use tieout_reconcile::{ReadOptions, RuleSet, RunError, Side, Table, Unattended, read, run};
 
 const LEFT: &str = "id,day,total,buyer,memo\nA1,2024-03-01,10.00,anna,inv 7001\nA2,2024-03-02,20.00,bob,\n\
     A3,2024-03-03,30.00,carl smith,inv 7003\nA4,2024-03-04,30.00,dora,x\nA5,2024-03-04,,dora,x\n";

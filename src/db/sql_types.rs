@@ -1,9 +1,9 @@
 //! How the domain's newtypes become columns on either engine, and the wall clock.
 //!
-//! Ids are hyphenated lower-case text on SQLite (it sorts like the id) and real uuids on PostgreSQL; JSON is text and
-//! json. It leaves which column is what to the schema. The one thing easy to get wrong: times are microseconds in the
+//! JSON is text on SQLite and json on PostgreSQL. It leaves which column is what to the schema, and ids to the crate that
+//! has them (`protocol::columns`), for only there can they be given diesel's traits. The one thing easy to get wrong: times are microseconds in the
 //! store and milliseconds on the wire.
-use crate::protocol::ids::{JobId, MatchId, ProjectId, SourceId};
+pub(crate) use crate::protocol::columns::Uid;
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
@@ -12,56 +12,12 @@ use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{SqlType, Text};
 use diesel::sqlite::Sqlite;
-use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// A column of ids. The numbers are PostgreSQL's own for `uuid` and `uuid[]`.
-#[derive(Debug, Clone, Copy, Default, QueryId, SqlType)]
-#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 2950, array_oid = 2951))]
-pub struct Uid;
 
 /// A column of JSON. The numbers are PostgreSQL's own for `json` and `json[]`; `jsonb` would refuse the escape `\u0000`.
 #[derive(Debug, Clone, Copy, Default, QueryId, SqlType)]
 #[diesel(sqlite_type(name = "Text"), postgres_type(oid = 114, array_oid = 199))]
 pub struct Document;
-
-macro_rules! id_column {
-    ($type:ident, $proxy:ident) => {
-        #[derive(AsExpression, FromSqlRow)]
-        #[diesel(foreign_derive)]
-        #[diesel(sql_type = Uid)]
-        #[expect(dead_code, reason = "diesel's way to derive for a type of another module")]
-        struct $proxy($type);
-
-        impl ToSql<Uid, Pg> for $type {
-            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-                out.write_all(self.0.as_bytes())?;
-                Ok(IsNull::No)
-            }
-        }
-        impl FromSql<Uid, Pg> for $type {
-            fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-                Ok(Self(uuid::Uuid::from_slice(bytes.as_bytes())?))
-            }
-        }
-        impl ToSql<Uid, Sqlite> for $type {
-            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-                out.set_value(self.to_string());
-                Ok(IsNull::No)
-            }
-        }
-        impl FromSql<Uid, Sqlite> for $type {
-            fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-                let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
-                Ok(text.parse()?)
-            }
-        }
-    };
-}
-id_column!(ProjectId, ProjectIdColumn);
-id_column!(SourceId, SourceIdColumn);
-id_column!(JobId, JobIdColumn);
-id_column!(MatchId, MatchIdColumn);
 
 /// JSON in a column of its own, or in a text column.
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]

@@ -1,4 +1,4 @@
-//! Who may come in: `Host`, `Origin`, bearer token; and the [`Principal`] that handlers get.
+//! Who may come in: `Host`, `Origin`, bearer token; and the [`Caller`] that handlers get.
 //!
 //! Leaves what a principal may do to `protocol::principal::authorise`, and the `Auth` message of a WebSocket to `ws`,
 //! which calls [`Auth::verify`]. Easy to get wrong: on loopback there is no token, so only the checks of `Host` (a
@@ -144,11 +144,14 @@ impl From<BadToken> for ApiError {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Principal {
+/// The caller of a request, as its token names them; without one the answer is 401.
+pub(super) struct Caller(pub(super) Principal);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
-        let found = parts.extensions.get::<Grant>().map(|grant| grant.principal.clone());
+        let found = parts.extensions.get::<Grant>().map(|grant| Self(grant.principal.clone()));
         found.ok_or_else(no_token)
     }
 }

@@ -60,7 +60,7 @@ fn string_end(payload: &[u8], start: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{
+    use crate::{
         ids::{ConnId, ProjectId},
         server::{self, Head, ServerMessage},
     };

@@ -184,7 +184,7 @@ fn fields<'a, T: Deserialize<'a>>(name: &str, raw: &'a str) -> Result<T, String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{frame, server};
+    use crate::{frame, server};
 
     const PROJECT: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(empty.data.map(RawValue::get), Some("null"), "a null that was said is said on");
         let ClientMessage::Collaboration(said) = parse(&text).unwrap().message else { panic!("not a collaboration") };
         let frame = server::encode(
-            server::Head { by: Some(crate::protocol::ids::ConnId(91)), ..Default::default() },
+            server::Head { by: Some(crate::ids::ConnId(91)), ..Default::default() },
             &server::ServerMessage::Collaboration(server::Collaboration {
                 project_id: said.project_id,
                 action: &said.action,

@@ -28,15 +28,6 @@ impl Role {
             Self::Owner => "owner",
         }
     }
-
-    /// The role with this number ([`Role`] as `u8`); anything else is the least one.
-    pub(crate) const fn from_number(number: u8) -> Self {
-        match number {
-            2 => Self::Owner,
-            1 => Self::Reviewer,
-            _ => Self::Viewer,
-        }
-    }
 }
 
 impl fmt::Display for Role {
@@ -202,7 +193,6 @@ mod tests {
                 }
             }
             assert_eq!(role.name().parse(), Ok(role));
-            assert_eq!(Role::from_number(role as u8), role);
         }
         assert!("admin".parse::<Role>().is_err());
     }

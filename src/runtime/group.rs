@@ -92,7 +92,7 @@ impl GroupSpec {
 ///
 /// ```
 /// use actix::prelude::{Actor, Context, Handler, Message};
-/// use tieout::runtime::{ChildSpec, GroupSpec, Runtime, Strategy};
+/// use tieout_runtime::{ChildSpec, GroupSpec, Runtime, Strategy};
 ///
 /// struct Store(u64);
 /// impl Actor for Store {

@@ -226,7 +226,7 @@ impl Node {
     /// Counts a failure and says what follows.
     pub(crate) fn judge(&self, cause: &Arc<str>) -> Result<(u32, Duration), Arc<str>> {
         let mut inner = self.inner();
-        match inner.ledger.failed(&self.policy, Instant::now().into_std(), rand::random()) {
+        match inner.ledger.failed(&self.policy, Instant::now().into_std(), fastrand::f64()) {
             Verdict::RestartIn(pause) => Ok((inner.ledger.attempt(), pause)),
             Verdict::Exhausted => Err(self.exhausted(cause)),
         }

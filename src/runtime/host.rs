@@ -162,7 +162,7 @@ async fn again<A: Actor<Context = Context<A>>>(
 ) -> bool {
     let (verdict, attempt) = {
         let mut ledger = lock(&shared.ledger);
-        (ledger.failed(&shared.policy, Instant::now().into_std(), rand::random()), ledger.attempt())
+        (ledger.failed(&shared.policy, Instant::now().into_std(), fastrand::f64()), ledger.attempt())
     };
     let Verdict::RestartIn(retry_after) = verdict else { return exhausted(shared, epoch, cause) };
     shared.restarts.fetch_add(1, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use super::timer::FOREVER;
 /// ```
 /// # use std::time::Duration;
 /// # use actix::prelude::{Actor, Context};
-/// use tieout::runtime::intervals::skip_interval;
+/// use tieout_runtime::intervals::skip_interval;
 ///
 /// struct Janitor;
 /// impl Janitor {

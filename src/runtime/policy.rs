@@ -86,7 +86,7 @@ mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::spec::{Backoff, OnExhausted, Restart};
+    use crate::spec::{Backoff, OnExhausted, Restart};
 
     fn policy() -> Policy {
         Policy {

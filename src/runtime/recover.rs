@@ -32,7 +32,7 @@ pub const DEFAULT_SNAPSHOT_TRIES: usize = 2;
 /// ```
 /// use std::time::Duration;
 /// use actix::prelude::{Actor, Context, Handler, Message};
-/// use tieout::runtime::{ChildSpec, Recover, Runtime};
+/// use tieout_runtime::{ChildSpec, Recover, Runtime};
 ///
 /// struct Sum(u64);
 /// impl Actor for Sum {

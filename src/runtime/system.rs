@@ -32,7 +32,7 @@ pub(crate) struct Inner {
 ///
 /// ```
 /// use actix::prelude::{Actor, Context, Handler, Message};
-/// use tieout::runtime::{ChildSpec, Runtime};
+/// use tieout_runtime::{ChildSpec, Runtime};
 ///
 /// struct Sum(u64);
 /// impl Actor for Sum {
@@ -122,7 +122,7 @@ impl Runtime {
     /// ```
     /// # use actix::prelude::{Actor, Context, Handler, Message};
     /// # use std::time::Duration;
-    /// # use tieout::runtime::{ChildSpec, OnExhausted, Runtime};
+    /// # use tieout_runtime::{ChildSpec, OnExhausted, Runtime};
     /// # struct Frail;
     /// # impl Actor for Frail { type Context = Context<Self>; }
     /// # #[derive(Message)]

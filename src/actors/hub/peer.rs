@@ -170,7 +170,7 @@ impl Peer {
 
     /// What it is now.
     pub fn role(&self) -> Role {
-        Role::from_number(self.role.load(Ordering::Relaxed))
+        role_of(self.role.load(Ordering::Relaxed))
     }
 
     /// Takes a proof of who it is, the first or a newer one of the same user, whose role and time count from now on.
@@ -423,6 +423,15 @@ impl Peer {
         self.shared.meters.cut_off.increment(1);
         let retry_ms = rand::random_range(500..5_000);
         self.close(CloseCode::Slow, Some(retry_ms));
+    }
+}
+
+/// The role that was stored as this number (`Role` as `u8`); a number that none has is the least one.
+const fn role_of(number: u8) -> Role {
+    match number {
+        2 => Role::Owner,
+        1 => Role::Reviewer,
+        _ => Role::Viewer,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     },
     db::projects,
     http::{
+        auth::Caller,
         error::{ApiError, ApiResult},
         extract::{EntityId, Id, JsonBody},
         state::AppState,
@@ -16,7 +17,7 @@ use crate::{
     protocol::{
         ids::ProjectId,
         names::Name,
-        principal::{Action, Principal, Resource, authorise},
+        principal::{Action, Resource, authorise},
     },
 };
 use axum::{Json, extract::State};
@@ -47,7 +48,7 @@ pub(in crate::http) struct Granted {
 
 pub(in crate::http) async fn claim(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(project): Id<ProjectId>,
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> ApiResult<Json<Granted>> {
@@ -66,7 +67,7 @@ pub(in crate::http) async fn claim(
 
 pub(in crate::http) async fn release(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(project): Id<ProjectId>,
     EntityId(entity_id): EntityId,
 ) -> ApiResult<StatusCode> {

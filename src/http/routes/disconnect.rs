@@ -4,11 +4,11 @@
 //! keeps a user out who still has a valid token, so the right is taken away first.
 use crate::{
     actors::realtime,
-    http::{error::ApiResult, extract::JsonBody, state::AppState},
+    http::{auth::Caller, error::ApiResult, extract::JsonBody, state::AppState},
     protocol::{
         ids::ProjectId,
         names::Name,
-        principal::{Action, Principal, Resource, authorise},
+        principal::{Action, Resource, authorise},
     },
 };
 use axum::{Json, extract::State};
@@ -35,7 +35,7 @@ pub(in crate::http) struct SentAway {
 
 pub(in crate::http) async fn disconnect(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     JsonBody(Disconnect { user_id, project_id }): JsonBody<Disconnect>,
 ) -> ApiResult<Json<SentAway>> {
     authorise(&caller, Action::Manage, project_id.map_or(Resource::Server, Resource::Project))?;

@@ -9,6 +9,7 @@ use crate::{
         results::{self, ResultStatus},
     },
     http::{
+        auth::Caller,
         error::{ApiError, ApiResult},
         export::{Encoder, Format, Safe},
         extract::{Id, Query},
@@ -16,10 +17,7 @@ use crate::{
         state::AppState,
         transfers::{Kind, Pace},
     },
-    protocol::{
-        ids::JobId,
-        principal::{Action, Principal},
-    },
+    protocol::{ids::JobId, principal::Action},
 };
 use axum::{
     body::{Body, Bytes},
@@ -55,7 +53,7 @@ pub(in crate::http) struct Selection {
 
 pub(in crate::http) async fn export(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Extension(peer): Extension<Peer>,
     Id(id): Id<JobId>,
     Query(query): Query<Selection>,

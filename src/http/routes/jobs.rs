@@ -13,6 +13,7 @@ use crate::{
         projects,
     },
     http::{
+        auth::Caller,
         error::{ApiError, ApiResult},
         extract::{Id, JsonBody, Query},
         position,
@@ -48,7 +49,7 @@ pub(in crate::http) struct NewJobBody {
 
 pub(in crate::http) async fn create(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(project): Id<ProjectId>,
     JsonBody(body): JsonBody<NewJobBody>,
 ) -> ApiResult<Response> {
@@ -81,7 +82,7 @@ pub(in crate::http) async fn create(
 
 pub(in crate::http) async fn list(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(project): Id<ProjectId>,
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
@@ -93,7 +94,7 @@ pub(in crate::http) async fn list(
 
 pub(in crate::http) async fn get(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
 ) -> ApiResult<Json<JobView>> {
     let job = find(&app, &caller, Action::Read, id).await?;
@@ -102,7 +103,7 @@ pub(in crate::http) async fn get(
 
 pub(in crate::http) async fn start(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
 ) -> ApiResult<Response> {
     find(&app, &caller, Action::Write, id).await?;
@@ -112,7 +113,7 @@ pub(in crate::http) async fn start(
 
 pub(in crate::http) async fn cancel(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
 ) -> ApiResult<Response> {
     find(&app, &caller, Action::Write, id).await?;
@@ -124,7 +125,7 @@ pub(in crate::http) async fn cancel(
 
 pub(in crate::http) async fn pause(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
 ) -> ApiResult<Response> {
     find(&app, &caller, Action::Write, id).await?;
@@ -138,7 +139,7 @@ pub(in crate::http) async fn pause(
 
 pub(in crate::http) async fn resume(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
 ) -> ApiResult<Response> {
     find(&app, &caller, Action::Write, id).await?;
@@ -150,7 +151,7 @@ pub(in crate::http) async fn resume(
 
 pub(in crate::http) async fn delete(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
 ) -> ApiResult<StatusCode> {
     find(&app, &caller, Action::Manage, id).await?;
@@ -161,7 +162,7 @@ pub(in crate::http) async fn delete(
 
 pub(in crate::http) async fn progress(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
 ) -> ApiResult<Json<ProgressView>> {
     let job = find(&app, &caller, Action::Read, id).await?;

@@ -3,8 +3,8 @@
 //! What is counted is in `telemetry`'s list. Easy to get wrong: it must answer when the hub does not.
 use crate::{
     actors::realtime::Mode,
-    http::{error::ApiResult, state::AppState},
-    protocol::principal::{Action, Principal, Resource, authorise},
+    http::{auth::Caller, error::ApiResult, state::AppState},
+    protocol::principal::{Action, Resource, authorise},
     telemetry,
 };
 use axum::{extract::State, response::IntoResponse};
@@ -17,7 +17,7 @@ const HUB_ANSWERS: Duration = Duration::from_millis(200);
 
 pub(in crate::http) async fn metrics(
     State(app): State<AppState>,
-    principal: Principal,
+    Caller(principal): Caller,
 ) -> ApiResult<impl IntoResponse> {
     authorise(&principal, Action::Read, Resource::Server)?;
     app.meter.look(&app.runtime);

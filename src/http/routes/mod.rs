@@ -1,4 +1,4 @@
-//! The handlers, one file per noun. Each takes a `Principal` and asks `authorise`; the health checks take none.
+//! The handlers, one file per noun. Each takes a `Caller` and asks `authorise`; the health checks take none.
 pub(super) mod claims;
 pub(super) mod disconnect;
 pub(super) mod events;

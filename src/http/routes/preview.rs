@@ -10,13 +10,14 @@ use super::{
 use crate::{
     db::projects,
     http::{
+        auth::Caller,
         error::ApiResult,
         extract::{Id, JsonBody},
         state::AppState,
     },
     protocol::{
         ids::{ProjectId, SourceId},
-        principal::{Action, Principal, Resource, authorise},
+        principal::{Action, Resource, authorise},
     },
     reconcile::{Profile, Reading, RuleSet},
 };
@@ -66,7 +67,7 @@ pub(in crate::http) struct Understood {
 
 pub(in crate::http) async fn preview(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(project): Id<ProjectId>,
     JsonBody(body): JsonBody<PreviewBody>,
 ) -> ApiResult<Json<Preview>> {

@@ -2,6 +2,7 @@
 use crate::{
     db::{Position, projects},
     http::{
+        auth::Caller,
         error::ApiResult,
         extract::{Id, JsonBody, Query, Whole},
         position,
@@ -10,7 +11,7 @@ use crate::{
     protocol::{
         ids::ProjectId,
         names::Name,
-        principal::{Action, Principal, Resource, authorise},
+        principal::{Action, Resource, authorise},
     },
 };
 use axum::{
@@ -84,7 +85,7 @@ pub(in crate::http) struct Named {
 
 pub(in crate::http) async fn list(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Server)?;
@@ -94,7 +95,7 @@ pub(in crate::http) async fn list(
 
 pub(in crate::http) async fn create(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     JsonBody(new): JsonBody<Named>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Manage, Resource::Server)?;
@@ -106,7 +107,7 @@ pub(in crate::http) async fn create(
 
 pub(in crate::http) async fn get(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<ProjectId>,
 ) -> ApiResult<Response> {
     authorise(&caller, Action::Read, Resource::Project(id))?;
@@ -117,7 +118,7 @@ pub(in crate::http) async fn get(
 
 pub(in crate::http) async fn rename(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<ProjectId>,
     JsonBody(new): JsonBody<Named>,
 ) -> ApiResult<Response> {
@@ -129,7 +130,7 @@ pub(in crate::http) async fn rename(
 
 pub(in crate::http) async fn delete(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<ProjectId>,
 ) -> ApiResult<StatusCode> {
     authorise(&caller, Action::Manage, Resource::Project(id))?;

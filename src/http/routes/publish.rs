@@ -5,6 +5,7 @@
 use crate::{
     db::publications::{self, Once, Published, Receipt},
     http::{
+        auth::Caller,
         contract::Header,
         error::{ApiError, ApiResult},
         extract::JsonBody,
@@ -153,7 +154,7 @@ pub(in crate::http) const HEADERS: &[Header] = &[
 
 pub(in crate::http) async fn publish(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     headers: HeaderMap,
     JsonBody(publication): JsonBody<Publication>,
 ) -> ApiResult<Response> {

@@ -4,6 +4,7 @@
 //! because it is used up by being looked at.
 use crate::{
     http::{
+        auth::Caller,
         auth::no_token,
         elsewhere::{self, Unknown},
         error::{ApiError, ApiResult},
@@ -15,7 +16,7 @@ use crate::{
     },
     protocol::{
         names::Text,
-        principal::{Action, Grant, Principal, Resource, authorise},
+        principal::{Action, Grant, Resource, authorise},
     },
 };
 use axum::{
@@ -61,7 +62,7 @@ pub(in crate::http) struct Sent {
 
 pub(in crate::http) async fn send(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     JsonBody(sent): JsonBody<Sent>,
 ) -> ApiResult<StatusCode> {
     // What the message may do is the dialogue's to say, by the stream's own proof.

@@ -6,15 +6,13 @@ use super::{
 use crate::{
     db::results::{self, ResultItem, ResultStatus},
     http::{
+        auth::Caller,
         error::ApiResult,
         extract::{Id, Query},
         position,
         state::AppState,
     },
-    protocol::{
-        ids::JobId,
-        principal::{Action, Principal},
-    },
+    protocol::{ids::JobId, principal::Action},
 };
 use axum::{extract::State, response::Response};
 use schemars::JsonSchema;
@@ -44,7 +42,7 @@ pub(in crate::http) struct Results {
 
 pub(in crate::http) async fn list(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
     Query(query): Query<Selection>,
 ) -> ApiResult<Response> {
@@ -61,7 +59,7 @@ pub(in crate::http) async fn list(
 
 pub(in crate::http) async fn errors(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<JobId>,
     Query(paging): Query<Paging<Ordinal>>,
 ) -> ApiResult<Response> {

@@ -6,6 +6,7 @@ use super::sources::profiled;
 use crate::{
     db::projects,
     http::{
+        auth::Caller,
         error::{ApiError, ApiResult},
         extract::{Id, Query},
         state::AppState,
@@ -13,7 +14,7 @@ use crate::{
     protocol::{
         ids::{ProjectId, SourceId},
         names::Text,
-        principal::{Action, Principal, Resource, authorise},
+        principal::{Action, Resource, authorise},
     },
     reconcile::{Profile, RuleSet, Side, infer_rules},
 };
@@ -46,7 +47,7 @@ pub(in crate::http) struct Suggested {
 
 pub(in crate::http) async fn suggest(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(project): Id<ProjectId>,
     Query(query): Query<Suggestion>,
 ) -> ApiResult<Json<Suggested>> {

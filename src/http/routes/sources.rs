@@ -7,6 +7,7 @@ use crate::{
         sources::{self, NewSource, Source},
     },
     http::{
+        auth::Caller,
         error::{ApiError, ApiResult},
         extract::{Id, Query},
         position,
@@ -18,7 +19,7 @@ use crate::{
     protocol::{
         ids::{ProjectId, SourceId},
         names::{Name, Text},
-        principal::{Action, Principal, Resource, authorise},
+        principal::{Action, Resource, authorise},
     },
     reconcile::{ColumnProfile, Profile, Reading},
 };
@@ -46,7 +47,7 @@ const MAX_FILENAME_CHARS: usize = 1_024;
 
 pub(in crate::http) async fn upload(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Extension(peer): Extension<Peer>,
     Id(project): Id<ProjectId>,
     Query(query): Query<UploadQuery>,
@@ -93,7 +94,7 @@ pub(in crate::http) async fn upload(
 
 pub(in crate::http) async fn list(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(project): Id<ProjectId>,
     Query(paging): Query<Paging>,
 ) -> ApiResult<Response> {
@@ -105,7 +106,7 @@ pub(in crate::http) async fn list(
 
 pub(in crate::http) async fn get(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<SourceId>,
 ) -> ApiResult<Json<SourceView>> {
     let source = sources::get(&app.store, id).await?;
@@ -115,7 +116,7 @@ pub(in crate::http) async fn get(
 
 pub(in crate::http) async fn delete(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     Id(id): Id<SourceId>,
 ) -> ApiResult<StatusCode> {
     let source = sources::get(&app.store, id).await?;

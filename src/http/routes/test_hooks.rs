@@ -2,11 +2,12 @@
 //! parts. Easy to get wrong: off unless the hooks are enabled, so the routes are not even there.
 use crate::{
     http::{
+        auth::Caller,
         error::{ApiError, ApiResult},
         extract::JsonBody,
         state::AppState,
     },
-    protocol::principal::{Action, Principal, Resource, authorise},
+    protocol::principal::{Action, Resource, authorise},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -22,7 +23,7 @@ pub(in crate::http) struct Victim {
 
 pub(in crate::http) async fn panic(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     JsonBody(victim): JsonBody<Victim>,
 ) -> ApiResult<StatusCode> {
     authorise(&caller, Action::Manage, Resource::Server)?;
@@ -47,7 +48,7 @@ pub(in crate::http) struct Stall {
 /// Blocks the hub's handler, and with it the actor thread.
 pub(in crate::http) async fn stall(
     State(app): State<AppState>,
-    caller: Principal,
+    Caller(caller): Caller,
     JsonBody(stall): JsonBody<Stall>,
 ) -> ApiResult<StatusCode> {
     authorise(&caller, Action::Manage, Resource::Server)?;

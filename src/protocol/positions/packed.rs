@@ -3,7 +3,7 @@
 //! An entry: how many bytes of the project's id are those of the one before, the others, the epoch, the offset. Easy to
 //! get wrong: it comes back from outside, maybe cut short, so reading stops where it makes no sense.
 use super::{MAX_EPOCH_BYTES, MAX_POSITIONS};
-use crate::protocol::{client::Position, ids::ProjectId};
+use crate::{client::Position, ids::ProjectId};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::collections::BTreeMap;
 use uuid::Uuid;

@@ -12,7 +12,7 @@ use std::{
 use actix::{Actor, Context};
 
 use super::local;
-use crate::runtime::{
+use crate::{
     addr::Addr,
     envelope::{Envelope, Failure, Times},
     inbox::Item,

@@ -15,7 +15,7 @@ use std::{
 use actix_rt::{System, SystemRunner};
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::runtime::{
+use crate::{
     builder::Builder,
     core::{Core, lock},
     error::StopReason,

@@ -1,5 +1,5 @@
 //! A test kit for actors: one thread, virtual time, probes, faults on demand. It needs the feature `test-kit`, which is for
-//! tests only (`[dev-dependencies] tieout = { …, features = ["test-kit"] }`).
+//! tests only (`[dev-dependencies] tieout-runtime = { …, features = ["test-kit"] }`).
 //!
 //! * [`TestRuntime`]: a `Runtime` whose actors, watchdog and test share one thread and tokio's paused clock. Whenever all of them
 //!   wait, time jumps to the next timer: a restart after ten seconds of backoff takes microseconds, and always the same turns.
@@ -10,7 +10,7 @@
 //! ```
 //! use std::time::Duration;
 //! use actix::prelude::{Actor, Context, Handler, Message};
-//! use tieout::runtime::{AskError, Backoff, ChildSpec, test_kit::{TestRuntime, inject_panic}};
+//! use tieout_runtime::{AskError, Backoff, ChildSpec, test_kit::{TestRuntime, inject_panic}};
 //!
 //! struct Sum(u64);
 //! impl Actor for Sum {

@@ -14,7 +14,7 @@ use actix::{
 };
 use tokio::sync::Notify;
 
-use crate::runtime::{addr::Addr, core::lock, error::StartError, spec::ChildSpec, system::Runtime};
+use crate::{addr::Addr, core::lock, error::StartError, spec::ChildSpec, system::Runtime};
 
 /// How long `next` and `expect` wait; virtual under a `TestRuntime`.
 const WAIT: Duration = Duration::from_secs(10);
@@ -85,7 +85,7 @@ impl<M: Message> Drop for Lent<'_, M> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tieout::runtime::test_kit::{Probe, TestRuntime};
+/// use tieout_runtime::test_kit::{Probe, TestRuntime};
 ///
 /// #[derive(actix::Message, Debug, PartialEq)]
 /// #[rtype(result = "usize")]

@@ -1,10 +1,5 @@
 //! One ask of an actor on a thread of its own: raw tokio, this runtime, actix, kameo, ractor, in one run. `cargo run --release -- ROUNDS` in
-//! this folder. The runtime's source is compiled in as it is, so its tree needs no peer and this one no database. Easy to get wrong:
-//! the peers have no deadline unless asked for one; ours always has its default.
-#[allow(dead_code, unused_imports)]
-#[path = "../../../../src/runtime/mod.rs"]
-mod runtime;
-
+//! this folder. Easy to get wrong: the peers have no deadline unless asked for one; ours always has its default.
 #[path = "../../harness.rs"]
 mod harness;
 
@@ -18,7 +13,7 @@ use std::{
 
 use actix::prelude::{Actor, Context, Handler, Message};
 use harness::{MAILBOX, Target, compare, measure, raw};
-use runtime::{Addr, ChildSpec, Mailbox, Runtime};
+use tieout_runtime::{Addr, ChildSpec, Mailbox, Runtime};
 use tokio::sync::oneshot;
 
 #[derive(Message)]

@@ -21,6 +21,13 @@ fn queued() -> Arc<Peer> {
     Peer::queued(ConnId(1), 0, Arc::new(Shared::new(Limits::default())))
 }
 
+#[test]
+fn a_role_is_read_as_it_was_stored() {
+    for role in [Role::Viewer, Role::Reviewer, Role::Owner] {
+        assert_eq!(role_of(role as u8), role);
+    }
+}
+
 /// Looks for frames once: what was there, and who is woken when there are more.
 fn poll(peer: &Peer) -> (Poll<Option<Vec<Bytes>>>, Arc<Woken>) {
     let woken = Arc::new(Woken::default());

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix::{Context, Handler};
-use tieout::runtime::{
+use tieout_runtime::{
     Addr, AskError, ChildSpec, Group, GroupSpec, Mailbox, OnRestart, Restart, Runtime, SendError, StartError, State,
     StopReason, Strategy,
 };
@@ -115,11 +115,11 @@ async fn a_start_whose_caller_goes_away_leaves_no_actor_and_no_name() {
 }
 
 async fn restarting_group(rt: &Runtime) -> Group {
-    let backoff = tieout::runtime::Backoff { first: LIMIT, max: LIMIT, jitter: 0.0, reset_after: LIMIT };
+    let backoff = tieout_runtime::Backoff { first: LIMIT, max: LIMIT, jitter: 0.0, reset_after: LIMIT };
     let group = rt.group(GroupSpec::new("group", Strategy::OneForAll).backoff(backoff)).unwrap();
     let member = group.supervise(spec("member", &Log::default())).await.unwrap();
     member.tell(Boom).await.unwrap();
-    let restarting = |s: &tieout::runtime::GroupState| *s != tieout::runtime::GroupState::Running;
+    let restarting = |s: &tieout_runtime::GroupState| *s != tieout_runtime::GroupState::Running;
     tokio::time::timeout(LIMIT, group.watch().wait_for(restarting)).await.unwrap().unwrap();
     group
 }
@@ -228,7 +228,7 @@ fn futures_executor<F: Future>(future: F) -> F::Output {
 async fn the_longest_duration_and_the_largest_number_there_are_mean_no_bound() {
     let most = Duration::MAX;
     let rt = Runtime::builder().stall_after(most).max_leaked_threads(usize::MAX).start().unwrap();
-    let backoff = tieout::runtime::Backoff { max: most, reset_after: most, ..crate::runtime_actor::quick() };
+    let backoff = tieout_runtime::Backoff { max: most, reset_after: most, ..crate::runtime_actor::quick() };
     let adjust = |name: &str| {
         spec(name, &Log::default())
             .ask_timeout(most)
@@ -248,7 +248,7 @@ async fn the_longest_duration_and_the_largest_number_there_are_mean_no_bound() {
     assert_eq!(addr.ask(Add(1)).await.unwrap(), 1, "it was restarted");
     let group = rt.group(GroupSpec::new("group", Strategy::OneForAll).intensity(usize::MAX, most)).unwrap();
     group.supervise(adjust("member").restart(Restart::Transient)).await.unwrap().tell(StopYourself).await.unwrap();
-    let kept = tieout::runtime::ChildSpec::recovering("kept", most, |_, _| Kept).snapshot_tries(usize::MAX);
+    let kept = tieout_runtime::ChildSpec::recovering("kept", most, |_, _| Kept).snapshot_tries(usize::MAX);
     rt.supervise(kept.start_timeout(most)).await.unwrap();
     addr.stop(most).await.unwrap();
     assert!(group.stop(most).await.clean());
@@ -259,10 +259,10 @@ struct Kept;
 impl actix::Actor for Kept {
     type Context = Context<Self>;
     fn started(&mut self, ctx: &mut Context<Self>) {
-        tieout::runtime::intervals::skip_interval(ctx, Duration::MAX, |_, _| {});
+        tieout_runtime::intervals::skip_interval(ctx, Duration::MAX, |_, _| {});
     }
 }
-impl tieout::runtime::Recover for Kept {
+impl tieout_runtime::Recover for Kept {
     type Snapshot = ();
     fn snapshot(&self) {}
 }

@@ -2,7 +2,7 @@
 //! until both lanes are filled.
 use std::time::Duration;
 
-use tieout::runtime::{AskError, CONTROL_MAILBOX, Event, Mailbox, OnRestart, Overflow, Recipient, SendError};
+use tieout_runtime::{AskError, CONTROL_MAILBOX, Event, Mailbox, OnRestart, Overflow, Recipient, SendError};
 
 use crate::runtime_actor::{Act, Add, Boom, Do, LIMIT, ViaAtomic, block, event, hold, one, stop};
 

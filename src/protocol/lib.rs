@@ -1,11 +1,13 @@
 //! What crosses the wire: identifiers, principals, frames, errors and close codes. No I/O.
 //!
-//! Left to others: reading and writing sockets (`http::ws`), order and membership (`actors::hub`). Easy to get
+//! Left to others: reading and writing sockets, order and membership. Easy to get
 //! wrong: a server frame is encoded once and shared by every member, so nothing in it may depend on the reader.
 pub mod asyncapi;
 pub mod bare;
 pub mod client;
 pub mod close;
+#[cfg(feature = "diesel")]
+pub mod columns;
 pub mod envelope;
 pub mod error;
 pub mod frame;
@@ -17,6 +19,11 @@ pub mod principal;
 pub mod schema;
 pub mod server;
 pub mod trace;
+
+/// The README, so that `cargo test --doc` compiles and runs its code.
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+pub struct Readme;
 
 pub use client::{ClientFrame, ClientMessage, parse};
 pub use close::CloseCode;

@@ -1,9 +1,9 @@
-//! A supervised actor inside a plain tokio program: `cargo run --example embed`. The actor lives on a thread of its own,
+//! A supervised actor inside a plain tokio program: `cargo run -p tieout-runtime --example embed`. The actor lives on a thread of its own,
 //! may be `!Send`, and its handle survives the panic in the middle.
 use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, Message};
-use tieout::runtime::{ChildSpec, Runtime};
+use tieout_runtime::{ChildSpec, Runtime};
 
 struct Counter(u64);
 impl Actor for Counter {

@@ -7,7 +7,7 @@ use std::{
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
-use tieout::runtime::{
+use tieout_runtime::{
     AbortReason, Addr, AskError, ChildSpec, Event, Mailbox, OnStall, Overflow, Restart, Runtime, SendError, State,
     StopReason,
     test_kit::{INJECTED, Probe, TestRuntime, inject_panic, stall},

@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use tieout::runtime::{Addr, Backoff, ChildSpec, Runtime, State};
+use tieout_runtime::{Addr, Backoff, ChildSpec, Runtime, State};
 
 /// How long any test waits for anything.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -229,10 +229,10 @@ pub async fn state(addr: &Addr<Act>, what: &str, is: impl Fn(&State) -> bool) ->
 
 /// Awaits an event.
 pub async fn event(
-    events: &mut tokio::sync::broadcast::Receiver<tieout::runtime::Event>,
+    events: &mut tokio::sync::broadcast::Receiver<tieout_runtime::Event>,
     what: &str,
-    is: impl Fn(&tieout::runtime::Event) -> bool,
-) -> tieout::runtime::Event {
+    is: impl Fn(&tieout_runtime::Event) -> bool,
+) -> tieout_runtime::Event {
     let found = async {
         loop {
             let event = events.recv().await.unwrap();

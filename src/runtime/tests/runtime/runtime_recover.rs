@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use tieout::runtime::{
+use tieout_runtime::{
     AbortReason, Addr, AskError, ChildSpec, Event, Mailbox, Overflow, Recover, RestartReason, Runtime,
     test_kit::{TestRuntime, stall},
 };

@@ -2,7 +2,7 @@
 //! queued asks, cuts asynchronous ones, runs `stopped()` without a reactor, and joins nothing.
 use std::time::Duration;
 
-use tieout::runtime::{Addr, AskError, Restart, Runtime, SendError, StartError, State, StopReason};
+use tieout_runtime::{Addr, AskError, Restart, Runtime, SendError, StartError, State, StopReason};
 use tokio::sync::broadcast;
 
 use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, StopYourself, ViaActFuture, ViaFuture, block, one, spec, state};
@@ -117,7 +117,7 @@ async fn a_runtime_dropped_without_shutdown_tells_every_asker() {
 
 #[test]
 fn the_runtime_refuses_to_compile_where_panics_abort() {
-    let source = include_str!("../../src/runtime/mod.rs");
+    let source = include_str!("../../lib.rs");
     let at = source.find("#[cfg(panic = \"abort\")]").expect("the guard is there");
     let guard: String = source[at..].lines().take(2).collect::<Vec<_>>().join("\n");
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,11 @@
 //! tests that docs/RUNTIME.md names for its promises are there.
 use std::{path::PathBuf, process::Command};
 
-/// Built by cargo beside this very binary: `<profile>/deps/it-…` and `<profile>/examples/<name>`.
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Built by cargo beside this very binary: `<profile>/deps/runtime-…` and `<profile>/examples/<name>`.
 fn example(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -25,7 +29,10 @@ fn output(name: &str) -> String {
 fn embed_runs_in_a_plain_tokio_program_and_survives_its_panic() {
     let said = output("embed");
     assert!(said.contains("40 + 2 = 42"), "{said}");
-    assert!(said.contains("the asker is told: actor counter panicked in embed::Add at examples/embed.rs"), "{said}");
+    assert!(
+        said.contains("the asker is told: actor counter panicked in embed::Add at src/runtime/examples/embed.rs"),
+        "{said}"
+    );
     assert!(said.contains("the same handle counts from zero: 7"), "{said}");
     assert!(said.contains("timed_out: [], leaked_threads: []"), "{said}");
     let code = include_str!("../../examples/embed.rs").lines().filter(|l| !l.starts_with("//!")).count();
@@ -41,7 +48,7 @@ fn counter_shows_restart_backoff_exhaustion_and_escalation() {
     assert_eq!(lines[..5], ["counted to 40", told, new, told, new]);
     let end = lines[5];
     assert!(end.starts_with("Add(1) comes back: it used up its restarts: more than 2 restarts in 60s"), "{end}");
-    assert!(end.contains("counter::Add at examples/counter.rs") && end.ends_with("the sum fits"), "{end}");
+    assert!(end.contains("counter::Add at src/runtime/examples/counter.rs") && end.ends_with("the sum fits"), "{end}");
     assert_eq!(lines[6..], ["escalated: true", "restart 1 after 20ms", "restart 2 after 40ms", "clean: true"]);
 }
 
@@ -67,9 +74,9 @@ fn tests_named_in(page: &str) -> Vec<(&str, &str)> {
 
 #[test]
 fn every_test_that_the_runtimes_page_names_is_there() {
-    let named = tests_named_in(include_str!("../../docs/RUNTIME.md"));
+    let named = tests_named_in(include_str!("../../../../docs/RUNTIME.md"));
     assert!(named.len() > 30, "{named:?}");
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/runtime");
     for (file, test) in named {
         let source = std::fs::read_to_string(root.join(file).with_extension("rs")).unwrap_or_default();
         let there = source
@@ -79,10 +86,11 @@ fn every_test_that_the_runtimes_page_names_is_there() {
     }
 }
 
-/// `module::name` of every test in this folder.
+/// `module::name` of every test in this folder and in the product's suite.
 fn tests() -> Vec<String> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let ours = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/runtime");
+    let folders = [ours, repository().join("tests/it")];
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let mut names = Vec::new();
     for file in files.filter(|path| path.extension().is_some_and(|e| e == "rs")) {
         let module = file.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -102,7 +110,7 @@ fn tests() -> Vec<String> {
 
 #[test]
 fn every_test_that_the_contract_names_exists() {
-    let contract = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/RUNTIME.md")).unwrap();
+    let contract = std::fs::read_to_string(repository().join("docs/RUNTIME.md")).unwrap();
     let tests = tests();
     let named: Vec<_> = contract
         .split('`')

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tieout::runtime::{
+use tieout_runtime::{
     Addr, AskError, Backoff, ChildSpec, Event, OnExhausted, OnRestart, State, StopReason,
     test_kit::{TestRuntime, inject_panic},
 };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tieout::runtime::{AbortReason, AskError, ChildSpec, Event, OnExhausted, Restart, StartError, State, StopReason};
+use tieout_runtime::{AbortReason, AskError, ChildSpec, Event, OnExhausted, Restart, StartError, State, StopReason};
 
 use crate::runtime_actor::{
     Act, Add, Boom, Do, LIMIT, Log, StopYourself, ViaActFuture, ViaAtomic, ViaFuture, block, event, one, quick, spec,
@@ -86,7 +86,7 @@ async fn a_failed_first_start_is_the_answer_of_supervise() {
 async fn failed_starts_count_and_exhaustion_ends_in_a_named_state() {
     let starts = Arc::new(AtomicUsize::new(0));
     let log = Log::default();
-    let rt = tieout::runtime::Runtime::builder().start().unwrap();
+    let rt = tieout_runtime::Runtime::builder().start().unwrap();
     let (starts2, log2) = (starts.clone(), log.clone());
     let flaky = ChildSpec::new("flaky", move |_| {
         assert!(starts2.fetch_add(1, Ordering::SeqCst) == 0, "only the first start works");
@@ -114,7 +114,7 @@ async fn failed_starts_count_and_exhaustion_ends_in_a_named_state() {
 #[tokio::test]
 async fn restart_types_decide_who_comes_back() {
     let log = Log::default();
-    let rt = tieout::runtime::Runtime::builder().start().unwrap();
+    let rt = tieout_runtime::Runtime::builder().start().unwrap();
     let cases =
         [(Restart::Permanent, true, true), (Restart::Transient, true, false), (Restart::Temporary, false, false)];
     for (restart, after_panic, after_stop) in cases {
@@ -131,7 +131,7 @@ async fn restart_types_decide_who_comes_back() {
 #[tokio::test]
 async fn an_actor_whose_hooks_panic_too_does_not_end_the_process() {
     let log = Log::default();
-    let rt = tieout::runtime::Runtime::builder().start().unwrap();
+    let rt = tieout_runtime::Runtime::builder().start().unwrap();
     let log2 = log.clone();
     let child = ChildSpec::new("hooks", move |_| Act { panic_in_hooks: true, ..Act::new(&log2) });
     let addr = rt.supervise(child.backoff(quick())).await.unwrap();

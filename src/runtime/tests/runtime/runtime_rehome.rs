@@ -11,7 +11,7 @@ use std::{
 
 use actix::prelude::*;
 use futures_util::FutureExt;
-use tieout::runtime::{
+use tieout_runtime::{
     AbortReason, Addr, AskError, Backoff, ChildSpec, Event, OnStall, Runtime, StartError, State, StopError, StopReason,
 };
 

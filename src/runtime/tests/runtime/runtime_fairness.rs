@@ -17,7 +17,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use tieout::runtime::{
+use tieout_runtime::{
     Addr, ChildSpec, Mailbox, Runtime,
     intervals::skip_interval,
     test_kit::{TestRuntime, stall},

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::{Context, Handler};
-use tieout::runtime::{
+use tieout_runtime::{
     AbortReason, AskError, Backoff, ChildSpec, Event, GroupSpec, RestartReason, Runtime, StartError, State, StopReason,
     Strategy,
 };

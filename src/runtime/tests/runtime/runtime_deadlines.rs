@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix::{Context, Handler};
-use tieout::runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Overflow, Runtime};
+use tieout_runtime::{Addr, AskError, Backoff, ChildSpec, Mailbox, Overflow, Runtime};
 
 use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, ViaAtomic, ViaFuture, hold, one, spec, stop};
 

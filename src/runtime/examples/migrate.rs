@@ -1,9 +1,9 @@
 //! From `Actor::start()` to `Runtime::supervise`, side by side: the same actor, the same messages, both run. Run by
-//! `cargo run --example migrate`; the test `runtime_examples` holds it to its output. The long version is docs/guides/from-actix-web.md.
+//! `cargo run -p tieout-runtime --example migrate`; the test `runtime_examples` holds it to its output. The long version is docs/guides/from-actix-web.md.
 use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, Message};
-use tieout::runtime::{AskError, ChildSpec, Runtime};
+use tieout_runtime::{AskError, ChildSpec, Runtime};
 
 // The actor: not a line of it changes.
 struct Ledger {

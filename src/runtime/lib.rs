@@ -1,5 +1,5 @@
 //! The actor runtime: one dedicated thread that hosts every actor, supervised, reached through handles that stay valid
-//! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here.
+//! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here. The contract is `docs/RUNTIME.md`.
 //!
 //! In reading order: what callers see (`addr`, `ask`, `tell`, `control`, `recipient`, `error`, `send_error`, `spec`, `group`, `recover`, `state`, `watch`, `event`,
 //! `health`, `dead`), how an actor is run (`envelope`, `reply`, `inbox`, `hand`, `close`, `shared`, `lifecycle`, `replies`, `due`, `sweep`, `hosted`, `pump`, `cycle`,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tieout::runtime::{Addr, AskError, ChildSpec, Event, Mailbox, Overflow, SendError};
+use tieout_runtime::{Addr, AskError, ChildSpec, Event, Mailbox, Overflow, SendError};
 
 use crate::runtime_actor::{
     Act, Add, Do, LIMIT, Log, Twice, ViaActFuture, ViaAtomic, ViaFuture, block, event, hold, one, spec, stop,
@@ -238,7 +238,7 @@ impl actix::Handler<Spin> for Act {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flooded_actor_starves_neither_its_neighbour_nor_its_own_timer() {
     let log = Log::default();
-    let rt = tieout::runtime::Runtime::builder().start().unwrap();
+    let rt = tieout_runtime::Runtime::builder().start().unwrap();
     let ticks = Arc::new(AtomicUsize::new(0));
     let (log2, ticks2) = (log.clone(), ticks.clone());
     let flooded = ChildSpec::new("flooded", move |_| Act {
@@ -281,7 +281,7 @@ async fn a_flooded_actor_starves_neither_its_neighbour_nor_its_own_timer() {
 async fn handled_messages_are_sampled_with_their_times_for_metrics() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen2 = seen.clone();
-    let rt = tieout::runtime::Runtime::builder()
+    let rt = tieout_runtime::Runtime::builder()
         .on_handled(4, move |h| seen2.lock().unwrap().push(h.clone()))
         .start()
         .unwrap();

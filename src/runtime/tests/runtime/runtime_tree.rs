@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use actix::prelude::*;
-use tieout::runtime::ChildSpec;
+use tieout_runtime::ChildSpec;
 
 use crate::runtime_actor::{LIMIT, Log, quick};
 

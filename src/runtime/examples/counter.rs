@@ -1,9 +1,9 @@
-//! A supervised counter: what each failure looks like from outside. Run by `cargo run --example counter`; the test
+//! A supervised counter: what each failure looks like from outside. Run by `cargo run -p tieout-runtime --example counter`; the test
 //! `runtime_examples` holds it to its output.
 use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, Message};
-use tieout::runtime::{AskError, Backoff, ChildSpec, Event, OnExhausted, Runtime, State};
+use tieout_runtime::{AskError, Backoff, ChildSpec, Event, OnExhausted, Runtime, State};
 
 struct Counter(u64);
 impl Actor for Counter {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tieout::runtime::{Addr, AskError, Event, OnRestart, OnStall, Runtime, State};
+use tieout_runtime::{Addr, AskError, Event, OnRestart, OnStall, Runtime, State};
 use tokio::sync::broadcast;
 
 use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, ViaFuture, block, event, spec, state};

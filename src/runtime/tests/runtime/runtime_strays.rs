@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix::{Context, Handler, ResponseFuture};
-use tieout::runtime::{AbortReason, AskError, Event, Mailbox, Overflow, Runtime, State};
+use tieout_runtime::{AbortReason, AskError, Event, Mailbox, Overflow, Runtime, State};
 
 use crate::runtime_actor::{Act, Add, Do, LIMIT, Log, ViaFuture, event, hold, one, spec, state, stop};
 
@@ -295,7 +295,7 @@ async fn a_start_that_was_stuck_is_no_running_actor_before_it_is_through() {
     let log = Log::default();
     let (started, wait_for_it) = tokio::sync::oneshot::channel::<()>();
     let wait_for_it = Mutex::new(Some(wait_for_it));
-    let child = tieout::runtime::ChildSpec::new("act", move |ctx: &mut Context<Act>| {
+    let child = tieout_runtime::ChildSpec::new("act", move |ctx: &mut Context<Act>| {
         use actix::{AsyncContext, WrapFuture};
         entered.lock().unwrap().send(()).unwrap();
         let _ = gate.lock().unwrap().recv_timeout(LIMIT);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tieout::runtime::{
+use tieout_runtime::{
     AbortReason, Addr, AskError, Backoff, Event, Group, GroupSpec, GroupState, OnExhausted, OnStall, Restart, Runtime,
     StartError, State, StopReason, Strategy,
 };

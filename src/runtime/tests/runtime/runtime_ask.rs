@@ -8,7 +8,7 @@ use std::{
 use actix::{
     ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, ResponseActFuture, ResponseFuture, WrapFuture,
 };
-use tieout::runtime::{Addr, AskError, Event, Mailbox, Overflow, Runtime, SWEPT_FROM};
+use tieout_runtime::{Addr, AskError, Event, Mailbox, Overflow, Runtime, SWEPT_FROM};
 
 use crate::runtime_actor::{Act, Add, LIMIT, Log, event, hold, one, spec, stop};
 

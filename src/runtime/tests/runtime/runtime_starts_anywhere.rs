@@ -1,5 +1,5 @@
 //! Actors start from every kind of thread. Raw actix panics in `spawn_local` outside of its own System.
-use tieout::runtime::{Runtime, StartError};
+use tieout_runtime::{Runtime, StartError};
 
 use crate::runtime_actor::{Add, LIMIT, Log, one, spec, stop};
 

@@ -1,0 +1,21 @@
+//! The runtime from outside: one binary, one module per promise.
+mod runtime_actor;
+mod runtime_ask;
+mod runtime_callers;
+mod runtime_control;
+mod runtime_deadlines;
+mod runtime_examples;
+mod runtime_fairness;
+mod runtime_groups;
+mod runtime_kit;
+mod runtime_lost;
+mod runtime_mailbox;
+mod runtime_panics;
+mod runtime_policy;
+mod runtime_recover;
+mod runtime_rehome;
+mod runtime_shutdown;
+mod runtime_starts_anywhere;
+mod runtime_strays;
+mod runtime_tree;
+mod runtime_watchdog;
