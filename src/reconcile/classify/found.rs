@@ -196,7 +196,7 @@ impl Found<'_> {
         let thin = group.margin.is_some_and(|margin| margin < self.rules.assign.margin);
         let state = match () {
             () if group.fee.is_some() => MatchState::Discrepancy,
-            () if thin || group.by.is_some() || probability < self.rules.states.auto => MatchState::Review,
+            () if thin || group.vouched.is_some() || probability < self.rules.states.auto => MatchState::Review,
             () => MatchState::Auto,
         };
         let lines = left.iter().map(|row| self.line(Side::Left, *row));
@@ -211,13 +211,13 @@ impl Found<'_> {
             Side::Left => self.left.id(*row as usize),
             Side::Right => self.right.id(*row as usize),
         };
-        if let Some((row, at)) = &group.by {
+        let ids = |rows: &[u32]| rows.iter().map(id).collect::<Vec<_>>().join(" + ");
+        if let Some((rows, at)) = &group.vouched {
             let label = self.rules.compare[*at].label();
-            explanation.push_str(&format!("; only {} is named, the others share its {label}", id(row)));
+            explanation.push_str(&format!("; not named itself, by its {label} alone: {}", ids(rows)));
         }
         if let Some(other) = &group.alternative {
-            let names: Vec<_> = other.iter().map(id).collect();
-            explanation.push_str(&format!("; {} would add up as well", names.join(" + ")));
+            explanation.push_str(&format!("; {} would add up as well", ids(other)));
         }
         let margin = group.margin.map(rounded);
         Match { kind, state, probability, margin, lines, said: Arc::new(Said { fields, explanation }) }

@@ -72,6 +72,6 @@ impl Component {
         let target = i64::try_from(sum(&ours)).ok()?;
         let fine = fineness(amounts, target, ours.iter().copied());
         let bits = prior + self.bits / self.links as f64 + fine;
-        Some(Group { left, right, bits, margin: None, alternative: None, fee: None, by: None })
+        Some(Group { left, right, bits, margin: None, alternative: None, fee: None, vouched: None })
     }
 }

@@ -32,8 +32,8 @@ pub(crate) struct Group {
     pub(crate) alternative: Option<Vec<u32>>,
     /// What the sum is short of, in minor units of the compared amounts, when a fee explains it.
     pub(crate) fee: Option<i64>,
-    /// The row of the parts' side that alone vouches for some of the parts, and the comparison whose text they share.
-    pub(crate) by: Option<(u32, usize)>,
+    /// Parts that only named ones vouch for, and the comparison whose text they share.
+    pub(crate) vouched: Option<(Vec<u32>, usize)>,
 }
 
 impl Group {
@@ -45,7 +45,7 @@ impl Group {
     pub(super) fn of_total(side: Side, total: u32, mut parts: Vec<u32>, bits: f64) -> Self {
         parts.sort_unstable();
         let (left, right) = if side == Side::Left { (vec![total], parts) } else { (parts, vec![total]) };
-        Self { left, right, bits, margin: None, alternative: None, fee: None, by: None }
+        Self { left, right, bits, margin: None, alternative: None, fee: None, vouched: None }
     }
 }
 
@@ -66,19 +66,30 @@ pub(crate) struct Link {
     pub(crate) text: f64,
     /// A reference of one is found in the other in full.
     pub(crate) named: bool,
-    /// The other part that vouches for this one, by the text of which comparison; `None` of one tied to the total itself.
-    pub(crate) by: Option<(u32, usize)>,
+    /// The comparison by whose text a named part vouches for this one; `None` of one tied to the total itself.
+    pub(crate) by: Option<u8>,
+}
+
+/// The rows of both sides by content.
+#[derive(Clone, Copy)]
+pub(crate) struct ByRank<'a> {
+    pub(crate) left: &'a [u32],
+    pub(crate) right: &'a [u32],
+    /// Whether the left side goes first, so that swapped sides give the swapped result.
+    pub(crate) left_first: bool,
+    /// Whether a row may vouch for others of its counterparty: not where the rules say which rows may meet.
+    pub(crate) vouch: bool,
 }
 
 /// Finds the groups and settles their conflicts, best first, among the pairs that are scored and `more`; `order` ranks
-/// the rows of both sides by content. Also returns how many searches the budget cut.
+/// the rows of both sides. Also returns how many searches the budget cut.
 pub(crate) fn search(
     plan: &Plan,
     (scored, more): (&Scored, &[(u32, u32)]),
     weights: &Weights,
     loose: &Loose,
     rules: &Sums,
-    order: (&[u32], &[u32]),
+    order: ByRank<'_>,
     meter: &Meter<'_>,
 ) -> Result<(Vec<Group>, u64), Cancelled> {
     let Some(amounts) = plan.amounts() else {
@@ -92,11 +103,14 @@ pub(crate) fn search(
         if side == Side::Right {
             links.iter_mut().for_each(|link| (link.total, link.part) = (link.part, link.total));
         }
-        links.extend(siblings::find(plan, loose, &links, side, rules.window_days));
-        let rank = if side == Side::Left { order.1 } else { order.0 };
+        let rank = if side == Side::Left { order.right } else { order.left };
+        if order.vouch {
+            links.extend(siblings::find(plan, loose, &links, (side, rank), rules.window_days, meter)?);
+        }
         links.sort_by(|a, b| {
             let ranks = || rank[a.part as usize].cmp(&rank[b.part as usize]);
-            a.total.cmp(&b.total).then(b.bits.total_cmp(&a.bits)).then_with(ranks)
+            let direct = || a.by.is_some().cmp(&b.by.is_some());
+            a.total.cmp(&b.total).then_with(direct).then(b.bits.total_cmp(&a.bits)).then_with(ranks)
         });
         let totals: Vec<&[Link]> = links.chunk_by(|a, b| a.total == b.total).filter(|c| c.len() >= 2).collect();
         let solve = |links: &&[Link]| -> Result<(Option<Group>, bool), Cancelled> {
@@ -143,17 +157,18 @@ fn links(
     links
 }
 
-/// Exact sums before those that a fee explains, the best first; a group that needs a row already taken is dropped.
-fn settle(mut found: Vec<Group>, loose: &Loose, order: (&[u32], &[u32])) -> Vec<Group> {
+/// Exact sums before those that a fee explains, direct evidence before what parts vouch for, the best first; a group that needs a row already taken is dropped.
+fn settle(mut found: Vec<Group>, loose: &Loose, order: ByRank<'_>) -> Vec<Group> {
     // By content, not by place in the file.
     let ranks = |group: &Group| {
-        let mut ranks: Vec<u32> = group.left.iter().map(|row| order.0[*row as usize]).collect();
-        ranks.extend(group.right.iter().map(|row| order.1[*row as usize]));
-        ranks
+        let left: Vec<u32> = group.left.iter().map(|row| order.left[*row as usize]).collect();
+        let right: Vec<u32> = group.right.iter().map(|row| order.right[*row as usize]).collect();
+        if order.left_first { [left, right] } else { [right, left] }
     };
     let size = |group: &Group| group.left.len() + group.right.len();
     found.sort_by(|a, b| {
         (a.fee.is_some().cmp(&b.fee.is_some()))
+            .then(a.vouched.is_some().cmp(&b.vouched.is_some()))
             .then(b.bits.total_cmp(&a.bits))
             .then(size(a).cmp(&size(b)))
             .then_with(|| ranks(a).cmp(&ranks(b)))
@@ -193,9 +208,14 @@ fn evidence(plan: &Plan, weights: &Weights, pattern: u64) -> Option<Link> {
 }
 
 pub(super) fn near(plan: &Plan, l: usize, r: usize, days: u32) -> bool {
-    let Some(dates) = plan.dates() else { return true };
+    gap(plan, l, r) <= days
+}
+
+/// Days between two rows; none when a date is missing.
+pub(super) fn gap(plan: &Plan, l: usize, r: usize) -> u32 {
+    let Some(dates) = plan.dates() else { return 0 };
     let (left, right) = (dates.left[l], dates.right[r]);
-    left == NO_DATE || right == NO_DATE || left.abs_diff(right) <= days
+    if left == NO_DATE || right == NO_DATE { 0 } else { left.abs_diff(right) }
 }
 
 /// How unlikely it is that amounts meet by chance: the bits of the total in units of its parts' grain.

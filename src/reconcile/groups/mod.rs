@@ -5,4 +5,4 @@ mod components;
 mod search;
 mod siblings;
 
-pub(crate) use find::{Group, Loose, search};
+pub(crate) use find::{ByRank, Group, Loose, search};

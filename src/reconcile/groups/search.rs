@@ -33,6 +33,8 @@ struct Answer {
     mask: u32,
     bits: f64,
     weakest_text: f64,
+    /// It has a part that only another part vouches for.
+    vouched: bool,
 }
 
 impl<'a> Search<'a> {
@@ -60,11 +62,10 @@ impl<'a> Search<'a> {
             return (self.whole_key(&named), false);
         }
         let (answers, cut) = self.answers();
-        let group = self.choose(&answers);
-        if group.is_none() && named.len() >= 2 {
-            return (self.less_a_fee(&named, all_named), cut);
-        }
-        (group, cut)
+        // What is tied to the total itself goes before what only other parts vouch for.
+        let (direct, vouched): (Vec<Answer>, Vec<Answer>) = answers.into_iter().partition(|answer| !answer.vouched);
+        let less_a_fee = || (named.len() >= 2).then(|| self.less_a_fee(&named, all_named)).flatten();
+        (self.choose(&direct).or_else(less_a_fee).or_else(|| self.choose(&vouched)), cut)
     }
 
     fn sum(&self, parts: &[(Link, i64)]) -> i128 {
@@ -108,7 +109,11 @@ impl<'a> Search<'a> {
         }
         let mut cut = self.parts.len() > most;
         self.parts.truncate(most);
-        let needed = self.needed();
+        let of = |is: fn(&Link) -> bool| -> u32 {
+            let parts = self.parts.iter().enumerate().filter(|(_, (link, _))| is(link));
+            parts.fold(0, |mask, (at, _)| mask | 1 << at)
+        };
+        let (named, hearsay) = (of(|link| link.named), of(|link| link.by.is_some()));
         let half = self.parts.len() / 2;
         let left = self.sums(0, half);
         let mut right = self.sums(half, self.parts.len());
@@ -121,7 +126,7 @@ impl<'a> Search<'a> {
             for (_, other) in right[from..].iter().take_while(|(other, _)| *other <= rest + tolerance) {
                 let mask = mask | other;
                 let few = (2..=self.rules.max_parts).contains(&(mask.count_ones() as usize));
-                if !few || needed.iter().any(|(part, by)| mask & part != 0 && mask & by == 0) {
+                if !few || (mask & hearsay != 0 && mask & named != named) {
                     continue;
                 }
                 if answers.len() >= MAX_ANSWERS {
@@ -132,13 +137,6 @@ impl<'a> Search<'a> {
             }
         }
         (answers, cut)
-    }
-
-    /// Each part that another one vouches for, and that one, as bits of a mask; no bit of one that is no candidate.
-    fn needed(&self) -> Vec<(u32, u32)> {
-        let bit = |row: u32| self.parts.iter().position(|(link, _)| link.part == row).map_or(0, |at| 1 << at);
-        let vouched = self.parts.iter().enumerate().filter_map(|(at, (link, _))| Some((at, link.by?.0)));
-        vouched.map(|(at, by)| (1 << at, bit(by))).collect()
     }
 
     fn sums(&self, from: usize, to: usize) -> Vec<(i128, u32)> {
@@ -160,10 +158,12 @@ impl<'a> Search<'a> {
         let count = mask.count_ones() as usize;
         let evidence: f64 = self.chosen(mask).map(|(link, _)| link.bits).sum::<f64>() / count as f64;
         let weakest_text = self.chosen(mask).map(|(link, _)| link.text).fold(f64::INFINITY, f64::min);
+        let vouched = self.chosen(mask).any(|(link, _)| link.by.is_some());
         // Only candidates as well tied as the weakest part could have been taken for it.
-        let pool = self.parts.iter().filter(|(link, _)| link.text >= weakest_text - CLEAR_TEXT).count();
+        let rival = |link: &Link| link.text >= weakest_text - CLEAR_TEXT && (vouched || link.by.is_none());
+        let pool = self.parts.iter().filter(|(link, _)| rival(link)).count();
         let fine = fineness(self.amounts, self.target, self.chosen(mask).map(|(_, units)| *units));
-        Answer { mask, bits: self.prior + evidence + fine - subsets(pool, count).log2(), weakest_text }
+        Answer { mask, bits: self.prior + evidence + fine - subsets(pool, count).log2(), weakest_text, vouched }
     }
 
     fn choose(&self, answers: &[Answer]) -> Option<Group> {
@@ -174,7 +174,11 @@ impl<'a> Search<'a> {
         let best = answers.iter().max_by(better).filter(|best| best.bits >= MIN_GROUP_BITS)?;
         let rows = |answer: &Answer| -> Vec<u32> { self.chosen(answer.mask).map(|(link, _)| link.part).collect() };
         let mut group = Group::of_total(self.side, self.total, rows(best), best.bits);
-        group.by = self.chosen(best.mask).find_map(|(link, _)| link.by);
+        let mut hearsay = self.chosen(best.mask).filter_map(|(link, _)| Some((link.part, link.by?)));
+        group.vouched = hearsay.next().map(|(part, at)| {
+            let others = hearsay.map(|(part, _)| part);
+            (std::iter::once(part).chain(others).collect(), usize::from(at))
+        });
         let rival = |answer: &&Answer| answer.mask != best.mask && answer.weakest_text > best.weakest_text - CLEAR_TEXT;
         if let Some(other) = answers.iter().filter(rival).max_by(better) {
             // A sum with a second answer is never clear, however much nearer the days of the first are.

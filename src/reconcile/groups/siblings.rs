@@ -1,15 +1,18 @@
-//! Parts that only another part vouches for: a payment names one invoice and pays others of the same counterparty.
+//! Parts that only the other parts vouch for: a payment names one invoice and pays others of the same counterparty.
 //!
-//! Such a part says nothing about the total itself. Easy to get wrong: it may only be in an answer together with the row
-//! that vouches for it, and is never tied more strongly than that row is.
-use super::find::{Link, Loose, MIN_TEXT_BITS, near};
+//! Such a part says nothing about the total itself. Easy to get wrong: an answer with such parts has every row that the
+//! total names, and none of them is tied more strongly than the row that vouches for it.
+use super::find::{Link, Loose, MIN_TEXT_BITS, gap, near};
 use crate::compare::{Comparator, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use crate::plan::Plan;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Rows with one text above which it ties nothing.
 const MOST_ROWS: usize = 64;
+/// Such parts of one total, the nearest days first.
+const MOST_PARTS: usize = 12;
 
 /// A column of the parts' side whose equal texts tie rows.
 struct Column<'a> {
@@ -19,45 +22,79 @@ struct Column<'a> {
     rows: FxHashMap<u64, Vec<u32>>,
 }
 
-/// Links from the totals, rows of `side`, to loose rows that share a text with a row which the total names.
-pub(super) fn find(plan: &Plan, loose: &Loose, links: &[Link], side: Side, days: u32) -> Vec<Link> {
-    let anchors: Vec<&Link> = links.iter().filter(|link| link.named).collect();
-    if anchors.is_empty() {
-        return Vec::new();
-    }
-    let parts = if side == Side::Left { Side::Right } else { Side::Left };
-    let open = if parts == Side::Left { &loose.left } else { &loose.right };
-    let columns = columns(plan, parts, open, &anchors);
+/// Links from totals, rows of `side`, to loose rows that share a text with a row which the total names, and that no total
+/// names themselves. `links` are those of the totals, `rank` is the place of each part by content.
+pub(super) fn find(
+    plan: &Plan,
+    loose: &Loose,
+    links: &[Link],
+    (side, rank): (Side, &[u32]),
+    days: u32,
+    meter: &Meter<'_>,
+) -> Result<Vec<Link>, Cancelled> {
+    let mut anchors: Vec<&Link> = links.iter().filter(|link| link.named).collect();
+    anchors.sort_unstable_by_key(|link| (link.total, rank[link.part as usize]));
+    let columns = columns(plan, loose, &anchors, side);
     if columns.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let named: FxHashSet<u32> = anchors.iter().map(|link| link.total).collect();
-    let mut known: FxHashSet<(u32, u32)> =
-        links.iter().filter(|link| named.contains(&link.total)).map(|link| (link.total, link.part)).collect();
+    let named: FxHashSet<u32> = anchors.iter().map(|link| link.part).collect();
+    let totals: FxHashSet<u32> = anchors.iter().map(|link| link.total).collect();
+    let direct = links.iter().filter(|link| totals.contains(&link.total)).map(|link| (link.total, link.part));
+    let mut known: FxHashSet<(u32, u32)> = direct.collect();
     let mut found = Vec::new();
-    for anchor in anchors {
+    for anchors in anchors.chunk_by(|a, b| a.total == b.total) {
+        meter.add(0, 0)?;
+        let total = anchors[0].total;
+        let mut of_total = Vec::new();
         for column in &columns {
-            let text = column.words.value[anchor.part as usize];
-            let bits = rarity(column.words, anchor.part).min(anchor.text);
-            let rows = column.rows.get(&text).map_or(&[][..], Vec::as_slice);
-            if bits < MIN_TEXT_BITS || rows.len() > MOST_ROWS {
-                continue;
-            }
-            for part in rows {
-                let (l, r) = if side == Side::Left { (anchor.total, *part) } else { (*part, anchor.total) };
-                let fits = near(plan, l as usize, r as usize, days) && same_keys(plan, parts, anchor.part, *part);
-                if fits && known.insert((anchor.total, *part)) {
-                    let by = Some((anchor.part, column.at));
-                    found.push(Link { total: anchor.total, part: *part, bits, text: bits, named: false, by });
+            for (anchor, bits) in vouching(plan, column, anchors, side) {
+                let rows = &column.rows[&column.words.value[anchor as usize]];
+                for part in rows.iter().filter(|part| !named.contains(part)) {
+                    let (l, r) = if side == Side::Left { (total, *part) } else { (*part, total) };
+                    let fits = near(plan, l as usize, r as usize, days) && same_keys(plan, side, anchor, *part);
+                    if fits && known.insert((total, *part)) {
+                        let by = Some(column.at as u8);
+                        let link = Link { total, part: *part, bits, text: bits, named: false, by };
+                        of_total.push((gap(plan, l as usize, r as usize), rank[*part as usize], link));
+                    }
                 }
             }
         }
+        of_total.sort_unstable_by_key(|(gap, rank, _)| (*gap, *rank));
+        found.extend(of_total.into_iter().take(MOST_PARTS).map(|(_, _, link)| link));
     }
-    found
+    Ok(found)
+}
+
+/// For each text of the named rows the strongest of them, with the bits that it vouches with.
+fn vouching(plan: &Plan, column: &Column<'_>, anchors: &[&Link], side: Side) -> Vec<(u32, f64)> {
+    let comparator = &plan.comparators[column.at];
+    let mut best: Vec<(u32, f64)> = Vec::new();
+    for anchor in anchors {
+        let words = column.words;
+        let at = anchor.part as usize;
+        let bits = rarity(words, at).min(anchor.text).min(anchor.bits);
+        let (l, r) = if side == Side::Left { (anchor.total, anchor.part) } else { (anchor.part, anchor.total) };
+        // A name may be absent from a description; one that stands in a column of its own and differs contradicts.
+        let contradicted = !matches!(comparator, Comparator::NameIn(_))
+            && comparator.level(l as usize, r as usize, &plan.lexicon) == 1;
+        let crowded = column.rows.get(&words.value[at]).is_none_or(|rows| rows.len() > MOST_ROWS);
+        if words.is_missing(at) || crowded || contradicted || bits < MIN_TEXT_BITS {
+            continue;
+        }
+        match best.iter_mut().find(|(other, _)| words.value[*other as usize] == words.value[at]) {
+            Some(known) if known.1 < bits => *known = (anchor.part, bits),
+            Some(_) => {}
+            None => best.push((anchor.part, bits)),
+        }
+    }
+    best
 }
 
 /// The texts that are no references, with the loose rows of each that a named row has.
-fn columns<'a>(plan: &'a Plan, parts: Side, open: &[bool], anchors: &[&Link]) -> Vec<Column<'a>> {
+fn columns<'a>(plan: &'a Plan, loose: &Loose, anchors: &[&Link], side: Side) -> Vec<Column<'a>> {
+    let (parts, open) = parts_of(side, loose);
     let kinds = plan.comparators.iter().enumerate().map(|(at, comparator)| (at, comparator.kind()));
     let texts = kinds.filter(|(_, kind)| kind.is_text() && !kind.is_code());
     texts
@@ -66,6 +103,9 @@ fn columns<'a>(plan: &'a Plan, parts: Side, open: &[bool], anchors: &[&Link]) ->
             let filled = |row: u32| !words.is_missing(row as usize);
             let mut rows: FxHashMap<u64, Vec<u32>> =
                 anchors.iter().filter(|a| filled(a.part)).map(|a| (words.value[a.part as usize], Vec::new())).collect();
+            if rows.is_empty() {
+                return None;
+            }
             for row in (0..open.len() as u32).filter(|row| open[*row as usize] && filled(*row)) {
                 if let Some(of_text) = rows.get_mut(&words.value[row as usize]) {
                     of_text.push(row);
@@ -76,15 +116,21 @@ fn columns<'a>(plan: &'a Plan, parts: Side, open: &[bool], anchors: &[&Link]) ->
         .collect()
 }
 
-/// Bits by which the text of a row stands out in its column.
-fn rarity(words: &Words, row: u32) -> f64 {
-    (words.value.len() as f64 / f64::from(words.rows_of[row as usize].max(1))).log2()
+/// The side of the parts of a total of `side`, and which of its rows are loose.
+fn parts_of(side: Side, loose: &Loose) -> (Side, &[bool]) {
+    if side == Side::Left { (Side::Right, &loose.right) } else { (Side::Left, &loose.left) }
 }
 
-/// Whether two rows of one side agree in all that a pair must agree in, such as the currency.
+/// Bits by which the text of a row stands out in its column.
+fn rarity(words: &Words, row: usize) -> f64 {
+    (words.value.len() as f64 / f64::from(words.rows_of[row].max(1))).log2()
+}
+
+/// Whether two parts of totals of `side` agree in all that a pair must agree in, such as the currency.
 fn same_keys(plan: &Plan, side: Side, a: u32, b: u32) -> bool {
+    let parts = if side == Side::Left { Side::Right } else { Side::Left };
     plan.comparators.iter().filter(|comparator| matches!(comparator, Comparator::Equal(_))).all(|comparator| {
-        let words = comparator.kind().words(side);
+        let words = comparator.kind().words(parts);
         words.is_none_or(|words| words.value[a as usize] == words.value[b as usize])
     })
 }

@@ -4,7 +4,7 @@ use crate::assign::{Edge, EqualRows, assign, equal_rows, recurring};
 use crate::candidates::{Pass, Settled, among, indexes, late};
 use crate::classify::{Found, Law};
 use crate::control::{Cancelled, Control, Meter, Phase};
-use crate::groups::{Group, Loose, search};
+use crate::groups::{ByRank, Group, Loose, search};
 use crate::infer::{Comparing, adjust, infer_from_tables};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -303,7 +303,12 @@ fn sums(
         }
     }
     let more = among(passes, (&loose.left, &loose.right), rules, meter)?;
-    let order = (sides.left_order.as_slice(), sides.right_order.as_slice());
+    let order = ByRank {
+        left: &sides.left_order,
+        right: &sides.right_order,
+        left_first: sides.left_first(),
+        vouch: rules.block.is_empty(),
+    };
     let (groups, cut) = search(plan, (scored, &more), weights, &loose, &rules.sums, order, meter)?;
     let mut grouped = Loose { left: vec![false; left.len()], right: vec![false; right.len()] };
     for group in &groups {
