@@ -1,7 +1,8 @@
 //! Where calls of SQLite run: on tokio's blocking threads.
 //!
 //! diesel-async would make a task type of each query's closure, and each of those is compiled with all of tokio's task around
-//! it. A boxed closure is one type for all of them.
+//! it. A boxed closure is one type for all of them. The one thing easy to get wrong: a caller that drops a call's future gives
+//! its connection back while the call still uses it, so calls are made in tasks that run to their end (`Store::detached`).
 use super::pool::Sqlite;
 use diesel::QueryResult;
 use diesel::connection::AnsiTransactionManager;
@@ -45,7 +46,7 @@ pub(crate) async fn begin(connection: &mut Sqlite) -> QueryResult<()> {
     connection.spawn_blocking(|inner| AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN IMMEDIATE")).await
 }
 
-/// Commits the open transaction, or rolls it back when `outcome` is an error.
+/// Commits the open transaction, or rolls it back when `outcome` is an error, which is then given back.
 pub(crate) async fn end<T, E: From<diesel::result::Error>>(
     connection: &mut Sqlite,
     outcome: Result<T, E>,
@@ -53,7 +54,12 @@ pub(crate) async fn end<T, E: From<diesel::result::Error>>(
     type Manager = SyncTransactionManagerWrapper<AnsiTransactionManager>;
     match &outcome {
         Ok(_) => Manager::commit_transaction(connection).await?,
-        Err(_) => Manager::rollback_transaction(connection).await?,
+        // The outcome says what went wrong; after some errors SQLite has rolled back by itself.
+        Err(_) => {
+            if let Err(error) = Manager::rollback_transaction(connection).await {
+                log::debug!("a transaction could not be rolled back error={error}");
+            }
+        }
     }
     outcome
 }

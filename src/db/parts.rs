@@ -107,7 +107,7 @@ pub async fn keep(store: &Store, job: JobId, (step, part): Place, body: Vec<u8>)
 pub async fn release(store: &Store, job: JobId, holder: &str) -> Result<(), StoreError> {
     let holder = holder.to_owned();
     pool::write!(store, |conn| {
-        // Those of nobody, too: a call that takes one may be on its way still, and this one then waits for it.
+        // Those of nobody, too: a call that is taking one may hold its row, and this one then waits for it.
         let own = job_parts::holder.is_null().or(job_parts::holder.assume_not_null().eq(&holder));
         let taken = job_parts::table.filter(job_parts::job_id.eq(job).and(own));
         let set = (job_parts::holder.eq(None::<String>), job_parts::until_us.eq(None::<i64>));

@@ -2,7 +2,7 @@
 //!
 //! It leaves connecting, migrating and probing to the supervisor. Two things are easy to get wrong: bb8 alone is
 //! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a SQLite query whose
-//! future is dropped half-way blocks a worker and poisons its connection, hence every body runs in a task of its own.
+//! future is dropped half-way goes on while its connection is given back, hence every body runs in a task of its own.
 use super::blocking::Blocking;
 use super::bulk_sqlite::BulkConnection;
 use super::error::{StoreError, judged, with_sources};

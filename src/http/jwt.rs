@@ -179,11 +179,19 @@ fn public_key(pem: &[u8]) -> Result<(Algorithm, DecodingKey), BadKey> {
         return Err(BadKey::NotAKey("it is a private key, which belongs to the issuer alone".into()));
     }
     let as_rsa = match DecodingKey::from_rsa_pem(pem) {
-        Ok(key) => return Ok((Algorithm::RS256, key)),
+        Ok(key) => {
+            let bits = key.try_get_as_bytes().ok().and_then(signatures::rsa_bits);
+            return match bits {
+                Some(2048..=8192) => Ok((Algorithm::RS256, key)),
+                Some(bits) => Err(BadKey::NotAKey(format!("RSA of {bits} bits, where 2048 to 8192 are taken"))),
+                None => Err(BadKey::NotAKey("it says that it is RSA and holds no modulus".into())),
+            };
+        }
         Err(error) => error,
     };
     match DecodingKey::from_ed_pem(pem) {
-        Ok(key) => Ok((Algorithm::EdDSA, key)),
+        Ok(key) if key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() == 32) => Ok((Algorithm::EdDSA, key)),
+        Ok(_) => Err(BadKey::NotAKey("it says that it is Ed25519 and does not have 32 bytes".into())),
         Err(as_ed) => Err(BadKey::NotAKey(format!("as RSA: {as_rsa}; as Ed25519: {as_ed}"))),
     }
 }

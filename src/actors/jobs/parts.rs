@@ -23,7 +23,7 @@ use std::time::Duration;
 /// How long to wait for parts that others compute before looking again.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long giving parts back may hold up the end of a run; after it they are free when their leases end.
-const RELEASE: Duration = Duration::from_secs(2);
+const RELEASE: Duration = Duration::from_millis(500);
 
 /// The engine's control of a run whose comparing is kept in parts.
 pub(super) struct InParts<'a> {
@@ -31,14 +31,16 @@ pub(super) struct InParts<'a> {
     helping: bool,
     computed: AtomicU64,
     taken: AtomicU64,
+    /// That a part may be taken here.
+    asked: AtomicBool,
     /// That the store does not answer was logged: it would be for every part.
     warned: AtomicBool,
 }
 
 impl<'a> InParts<'a> {
     pub(super) fn of_runner(run: &'a Run) -> Self {
-        let (computed, taken) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { run, helping: false, computed, taken, warned: AtomicBool::new(false) }
+        let (zero, no) = (|| AtomicU64::new(0), || AtomicBool::new(false));
+        Self { run, helping: false, computed: zero(), taken: zero(), asked: no(), warned: no() }
     }
 
     /// What was computed here, and what was taken from an earlier attempt or another process.
@@ -49,6 +51,10 @@ impl<'a> InParts<'a> {
     /// Gives back what was taken and not computed, once the comparing has ended early.
     pub(super) fn release(&self) {
         let Run { shared, job, .. } = self.run;
+        // On an exclusive store whoever else took a part is dead, and its lease counts for nothing.
+        if shared.store.exclusive() || !self.asked.load(Ordering::Relaxed) {
+            return;
+        }
         let call = parts::release(&shared.store, job.id, shared.store.process());
         let error = match shared.tokio.block_on(async { tokio::time::timeout(RELEASE, call).await }) {
             Ok(Ok(())) => return,
@@ -108,6 +114,7 @@ impl Parts for InParts<'_> {
         let Run { shared, flight, .. } = self.run;
         let (store, lease) = (&shared.store, shared.limits.lease);
         let place = (numbered(step), i64::from(part));
+        self.asked.store(true, Ordering::Relaxed);
         match self.ask("take a part", parts::take(store, flight.job, place, store.process(), lease))? {
             Some(Taken::Kept(body)) => {
                 self.taken.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! The signatures of tokens by ring, which TLS brings along: HS256, RS256 and EdDSA, and no other.
 //!
-//! jsonwebtoken's own choices bring a second set of cryptography with them.
+//! jsonwebtoken's own choices bring a second set of cryptography with them. The server only checks; signing with HS256 and
+//! EdDSA is for those who test against it.
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::signature::{self, Signer, Verifier};
@@ -11,9 +12,9 @@ use ring::signature::{ED25519, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, Unpar
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
 
-/// Makes jsonwebtoken use these signatures in this process, which it must before it checks or signs the first token.
+/// Makes jsonwebtoken use these signatures in this process. It must be called before the process checks or signs its first
+/// token; a provider that the program installed before stays.
 pub fn install() {
-    // An error says that they are installed, as nothing else here installs any.
     let _ = PROVIDER.install_default();
 }
 
@@ -108,4 +109,30 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
         Algorithm::EdDSA => Ok(Box::new(Public::new(*algorithm, &ED25519, key)?)),
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     }
+}
+
+/// Bits of the modulus of an RSA public key in DER (PKCS#1); `None` when it is none.
+pub(super) fn rsa_bits(der: &[u8]) -> Option<usize> {
+    let (sequence, _) = element(der, 0x30)?;
+    let (modulus, _) = element(sequence, 0x02)?;
+    let first = modulus.iter().position(|byte| *byte != 0)?;
+    Some(8 * (modulus.len() - first) - modulus[first].leading_zeros() as usize)
+}
+
+/// The content of the element with this tag that DER begins with, and what follows it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (found, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match usize::from(*first) {
+        short @ 0..128 => (short, rest),
+        long => {
+            let (bytes, rest) = rest.split_at_checked(long - 128)?;
+            let length = bytes
+                .iter()
+                .try_fold(0_usize, |length, byte| length.checked_mul(256).map(|length| length + usize::from(*byte)))?;
+            (length, rest)
+        }
+    };
+    (*found == tag).then_some(())?;
+    rest.split_at_checked(length)
 }

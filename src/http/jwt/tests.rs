@@ -174,3 +174,15 @@ fn a_key_that_protects_nothing_is_refused_at_the_start() {
     }
     assert!(Jwt::new(&JwtOptions::default()).unwrap().is_none());
 }
+
+#[test]
+fn an_rsa_key_that_is_too_short_is_refused_at_the_start() {
+    const SHORT: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDH23z5rqUGswlC5UkDZuUVa6KD\n\
+        WqzwWcPJDLueT2dfW1coBQhKEM2reFgnqht57Bro8hyP6084hGwy4/CYkR82vl4e\n\
+        9WLNrLUv9+oLsRzU/5J9mgBpsznJFpaMi5Q3IED1XtWcXiQMDLk0xTHjAL9Cempo\n\
+        0VPMtCsudDY9uU1xuwIDAQAB\n-----END PUBLIC KEY-----\n";
+    let options = JwtOptions { public_key: Some(SHORT.as_bytes().to_vec()), ..JwtOptions::default() };
+    let refused = Jwt::new(&options).err().expect("1,024 bits are too few").to_string();
+    assert!(refused.contains("RSA of 1024 bits"), "{refused}");
+}

@@ -1,4 +1,4 @@
-//! Candidates that come late: rows that are left over in the end meet each other once more, and rows that a key had settled.
+//! Candidates that come late: rows that are left over in the end meet rows that a key had settled.
 use super::{Index, NONE, Pass, Rows, Settled};
 use crate::assign::Edge;
 use crate::control::{Cancelled, Meter};
@@ -10,7 +10,7 @@ use crate::score::pattern;
 /// Rows that are left over beside settled ones: none of them was a candidate, and one may be the nearest.
 pub(crate) fn late(
     plan: &Plan,
-    passes: &[Pass],
+    telling: &[Pass],
     settled: &Settled,
     (pairs, groups): (&[Edge], &[Group]),
     rules: &RuleSet,
@@ -37,43 +37,19 @@ pub(crate) fn late(
         (Rows { count: lefts, take: &is_left }, Rows { count: rights, take: &right_over }),
     ];
     let mut found: Vec<(u32, u32)> = Vec::new();
-    for pass in passes.iter().filter(|pass| pass.is_telling()) {
+    for pass in telling {
         for (left, right) in &both {
-            found.extend(pairs_of(pass, left, right, rules));
+            let index = Index::build(pass, left, right, rules.limits.max_block_rows as usize);
+            let (mut keys, mut scratch, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
+            for row in (0..left.count).filter(|row| (left.take)(*row)) {
+                candidates.clear();
+                index.candidates(row, &mut keys, &mut scratch, &mut candidates);
+                found.extend(candidates.iter().map(|r| (row as u32, *r)));
+            }
             meter.add(0, 0)?;
         }
     }
     found.sort_unstable();
     found.dedup();
     Ok(found.into_iter().map(|(l, r)| (l, r, pattern(plan, l as usize, r as usize))).collect())
-}
-
-/// Pairs of rows that are left over and share text: in large files their blocks had been too large.
-pub(crate) fn among(
-    passes: &[Pass],
-    (left, right): (&[bool], &[bool]),
-    rules: &RuleSet,
-    meter: &Meter<'_>,
-) -> Result<Vec<(u32, u32)>, Cancelled> {
-    let (is_left, is_right) = (|row: usize| left[row], |row: usize| right[row]);
-    let (left, right) = (Rows { count: left.len(), take: &is_left }, Rows { count: right.len(), take: &is_right });
-    let mut found = Vec::new();
-    for pass in passes.iter().filter(|pass| pass.is_of_text()) {
-        found.extend(pairs_of(pass, &left, &right, rules));
-        meter.add(0, 0)?;
-    }
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
-}
-
-fn pairs_of(pass: &Pass, left: &Rows<'_>, right: &Rows<'_>, rules: &RuleSet) -> Vec<(u32, u32)> {
-    let index = Index::build(pass, left, right, rules.limits.max_block_rows as usize);
-    let (mut keys, mut scratch, mut candidates, mut found) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in (0..left.count).filter(|row| (left.take)(*row)) {
-        candidates.clear();
-        index.candidates(row, &mut keys, &mut scratch, &mut candidates);
-        found.extend(candidates.iter().map(|r| (row as u32, *r)));
-    }
-    found
 }

@@ -6,6 +6,6 @@ mod indexes;
 mod late;
 
 pub(crate) use indexes::indexes;
-pub(crate) use late::{among, late};
+pub(crate) use late::late;
 pub(crate) use passes::{Index, KeySource, Pass, Rows, Window};
 pub(crate) use settled::{NONE, Settled};

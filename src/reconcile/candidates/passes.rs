@@ -100,19 +100,6 @@ impl Pass {
         matches!(self.keys.as_slice(), [key] if telling(key))
     }
 
-    /// Whether rows share its keys for what their texts say alone, so that the parts of a sum share them with the total.
-    pub(crate) fn is_of_text(&self) -> bool {
-        let of_text = |key: &KeySource| match key {
-            KeySource::Amount { .. } | KeySource::Day(..) | KeySource::Everything => false,
-            KeySource::Value(..)
-            | KeySource::Token(..)
-            | KeySource::Pair(..)
-            | KeySource::Code(..)
-            | KeySource::Prefix(..) => true,
-        };
-        self.keys.iter().all(of_text)
-    }
-
     fn is_whole_value(&self) -> bool {
         let whole =
             |key: &KeySource| matches!(key, KeySource::Amount { .. } | KeySource::Value(..) | KeySource::Day(..));

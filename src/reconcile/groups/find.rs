@@ -12,7 +12,7 @@ use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use crate::plan::Plan;
 use crate::rules::Sums;
-use crate::score::{Scored, Weights, level, pattern};
+use crate::score::{Scored, Weights, level};
 use crate::table::NO_DATE;
 use rayon::prelude::*;
 
@@ -81,11 +81,11 @@ pub(crate) struct ByRank<'a> {
     pub(crate) vouch: bool,
 }
 
-/// Finds the groups and settles their conflicts, best first, among the pairs that are scored and `more`; `order` ranks
-/// the rows of both sides. Also returns how many searches the budget cut.
+/// Finds the groups and settles their conflicts, best first; `order` ranks the rows of both sides. Also returns how many
+/// searches the budget cut.
 pub(crate) fn search(
     plan: &Plan,
-    (scored, more): (&Scored, &[(u32, u32)]),
+    scored: &Scored,
     weights: &Weights,
     loose: &Loose,
     rules: &Sums,
@@ -95,7 +95,7 @@ pub(crate) fn search(
     let Some(amounts) = plan.amounts() else {
         return Ok((Vec::new(), 0));
     };
-    let by_left = links(plan, (scored, more), weights, loose, rules);
+    let by_left = links(plan, scored, weights, loose, rules);
     let mut found = Vec::new();
     let mut cut = 0;
     for side in [Side::Left, Side::Right] {
@@ -129,35 +129,22 @@ pub(crate) fn search(
 }
 
 /// Pairs of loose rows that text and date tie together.
-fn links(
-    plan: &Plan,
-    (scored, more): (&Scored, &[(u32, u32)]),
-    weights: &Weights,
-    loose: &Loose,
-    rules: &Sums,
-) -> Vec<Link> {
+fn links(plan: &Plan, scored: &Scored, weights: &Weights, loose: &Loose, rules: &Sums) -> Vec<Link> {
     // Evidence depends on the pattern alone.
-    let known: Vec<Option<Link>> = scored.patterns.iter().map(|p| evidence(plan, weights, *p)).collect();
+    let evidence: Vec<Option<Link>> = scored.patterns.iter().map(|p| evidence(plan, weights, *p)).collect();
     let mut links = Vec::new();
     for pair in &scored.pairs {
         let (l, r) = (pair.l as usize, pair.r as usize);
-        let Some(link) = known[pair.pattern as usize] else { continue };
+        let Some(link) = evidence[pair.pattern as usize] else { continue };
         if loose.left[l] && loose.right[r] && near(plan, l, r, rules.window_days) {
             links.push(Link { total: pair.l, part: pair.r, ..link });
-        }
-    }
-    for (l, r) in more {
-        if !near(plan, *l as usize, *r as usize, rules.window_days) || scored.pattern_of(*l, *r).is_some() {
-            continue;
-        }
-        if let Some(link) = evidence(plan, weights, pattern(plan, *l as usize, *r as usize)) {
-            links.push(Link { total: *l, part: *r, ..link });
         }
     }
     links
 }
 
-/// Exact sums before those that a fee explains, direct evidence before what parts vouch for, the best first; a group that needs a row already taken is dropped.
+/// Exact sums before those that a fee explains, direct evidence before what parts vouch for, the best first; a group that
+/// needs a row already taken is dropped.
 fn settle(mut found: Vec<Group>, loose: &Loose, order: ByRank<'_>) -> Vec<Group> {
     // By content, not by place in the file.
     let ranks = |group: &Group| {

@@ -1,7 +1,7 @@
 //! The pipeline: plan, candidates, scores, weights, assignment, sums, states. Each step is its own file; this one
 //! puts them in order.
 use crate::assign::{Edge, EqualRows, assign, equal_rows, recurring};
-use crate::candidates::{Pass, Settled, among, indexes, late};
+use crate::candidates::{Pass, Settled, indexes, late};
 use crate::classify::{Found, Law};
 use crate::control::{Cancelled, Control, Meter, Phase};
 use crate::groups::{ByRank, Group, Loose, search};
@@ -174,8 +174,8 @@ struct Trained {
     weights: Weights,
     blocks_left_out: u64,
     settled: Settled,
-    /// Passes by which rows that are left over meet settled ones and each other.
-    passes: Vec<Pass>,
+    /// Passes by which rows that are left over meet settled ones.
+    telling: Vec<Pass>,
 }
 
 impl Trained {
@@ -193,16 +193,17 @@ impl Trained {
         let scored = score(&plan, &indexes, &settled, step(rules), &meter)?;
         drop(indexes);
         let mut at = 0;
-        passes.retain(|_| {
+        passes.retain(|pass| {
             at += 1;
-            !left_out.contains(&(at - 1))
+            pass.is_telling() && !left_out.contains(&(at - 1))
         });
+        let telling = passes;
         let meter = Meter::start(control, Phase::Training, 0, 0)?;
         let (left_rows, right_rows) = (by_rank(&sides.left_order), by_rank(&sides.right_order));
         let order =
             ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first(), same_file: false };
         let weights = train(&plan, &scored, rules, &order, &meter)?;
-        Ok(Self { plan, scored, weights, blocks_left_out, settled, passes })
+        Ok(Self { plan, scored, weights, blocks_left_out, settled, telling })
     }
 
     /// Comparisons that disagree in nearly every pair that is the best of both its rows.
@@ -222,7 +223,7 @@ impl Trained {
         mut comparing: Comparing,
         control: &dyn Control,
     ) -> Result<Outcome, RunError> {
-        let Self { plan, mut scored, mut weights, blocks_left_out, settled, passes } = self;
+        let Self { plan, mut scored, mut weights, blocks_left_out, settled, telling } = self;
         let (left, right) = (sides.left, sides.right);
         let edges = edges(&scored, &weights, rules, sides);
         let meter = Meter::start(control, Phase::Assigning, edges.len() as u64, 0)?;
@@ -231,10 +232,10 @@ impl Trained {
         pairs.extend(sides.exact.iter().map(|rows| rows.edge()));
 
         let meter = Meter::start(control, Phase::Summing, 0, pairs.len() as u64)?;
-        let (pairs, groups, sum_searches_cut) = sums(&plan, &scored, &weights, pairs, (rules, &passes), sides, &meter)?;
+        let (pairs, groups, sum_searches_cut) = sums(&plan, &scored, &weights, pairs, rules, sides, &meter)?;
         let recurring = recurring::pairs(&plan, &pairs, &groups, (left.len(), right.len()));
-        let late = late(&plan, &passes, &settled, (&pairs, &groups), rules, &meter)?;
-        drop(passes);
+        let late = late(&plan, &telling, &settled, (&pairs, &groups), rules, &meter)?;
+        drop(telling);
         if !late.is_empty() {
             let before = scored.extend(&late);
             weights.extend(&plan, &scored, rules, &before);
@@ -286,7 +287,7 @@ fn sums(
     scored: &Scored,
     weights: &Weights,
     mut pairs: Vec<Edge>,
-    (rules, passes): (&RuleSet, &[Pass]),
+    rules: &RuleSet,
     sides: &Sides<'_>,
     meter: &Meter<'_>,
 ) -> Result<(Vec<Edge>, Vec<Group>, u64), Cancelled> {
@@ -302,14 +303,13 @@ fn sums(
             loose.right[pair.r as usize] = false;
         }
     }
-    let more = among(passes, (&loose.left, &loose.right), rules, meter)?;
     let order = ByRank {
         left: &sides.left_order,
         right: &sides.right_order,
         left_first: sides.left_first(),
         vouch: rules.block.is_empty(),
     };
-    let (groups, cut) = search(plan, (scored, &more), weights, &loose, &rules.sums, order, meter)?;
+    let (groups, cut) = search(plan, scored, weights, &loose, &rules.sums, order, meter)?;
     let mut grouped = Loose { left: vec![false; left.len()], right: vec![false; right.len()] };
     for group in &groups {
         group.left.iter().for_each(|row| grouped.left[*row as usize] = true);
