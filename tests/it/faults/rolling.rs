@@ -82,11 +82,13 @@ async fn update(name: &str, replicas: usize, clients: usize, database: Option<St
     let project = owner(balancer.api()).project("update").await;
     let users = Arc::new(|client| Some(token(&format!("user-{client}"), "viewer", 600)));
     let load = Load::start(owner(balancer.api()), &[balancer.addr], &project, clients, users).await;
-    if redis.is_some() {
-        shown_everywhere(&addresses, &project, clients).await;
-    }
     let mut seen = 0;
     for replica in &mut running {
+        if redis.is_some() {
+            // A replica that has just started must know who is there before the next one stops: those it learns of later
+            // it shows as new.
+            shown_everywhere(&addresses, &project, clients).await;
+        }
         let mut interrupted = None;
         if let (Some(sample), Some(expected)) = (&sample, expected.take()) {
             interrupted = Some((at_work_at(replica, &owner(replica.api()), sample).await, expected));
