@@ -23,8 +23,8 @@ use crate::{
 /// A replica tells a client to come back after this long at least, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// How long a replica serves before the next one is stopped: `minReadySeconds` of deploy/k8s, and some more.
-const MIN_READY: Duration = Duration::from_secs(15);
+/// Events that replicas serve before the next one is stopped: ten seconds and more, as `minReadySeconds` of deploy/k8s has it.
+const SERVED: usize = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_of_a_single_replica_costs_a_pause_and_no_event() {
@@ -91,7 +91,7 @@ async fn update(name: &str, replicas: usize, clients: usize, database: Option<St
             // A replica that has just started must know who is there before the next one stops: those it learns of later
             // it shows as new.
             shown_everywhere(&addresses, &project, clients).await;
-            tokio::time::sleep(MIN_READY).await;
+            load.published(SERVED, LONG).await;
         }
         let mut interrupted = None;
         if let (Some(sample), Some(expected)) = (&sample, expected.take()) {
