@@ -4,7 +4,6 @@
 //! it. A boxed closure is one type for all of them. The one thing easy to get wrong: a caller that drops a call's future gives
 //! its connection back while the call still uses it, so calls are made in tasks that run to their end (`Store::detached`).
 use super::pool::Sqlite;
-use diesel::QueryResult;
 use diesel::connection::AnsiTransactionManager;
 use diesel_async::TransactionManager as _;
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncTransactionManagerWrapper};
@@ -41,16 +40,18 @@ impl SpawnBlocking for Blocking {
     }
 }
 
-/// Begins a transaction that has the write lock from its start. The caller must [`end`] it.
-pub(crate) async fn begin(connection: &mut Sqlite) -> QueryResult<()> {
-    connection.spawn_blocking(|inner| AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN IMMEDIATE")).await
+/// Runs `body` in a transaction that has the write lock from its start, and rolls back when it fails.
+pub(crate) async fn immediate<T, E: From<diesel::result::Error>>(
+    connection: &mut Sqlite,
+    body: impl AsyncFnOnce(&mut Sqlite) -> Result<T, E>,
+) -> Result<T, E> {
+    connection.spawn_blocking(|inner| AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN IMMEDIATE")).await?;
+    let outcome = body(connection).await;
+    end(connection, outcome).await
 }
 
 /// Commits the open transaction, or rolls it back when `outcome` is an error, which is then given back.
-pub(crate) async fn end<T, E: From<diesel::result::Error>>(
-    connection: &mut Sqlite,
-    outcome: Result<T, E>,
-) -> Result<T, E> {
+async fn end<T, E: From<diesel::result::Error>>(connection: &mut Sqlite, outcome: Result<T, E>) -> Result<T, E> {
     type Manager = SyncTransactionManagerWrapper<AnsiTransactionManager>;
     match &outcome {
         Ok(_) => Manager::commit_transaction(connection).await?,

@@ -391,14 +391,7 @@ macro_rules! write {
                     $crate::db::pool::Checked::Sqlite(mut turn) => {
                         let $now = own.now_us();
                         let body = async move |$conn: &mut $crate::db::pool::Sqlite| $body;
-                        let began = $crate::db::blocking::begin(&mut turn).await;
-                        own.wrote(match began {
-                            Ok(()) => {
-                                let outcome = body(&mut turn).await;
-                                $crate::db::blocking::end(&mut turn, outcome).await
-                            }
-                            Err(error) => Err(error.into()),
-                        })
+                        own.wrote($crate::db::blocking::immediate(&mut turn, body).await)
                     }
                     $crate::db::pool::Checked::Postgres(mut turn) => {
                         use diesel_async::AsyncConnection as _;

@@ -65,13 +65,8 @@ pub async fn publish(
         match own.checkout(Lane::Write).await? {
             Checked::Sqlite(mut turn) => {
                 let now = own.now_us();
-                own.wrote(match blocking::begin(&mut turn).await {
-                    Ok(()) => {
-                        let outcome = alone(&mut turn, now, project, durable, once).await;
-                        blocking::end(&mut turn, outcome).await
-                    }
-                    Err(error) => Err(error.into()),
-                })
+                let taking = async move |conn: &mut Sqlite| alone(conn, now, project, durable, once).await;
+                own.wrote(blocking::immediate(&mut turn, taking).await)
             }
             Checked::Postgres(mut turn) => {
                 let (now, lost) = (own.now_us(), turn.lost());

@@ -1,8 +1,8 @@
 //! How the domain's newtypes become columns on either engine, and the wall clock.
 //!
 //! JSON is text on SQLite and json on PostgreSQL. It leaves which column is what to the schema, and ids to the crate that
-//! has them (`protocol::columns`), for only there can they be given diesel's traits. The one thing easy to get wrong: times are microseconds in the
-//! store and milliseconds on the wire.
+//! has them (`protocol::columns`), for only there can they be given diesel's traits. The one thing easy to get wrong:
+//! times are microseconds in the store and milliseconds on the wire.
 pub(crate) use crate::protocol::columns::Uid;
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
