@@ -70,6 +70,14 @@ pub(crate) struct Link {
     pub(crate) by: Option<u8>,
 }
 
+impl Link {
+    /// Its left and its right row, where the total is a row of `side`.
+    pub(super) fn rows(&self, side: Side) -> (usize, usize) {
+        let (total, part) = (self.total as usize, self.part as usize);
+        if side == Side::Left { (total, part) } else { (part, total) }
+    }
+}
+
 /// The rows of both sides by content.
 #[derive(Clone, Copy)]
 pub(crate) struct ByRank<'a> {
@@ -136,7 +144,7 @@ fn links(plan: &Plan, scored: &Scored, weights: &Weights, loose: &Loose, rules: 
     for pair in &scored.pairs {
         let (l, r) = (pair.l as usize, pair.r as usize);
         let Some(link) = evidence[pair.pattern as usize] else { continue };
-        if loose.left[l] && loose.right[r] && near(plan, l, r, rules.window_days) {
+        if loose.left[l] && loose.right[r] && gap(plan, (l, r)) <= rules.window_days {
             links.push(Link { total: pair.l, part: pair.r, ..link });
         }
     }
@@ -194,12 +202,8 @@ fn evidence(plan: &Plan, weights: &Weights, pattern: u64) -> Option<Link> {
     (named || (best >= MIN_TEXT_BITS && text > 0.0)).then_some(link)
 }
 
-pub(super) fn near(plan: &Plan, l: usize, r: usize, days: u32) -> bool {
-    gap(plan, l, r) <= days
-}
-
 /// Days between two rows; none when a date is missing.
-pub(super) fn gap(plan: &Plan, l: usize, r: usize) -> u32 {
+pub(super) fn gap(plan: &Plan, (l, r): (usize, usize)) -> u32 {
     let Some(dates) = plan.dates() else { return 0 };
     let (left, right) = (dates.left[l], dates.right[r]);
     if left == NO_DATE || right == NO_DATE { 0 } else { left.abs_diff(right) }

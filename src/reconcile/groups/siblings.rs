@@ -2,7 +2,7 @@
 //!
 //! Such a part says nothing about the total itself. Easy to get wrong: an answer with such parts has every row that the
 //! total names, and none of them is tied more strongly than the row that vouches for it.
-use super::find::{Link, Loose, MIN_TEXT_BITS, gap, near};
+use super::find::{Link, Loose, MIN_TEXT_BITS, gap};
 use crate::compare::{Comparator, Words};
 use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
@@ -34,7 +34,8 @@ pub(super) fn find(
 ) -> Result<Vec<Link>, Cancelled> {
     let mut anchors: Vec<&Link> = links.iter().filter(|link| link.named).collect();
     anchors.sort_unstable_by_key(|link| (link.total, rank[link.part as usize]));
-    let columns = columns(plan, loose, &anchors, side);
+    let (parts, open) = if side == Side::Left { (Side::Right, &loose.right) } else { (Side::Left, &loose.left) };
+    let columns = columns(plan, (parts, open), &anchors);
     if columns.is_empty() {
         return Ok(Vec::new());
     }
@@ -51,12 +52,11 @@ pub(super) fn find(
             for (anchor, bits) in vouching(plan, column, anchors, side) {
                 let rows = &column.rows[&column.words.value[anchor as usize]];
                 for part in rows.iter().filter(|part| !named.contains(part)) {
-                    let (l, r) = if side == Side::Left { (total, *part) } else { (*part, total) };
-                    let fits = near(plan, l as usize, r as usize, days) && same_keys(plan, side, anchor, *part);
-                    if fits && known.insert((total, *part)) {
-                        let by = Some(column.at as u8);
-                        let link = Link { total, part: *part, bits, text: bits, named: false, by };
-                        of_total.push((gap(plan, l as usize, r as usize), rank[*part as usize], link));
+                    let by = Some(column.at as u8);
+                    let link = Link { total, part: *part, bits, text: bits, named: false, by };
+                    let gap = gap(plan, link.rows(side));
+                    if gap <= days && same_keys(plan, parts, anchor, *part) && known.insert((total, *part)) {
+                        of_total.push((gap, rank[*part as usize], link));
                     }
                 }
             }
@@ -75,10 +75,9 @@ fn vouching(plan: &Plan, column: &Column<'_>, anchors: &[&Link], side: Side) -> 
         let words = column.words;
         let at = anchor.part as usize;
         let bits = rarity(words, at).min(anchor.text).min(anchor.bits);
-        let (l, r) = if side == Side::Left { (anchor.total, anchor.part) } else { (anchor.part, anchor.total) };
+        let (l, r) = anchor.rows(side);
         // A name may be absent from a description; one that stands in a column of its own and differs contradicts.
-        let contradicted = !matches!(comparator, Comparator::NameIn(_))
-            && comparator.level(l as usize, r as usize, &plan.lexicon) == 1;
+        let contradicted = !matches!(comparator, Comparator::NameIn(_)) && comparator.level(l, r, &plan.lexicon) == 1;
         let crowded = column.rows.get(&words.value[at]).is_none_or(|rows| rows.len() > MOST_ROWS);
         if words.is_missing(at) || crowded || contradicted || bits < MIN_TEXT_BITS {
             continue;
@@ -93,8 +92,7 @@ fn vouching(plan: &Plan, column: &Column<'_>, anchors: &[&Link], side: Side) -> 
 }
 
 /// The texts that are no references, with the loose rows of each that a named row has.
-fn columns<'a>(plan: &'a Plan, loose: &Loose, anchors: &[&Link], side: Side) -> Vec<Column<'a>> {
-    let (parts, open) = parts_of(side, loose);
+fn columns<'a>(plan: &'a Plan, (parts, open): (Side, &[bool]), anchors: &[&Link]) -> Vec<Column<'a>> {
     let kinds = plan.comparators.iter().enumerate().map(|(at, comparator)| (at, comparator.kind()));
     let texts = kinds.filter(|(_, kind)| kind.is_text() && !kind.is_code());
     texts
@@ -116,21 +114,15 @@ fn columns<'a>(plan: &'a Plan, loose: &Loose, anchors: &[&Link], side: Side) -> 
         .collect()
 }
 
-/// The side of the parts of a total of `side`, and which of its rows are loose.
-fn parts_of(side: Side, loose: &Loose) -> (Side, &[bool]) {
-    if side == Side::Left { (Side::Right, &loose.right) } else { (Side::Left, &loose.left) }
-}
-
 /// Bits by which the text of a row stands out in its column.
 fn rarity(words: &Words, row: usize) -> f64 {
     (words.value.len() as f64 / f64::from(words.rows_of[row].max(1))).log2()
 }
 
-/// Whether two parts of totals of `side` agree in all that a pair must agree in, such as the currency.
+/// Whether two rows of one side agree in all that a pair must agree in, such as the currency.
 fn same_keys(plan: &Plan, side: Side, a: u32, b: u32) -> bool {
-    let parts = if side == Side::Left { Side::Right } else { Side::Left };
     plan.comparators.iter().filter(|comparator| matches!(comparator, Comparator::Equal(_))).all(|comparator| {
-        let words = comparator.kind().words(parts);
+        let words = comparator.kind().words(side);
         words.is_none_or(|words| words.value[a as usize] == words.value[b as usize])
     })
 }
