@@ -31,7 +31,7 @@ pub(super) struct InParts<'a> {
     helping: bool,
     computed: AtomicU64,
     taken: AtomicU64,
-    /// That a part may be taken here.
+    /// Whether a part was requested: one may be held then.
     asked: AtomicBool,
     /// That the store does not answer was logged: it would be for every part.
     warned: AtomicBool,
