@@ -14,8 +14,10 @@ pub(crate) struct Mt940;
 impl Format for Mt940 {
     fn sniff(&self, head: &[u8]) -> bool {
         let head = String::from_utf8_lossy(&head[..head.len().min(8 << 10)]);
+        // Banks put lines of their own above the first tag, but none with a quote: behind one it is a cell of a table.
+        let unquoted = head.split('"').next().unwrap_or_default();
         let has = |tag: &str| {
-            head.lines().any(|line| line.trim_start().starts_with(tag) || line.contains(&format!("{{4:{tag}")))
+            unquoted.lines().any(|line| line.trim_start().starts_with(tag) || line.contains(&format!("{{4:{tag}")))
         };
         has(":20:") && [":25:", ":28C:", ":28:", ":60F:", ":60M:", ":61:", ":34F:", ":13D:"].iter().any(|tag| has(tag))
     }

@@ -13,7 +13,10 @@ pub(crate) struct Ofx;
 impl Format for Ofx {
     fn sniff(&self, head: &[u8]) -> bool {
         let head = String::from_utf8_lossy(&head[..head.len().min(4 << 10)]).to_ascii_uppercase();
-        head.contains("OFXHEADER") || head.contains("<OFX>")
+        let head = head.trim_start_matches('\u{feff}').trim_start();
+        // A table may hold the marks in a cell: only a file that begins with its header or a tag is a document.
+        ["OFXHEADER", "DATA:OFXSGML", "<"].iter().any(|begin| head.starts_with(begin))
+            && (head.contains("OFXHEADER") || head.contains("<OFX>"))
     }
 
     fn has_statements(&self) -> bool {

@@ -88,6 +88,16 @@ fn ofx_is_read_as_sgml_and_as_xml() {
 }
 
 #[test]
+fn a_table_that_quotes_a_statement_in_a_cell_stays_a_table() {
+    let quoted = "id,amount,note\n1,2.00,the file began OFXHEADER:100\n2,3.00,\"and then <OFX><STMTTRN>\"\n";
+    let swift = "id;note;amount\n1;\":20:X\n:25:1\n:60F:C260301EUR1,00\";5,00\n2;\"{4::20:X\n:25:1\";6,00\n";
+    for file in [quoted, swift] {
+        let table = table(file.as_bytes());
+        assert_eq!((table.reading().format.as_str(), table.len(), table.error_count), ("csv", 2, 0), "{file}");
+    }
+}
+
+#[test]
 fn qif_bai2_and_json_lines_give_the_same_booking() {
     let qif = "!Type:Bank\nD3/25'2026\nT-1,250.00\nN7\nPAlder\nMINV-1\n^\nD3/26'2026\nT5.00\nPBirch\n^\n";
     let bai = "01,SENDER,RECEIVER,260325,1200,1,,,2/\n02,R,S,1,260325,,USD,2/\n03,123456,USD,010,500000,,/\n\
