@@ -16,7 +16,7 @@ fn main() -> anyhow::Result<()> {
         Ok(read(File::open(path)?, None, &options, &Unattended)?)
     };
     let (mut left, mut right) = (load(&left)?, load(&right)?);
-    settle(&mut left, &mut right, None);
+    settle(&mut left, &mut right, None, &Unattended)?;
     let outcome = run_inferred(&left, &right, &Unattended)?;
     outcome.comparing.lines().iter().for_each(|line| println!("{line}"));
     for found in outcome.matches.iter().take(10) {

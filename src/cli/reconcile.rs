@@ -121,7 +121,7 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
     let mut right =
         load(&args.right, &args.right_id, &args.reading.right, given.as_ref(), Side::Right, args.results.strict, &bar)?;
     let compared = given.as_ref().filter(|rules| !rules.compare.is_empty());
-    settle(&mut left, &mut right, compared);
+    settle(&mut left, &mut right, compared, &bar).map_err(RunError::from)?;
     if args.results.print_rules {
         bar.finish();
         let mut rules = complete(given, || inferred_rules(&left, &right, &Unattended))?;
@@ -143,7 +143,7 @@ fn reconcile(args: &ReconcileArgs) -> Result<String, Failure> {
         }
         (None, Some(rows)) => {
             // Inferred from the whole files, so that the sample is compared as they would be.
-            let (rules, comparing) = infer_from_tables(&left, &right);
+            let (rules, comparing) = infer_from_tables(&left, &right, &bar).map_err(RunError::from)?;
             left = left.sample(rows as usize);
             run_adjusted(&left, &right, rules, comparing, &bar)
         }
@@ -190,7 +190,7 @@ fn dry_run(rules: Option<&RuleSet>, left: &Table, right: &Table, control: &dyn C
             rules
         }
         None => {
-            let (rules, comparing) = infer_from_tables(left, right);
+            let (rules, comparing) = infer_from_tables(left, right, control).map_err(RunError::from)?;
             comparing.lines().iter().for_each(|line| text += &format!("{line}\n"));
             inferred = rules;
             &inferred

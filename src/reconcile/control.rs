@@ -110,13 +110,23 @@ impl<'a> Meter<'a> {
             matches: AtomicU64::new(matches),
             cancelled: AtomicBool::new(false),
         };
-        meter.add(0, 0)?;
+        meter.check()?;
         Ok(meter)
     }
 
     /// Where parts of the comparing are kept.
     pub(crate) fn parts(&self) -> Option<&dyn Parts> {
         self.control.parts()
+    }
+
+    /// Asks whether to go on. Cheap enough for every few thousand rows.
+    pub(crate) fn check(&self) -> Result<(), Cancelled> {
+        self.add(0, 0)
+    }
+
+    /// Asks whether to go on at every 4,096th of a loop's steps.
+    pub(crate) fn check_at(&self, step: usize) -> Result<(), Cancelled> {
+        if step.is_multiple_of(4096) { self.check() } else { Ok(()) }
     }
 
     /// Adds finished work and asks whether to go on. Cheap enough for every hundred rows.

@@ -5,8 +5,10 @@ use crate::candidates::{KeySource, Pass, Window};
 use crate::compare::{
     Amounts, CodeIn, CodeLike, Comparator, Dates, Equal, Lexicon, NameIn, NameLike, Sought, Weighted, Words, WordsLike,
 };
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use crate::rules::{Block, By, Compare, CompareKind, Method, RuleError, RuleSet};
+use crate::run::RunError;
 use crate::table::{NO_AMOUNT, NO_DATE, Table, Typed};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -33,14 +35,17 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Binds `rules` to the tables.
-    pub(crate) fn new(left: &Table, right: &Table, rules: &RuleSet) -> Result<Self, RuleError> {
-        let mut binder = Binder { left, right, lexicon: Lexicon::default(), words: FxHashMap::default() };
+    ///
+    /// # Errors
+    /// The rules do not fit the tables, or the run was cancelled.
+    pub(crate) fn new(left: &Table, right: &Table, rules: &RuleSet, meter: &Meter<'_>) -> Result<Self, RunError> {
+        let mut binder = Binder { left, right, lexicon: Lexicon::default(), words: FxHashMap::default(), meter };
         let columns = binder.columns(rules)?;
         // Every text column first: weights need the complete lexicon.
         for (compare, (l, r)) in rules.compare.iter().zip(&columns) {
             if !matches!(compare.kind, CompareKind::Tolerance | CompareKind::Window) {
-                binder.load(Side::Left, *l);
-                binder.load(Side::Right, *r);
+                binder.load(Side::Left, *l)?;
+                binder.load(Side::Right, *r)?;
             }
         }
         for (at, block) in rules.block.iter().enumerate() {
@@ -50,6 +55,7 @@ impl Plan {
         let mut comparators = Vec::new();
         for (at, (compare, (l, r))) in rules.compare.iter().zip(&columns).enumerate() {
             comparators.push(binder.comparator(at, compare, *l, *r)?);
+            meter.check()?;
         }
         let of = |kind| rules.compare.iter().position(|c| c.kind == kind);
         let mut plan = Self {
@@ -180,6 +186,7 @@ struct Binder<'a> {
     right: &'a Table,
     lexicon: Lexicon,
     words: FxHashMap<(Side, usize), Arc<Words>>,
+    meter: &'a Meter<'a>,
 }
 
 impl Binder<'_> {
@@ -204,20 +211,21 @@ impl Binder<'_> {
         rules.compare.iter().enumerate().map(both).collect()
     }
 
-    fn load(&mut self, side: Side, column: usize) {
+    fn load(&mut self, side: Side, column: usize) -> Result<(), Cancelled> {
         if !self.words.contains_key(&(side, column)) {
             let table = if side == Side::Left { self.left } else { self.right };
-            let words = Words::build(table, column, &mut self.lexicon);
+            let words = Words::build(table, column, &mut self.lexicon, self.meter)?;
             self.words.insert((side, column), Arc::new(words));
         }
+        Ok(())
     }
 
-    fn load_block(&mut self, at: usize, block: &Block) -> Result<(), RuleError> {
+    fn load_block(&mut self, at: usize, block: &Block) -> Result<(), RunError> {
         for (k, key) in block.on.iter().enumerate() {
             let path = format!("block[{at}].on[{k}]");
             for (side, name) in [(Side::Left, &key.left), (Side::Right, &key.right)] {
                 let column = self.column(side, name, &path)?;
-                self.load(side, column);
+                self.load(side, column)?;
             }
         }
         Ok(())
@@ -227,7 +235,7 @@ impl Binder<'_> {
         (self.words[&(Side::Left, l)].clone(), self.words[&(Side::Right, r)].clone())
     }
 
-    fn comparator(&self, at: usize, compare: &Compare, l: usize, r: usize) -> Result<Comparator, RuleError> {
+    fn comparator(&self, at: usize, compare: &Compare, l: usize, r: usize) -> Result<Comparator, RunError> {
         let path = format!("compare[{at}]");
         Ok(match compare.kind {
             CompareKind::Exact => {
@@ -241,13 +249,13 @@ impl Binder<'_> {
                 before: compare.before_days.map_or(5, |d| d.min(100_000) as i32),
                 after: compare.after_days.map_or(5, |d| d.min(100_000) as i32),
             }),
-            CompareKind::Contains => self.contained(compare, l, r),
+            CompareKind::Contains => self.contained(compare, l, r)?,
             CompareKind::Fuzzy => self.like(compare, l, r),
         })
     }
 
     /// One text sought in the other.
-    fn contained(&self, compare: &Compare, l: usize, r: usize) -> Comparator {
+    fn contained(&self, compare: &Compare, l: usize, r: usize) -> Result<Comparator, Cancelled> {
         let (left, right) = self.both(l, r);
         let sought = Sought::new(left, right);
         let is_code = match compare.method.unwrap_or_default() {
@@ -255,11 +263,11 @@ impl Binder<'_> {
             Method::Name | Method::Words => false,
             Method::Auto => sought.needle.code_share() >= 0.5,
         };
-        if is_code {
-            Comparator::CodeIn(CodeIn::new(sought))
+        Ok(if is_code {
+            Comparator::CodeIn(CodeIn::new(sought, self.meter)?)
         } else {
             Comparator::NameIn(NameIn::new(sought, &self.lexicon))
-        }
+        })
     }
 
     /// One text like the other.

@@ -15,7 +15,7 @@ fn table(name: &str, csv: &str) -> Table {
 }
 
 fn inferred(left: &Table, right: &Table) -> RuleSet {
-    infer_from_tables(left, right).0
+    infer_from_tables(left, right, &Unattended).unwrap().0
 }
 
 /// `rows` payments with references; the right side books a day later and some rows differ.
@@ -156,6 +156,27 @@ fn cancelling_in_any_phase_ends_the_run_within_200_ms() {
         assert_eq!(run(&left, &right, &rules, &control).unwrap_err(), RunError::Cancelled, "{phase:?}");
         let asked = Duration::from_micros(since.load(Ordering::SeqCst));
         assert!(start.elapsed() - asked < Duration::from_millis(200), "{phase:?}");
+    }
+}
+
+#[test]
+fn classifying_checks_for_a_cancellation_from_its_beginning_to_its_end() {
+    let (left, right) = payments(6_000);
+    let rules = inferred(&left, &right);
+    let run_until = |check: u64| {
+        let checks = AtomicU64::new(0);
+        let control = |progress: Progress| match progress.phase == Phase::Classifying {
+            true if checks.fetch_add(1, Ordering::SeqCst) == check => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let outcome = run(&left, &right, &rules, &control);
+        (outcome.err(), checks.into_inner())
+    };
+    let (none, all) = run_until(u64::MAX);
+    assert_eq!(none, None);
+    assert!(all >= 8, "pairs, explanations, groups, breaks, candidates and the end: {all}");
+    for check in 0..all {
+        assert_eq!(run_until(check).0, Some(RunError::Cancelled), "check {check} of {all}");
     }
 }
 

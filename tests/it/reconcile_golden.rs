@@ -21,7 +21,7 @@ fn outputs(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let rules = fs::read_to_string(case.join("rules.toml")).ok().map(|text| RuleSet::parse(&text).unwrap());
     let mut left = load(&case.join("left.csv"), rules.as_ref(), Side::Left);
     let mut right = load(&case.join("right.csv"), rules.as_ref(), Side::Right);
-    settle(&mut left, &mut right, rules.as_ref());
+    settle(&mut left, &mut right, rules.as_ref(), &Unattended).unwrap();
     let outcome = match &rules {
         Some(rules) => run(&left, &right, rules, &Unattended).unwrap(),
         None => run_inferred(&left, &right, &Unattended).unwrap(),

@@ -197,9 +197,11 @@ fn compare(run: &Run) -> Result<u64, Stop> {
     let (rules, inferred) = rules_of(run)?;
     let mut left = ingest::table(run, &rules, Side::Left)?;
     let mut right = ingest::table(run, &rules, Side::Right)?;
-    crate::reconcile::settle(&mut left, &mut right, Some(&rules).filter(|_| !inferred));
     let control = InParts { helping: true, ..InParts::of_runner(run) };
-    let compared = compare_parts(&left, &right, Some(&rules).filter(|_| !inferred), &control);
+    let given = Some(&rules).filter(|_| !inferred);
+    let compared = crate::reconcile::settle(&mut left, &mut right, given, &control)
+        .map_err(RunError::from)
+        .and_then(|()| compare_parts(&left, &right, given, &control));
     let (computed, _) = control.counts();
     if compared.is_err() {
         control.release();

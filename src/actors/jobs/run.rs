@@ -144,8 +144,10 @@ fn compare(run: &Run) -> Result<checkpoint::Found, Stop> {
     let (rules, inferred) = rules_of(run)?;
     let mut left = ingest::side(run, &rules, Side::Left)?;
     let mut right = ingest::side(run, &rules, Side::Right)?;
-    crate::reconcile::settle(&mut left, &mut right, Some(&rules).filter(|_| !inferred));
     let control = InParts::of_runner(run);
+    let given = Some(&rules).filter(|_| !inferred);
+    crate::reconcile::settle(&mut left, &mut right, given, &control)
+        .map_err(|stopped| run.run_failed(&stopped.into()))?;
     let outcome = if inferred {
         crate::reconcile::run_inferred(&left, &right, &control)
     } else {

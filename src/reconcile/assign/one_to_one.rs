@@ -140,7 +140,7 @@ impl Local {
         let mut heap: BinaryHeap<Reverse<(i64, u32)>> = BinaryHeap::new();
         for start in 0..rows {
             if start % 64 == 0 {
-                meter.add(0, 0)?;
+                meter.check()?;
             }
             heap.clear();
             // The cheapest end: a free column (cost of its path), or a row on the path that turns single.
@@ -239,7 +239,7 @@ impl Local {
         while let Some(row) = queue.pop_front() {
             bids += 1;
             if bids.is_multiple_of(4096) {
-                meter.add(0, 0)?;
+                meter.check()?;
             }
             let (mut best, mut second) = ((0_i64, None), 0_i64);
             for (column, gain) in &self.edges[row as usize] {

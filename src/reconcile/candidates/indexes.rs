@@ -25,19 +25,19 @@ pub(crate) fn indexes<'a>(
     let mut left_out = Vec::new();
     let mut refused: Option<(u64, String)> = None;
     for (at, pass) in passes.iter().enumerate() {
-        let build = || Index::build(pass, &left, &right, rules.limits.max_block_rows as usize);
+        let build = || Index::build(pass, &left, &right, rules.limits.max_block_rows as usize, meter);
         meter.add(1, 0)?;
         // Counted over all rows, settled or not: whether rules are refused is no matter of luck.
         let (index, pairs) = match pass.pairs_of_values() {
-            _ if !pass.is_refusable() => (Some(build()), 0),
-            Some(pairs) => ((pairs <= allowed).then(build), pairs),
+            _ if !pass.is_refusable() => (Some(build()?), 0),
+            Some(pairs) => ((pairs <= allowed).then(build).transpose()?, pairs),
             None => {
-                let index = build();
+                let index = build()?;
                 let pairs = index.estimate(&left);
                 (Some(index), pairs)
             }
         };
-        meter.add(0, 0)?;
+        meter.check()?;
         match index {
             Some(index) if pairs <= allowed => kept.push(index),
             _ => {

@@ -6,6 +6,7 @@ use crate::groups::Group;
 use crate::plan::Plan;
 use crate::rules::RuleSet;
 use crate::score::pattern;
+use rayon::prelude::*;
 
 /// Rows that are left over beside settled ones: none of them was a candidate, and one may be the nearest.
 pub(crate) fn late(
@@ -39,17 +40,24 @@ pub(crate) fn late(
     let mut found: Vec<(u32, u32)> = Vec::new();
     for pass in telling {
         for (left, right) in &both {
-            let index = Index::build(pass, left, right, rules.limits.max_block_rows as usize);
+            let index = Index::build(pass, left, right, rules.limits.max_block_rows as usize, meter)?;
             let (mut keys, mut scratch, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
             for row in (0..left.count).filter(|row| (left.take)(*row)) {
+                meter.check_at(row)?;
                 candidates.clear();
                 index.candidates(row, &mut keys, &mut scratch, &mut candidates);
                 found.extend(candidates.iter().map(|r| (row as u32, *r)));
             }
-            meter.add(0, 0)?;
+            meter.check()?;
         }
     }
-    found.sort_unstable();
+    found.par_sort_unstable();
+    meter.check()?;
     found.dedup();
-    Ok(found.into_iter().map(|(l, r)| (l, r, pattern(plan, l as usize, r as usize))).collect())
+    let compared = |pairs: &[(u32, u32)]| {
+        meter.check()?;
+        Ok(pairs.iter().map(|(l, r)| (*l, *r, pattern(plan, *l as usize, *r as usize))).collect::<Vec<_>>())
+    };
+    let chunks: Result<Vec<_>, _> = found.par_chunks(4096).map(compared).collect();
+    Ok(chunks?.into_iter().flatten().collect())
 }

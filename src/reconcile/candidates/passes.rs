@@ -5,6 +5,7 @@
 //! the rows around its own rank, so that many equal rows still meet their partners. That a block was split is
 //! counted, never silent.
 use crate::compare::{Amounts, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use crate::table::{NO_AMOUNT, NO_DATE};
 use crate::text;
@@ -213,12 +214,23 @@ pub(crate) struct Index<'a> {
 
 impl<'a> Index<'a> {
     /// Builds the index of a pass over the rows that take part.
-    pub(crate) fn build(pass: &'a Pass, left: &Rows<'_>, right: &Rows<'_>, max_block_rows: usize) -> Self {
-        let mut entries = entries_where(pass, Side::Right, right, |_| true);
+    ///
+    /// # Errors
+    /// The run was cancelled.
+    pub(crate) fn build(
+        pass: &'a Pass,
+        left: &Rows<'_>,
+        right: &Rows<'_>,
+        max_block_rows: usize,
+        meter: &Meter<'_>,
+    ) -> Result<Self, Cancelled> {
+        let mut entries = entries_where(pass, Side::Right, right, |_| true, meter)?;
         entries.par_sort_unstable();
+        meter.check()?;
         let mut ranges = FxHashMap::default();
         let mut start = 0;
         for group in entries.chunk_by(|a, b| a.0 == b.0) {
+            meter.check_at(ranges.len())?;
             ranges.insert(group[0].0, (start as u32, (start + group.len()) as u32));
             start += group.len();
         }
@@ -228,7 +240,7 @@ impl<'a> Index<'a> {
             let large: rustc_hash::FxHashSet<u64> =
                 ranges.iter().filter(|(_, (a, b))| (b - a) as usize > cap).map(|(key, _)| *key).collect();
             if !large.is_empty() {
-                let mut left = entries_where(pass, Side::Left, left, |key| large.contains(&key));
+                let mut left = entries_where(pass, Side::Left, left, |key| large.contains(&key), meter)?;
                 left.par_sort_unstable();
                 for group in left.chunk_by(|a, b| a.0 == b.0) {
                     ranks.insert(group[0].0, group.iter().map(|entry| (entry.1, entry.2)).collect());
@@ -236,7 +248,7 @@ impl<'a> Index<'a> {
             }
         }
         let days = if pass.window.is_some() { entries.iter().map(|e| e.1).collect() } else { Vec::new() };
-        Self { pass, ranges, days, rows: entries.into_iter().map(|e| e.2).collect(), ranks, cap }
+        Ok(Self { pass, ranges, days, rows: entries.into_iter().map(|e| e.2).collect(), ranks, cap })
     }
 
     /// As [`Pass::is_selective`].
@@ -326,11 +338,21 @@ impl<'a> Index<'a> {
     }
 }
 
-fn entries_where(pass: &Pass, side: Side, rows: &Rows<'_>, keep: impl Fn(u64) -> bool + Sync) -> Vec<(u64, i32, u32)> {
+/// Key, day and row, of every key of every row.
+type Entries = Vec<(u64, i32, u32)>;
+
+fn entries_where(
+    pass: &Pass,
+    side: Side,
+    rows: &Rows<'_>,
+    keep: impl Fn(u64) -> bool + Sync,
+    meter: &Meter<'_>,
+) -> Result<Entries, Cancelled> {
     let chunks = rows.count.div_ceil(4096);
-    let parts: Vec<Vec<(u64, i32, u32)>> = (0..chunks)
+    let parts: Result<Vec<Entries>, Cancelled> = (0..chunks)
         .into_par_iter()
         .map(|chunk| {
+            meter.check()?;
             let (mut keys, mut scratch, mut out) = (Vec::new(), Vec::new(), Vec::new());
             for row in (chunk * 4096..rows.count.min((chunk + 1) * 4096)).filter(|row| rows.takes(*row)) {
                 let day =
@@ -338,8 +360,8 @@ fn entries_where(pass: &Pass, side: Side, rows: &Rows<'_>, keep: impl Fn(u64) ->
                 pass.keys_of(side, row, &mut keys, &mut scratch);
                 out.extend(keys.iter().filter(|key| keep(**key)).map(|key| (*key, day, row as u32)));
             }
-            out
+            Ok(out)
         })
         .collect();
-    parts.concat()
+    Ok(parts?.concat())
 }

@@ -5,6 +5,7 @@
 //! learnt from like any other. Rows that are left over in the end are compared with settled rows too, so that their
 //! nearest rows are named and a second row that fits as well is seen.
 use crate::compare::Comparator;
+use crate::control::{Cancelled, Meter};
 use crate::plan::{EVERY_PAIR, Plan};
 use crate::rules::{Model, RuleSet};
 use rayon::prelude::*;
@@ -30,35 +31,43 @@ impl Settled {
 
     /// Rows that a key of their own settles. None where all rows are compared with all, and none where the rules have
     /// blocks: those bound what may be paired.
-    pub(crate) fn by(plan: &Plan, rules: &RuleSet, rows: (usize, usize)) -> Self {
+    ///
+    /// # Errors
+    /// The run was cancelled.
+    pub(crate) fn by(plan: &Plan, rules: &RuleSet, rows: (usize, usize), meter: &Meter<'_>) -> Result<Self, Cancelled> {
         let all_compared = rows.0 * rows.1 <= EVERY_PAIR;
         if all_compared || !rules.block.is_empty() || rules.model == Model::Weighted {
-            return Self::none(rows);
+            return Ok(Self::none(rows));
         }
-        Self::of(plan, rows)
+        Self::of(plan, rows, meter)
     }
 
     /// The rows that the comparisons of `plan` settle; the result depends on what rows hold, not on where they stand.
-    fn of(plan: &Plan, rows: (usize, usize)) -> Self {
+    fn of(plan: &Plan, rows: (usize, usize), meter: &Meter<'_>) -> Result<Self, Cancelled> {
         let mut settled = Self::none(rows);
         for comparator in &plan.comparators {
-            for (l, r) in comparator.kind().ties() {
+            meter.check()?;
+            for (at, (l, r)) in comparator.kind().ties(meter)?.into_iter().enumerate() {
+                meter.check_at(at)?;
                 note(&mut settled.left[l as usize], r);
                 note(&mut settled.right[r as usize], l);
             }
         }
         let right = &settled.right;
-        let keep = |(l, partner): (usize, &u32)| match *partner {
-            NONE | MANY => NONE,
-            r if right[r as usize] == l as u32 && agrees(plan, l, r as usize) => r,
-            _ => NONE,
+        let keep = |(l, partner): (usize, &u32)| {
+            meter.check_at(l)?;
+            Ok(match *partner {
+                NONE | MANY => NONE,
+                r if right[r as usize] == l as u32 && agrees(plan, l, r as usize) => r,
+                _ => NONE,
+            })
         };
-        let left: Vec<u32> = settled.left.par_iter().enumerate().map(keep).collect();
+        let left: Vec<u32> = settled.left.par_iter().enumerate().map(keep).collect::<Result<_, _>>()?;
         let mut settled = Self::none(rows);
         for (l, r) in left.iter().enumerate().filter(|(_, r)| **r != NONE) {
             settled.right[*r as usize] = l as u32;
         }
-        Self { left, ..settled }
+        Ok(Self { left, ..settled })
     }
 }
 

@@ -3,10 +3,11 @@
 //! Nothing is decided twice here: it reads the levels and weights the earlier steps used, so an explanation cannot
 //! disagree with the decision it explains. The law of states is `law`: nothing is settled without a person that was not
 //! compared.
-use super::Law;
 use super::rivals::Rivals;
+use super::{Content, Law};
 use crate::assign::{Edge, EqualRows};
 use crate::compare::Comparator;
+use crate::control::{Cancelled, Meter};
 use crate::groups::Group;
 use crate::infer::Comparing;
 use crate::outcome::{
@@ -24,6 +25,10 @@ use std::sync::{Arc, OnceLock};
 const NAMED: usize = 5;
 /// A candidate less probable than this is not named.
 const WORTH_NAMING: f64 = 0.001;
+/// Pairs between two checks for a cancellation.
+const CHECK_EVERY: usize = 4096;
+/// Rows between two checks where every candidate of a row is looked at.
+const CHECK_EVERY_ROWS: usize = 256;
 
 /// Everything the last step reads.
 pub(crate) struct Found<'a> {
@@ -41,8 +46,8 @@ pub(crate) struct Found<'a> {
     pub(crate) comparing: Comparing,
     pub(crate) sum_searches_cut: u64,
     pub(crate) blocks_left_out: u64,
-    pub(crate) left_content: &'a [u64],
-    pub(crate) right_content: &'a [u64],
+    pub(crate) left_content: &'a Content,
+    pub(crate) right_content: &'a Content,
 }
 
 /// What is added to the sentence of a pattern.
@@ -67,30 +72,55 @@ struct Decided {
 
 impl Found<'_> {
     /// The outcome.
-    pub(crate) fn outcome(&self) -> Outcome {
-        let rivals = Rivals::of(self.scored, self.weights, (self.left_content, self.right_content));
-        let mut decided: Vec<Decided> = self.pairs.par_iter().map(|pair| self.decide(pair, &rivals)).collect();
+    ///
+    /// # Errors
+    /// The run was cancelled.
+    pub(crate) fn outcome(&self, meter: &Meter<'_>) -> Result<Outcome, Cancelled> {
+        let rivals = Rivals::of(self.scored, self.weights, (self.left_content, self.right_content), meter)?;
+        let mut decided = self.decided(&rivals, meter)?;
         decided.extend(self.recurring.iter().map(|(l, r)| self.in_order_of_days(*l, *r)));
-        let mut said: FxHashMap<(u64, Note), Arc<Said>> = FxHashMap::default();
-        let mut matches: Vec<Match> = Vec::with_capacity(decided.len() + self.groups.len());
-        matches.extend(decided.into_iter().map(|pair| {
-            let said = said.entry((pair.levels, pair.note)).or_insert_with(|| self.said(pair.levels, pair.note));
-            self.one_to_one(&pair, said.clone())
-        }));
-        matches.extend(self.groups.iter().map(|group| self.group(group)));
+        let mut matches = self.in_words(decided, meter)?;
+        for group in &self.groups {
+            meter.add(1, 0)?;
+            matches.push(self.group(group));
+        }
         matches.par_sort_by_key(|found| (found.rows(Side::Left).next(), found.rows(Side::Right).next()));
-        let breaks = self.breaks(&matches, &rivals);
-        let candidates = self.candidates(&matches, &breaks, &rivals);
+        meter.check()?;
+        let breaks = self.breaks(&matches, &rivals, meter)?;
+        let candidates = self.candidates(&matches, &breaks, &rivals, meter)?;
         let (comparing, columns) = (self.comparing.clone(), self.plan.columns.clone());
         let mut outcome = Outcome { matches, breaks, candidates, columns, comparing, summary: Summary::default() };
         outcome.summary = self.summary(&outcome);
-        outcome
+        meter.check()?;
+        Ok(outcome)
+    }
+
+    fn decided(&self, rivals: &Rivals<'_>, meter: &Meter<'_>) -> Result<Vec<Decided>, Cancelled> {
+        let decide = |pairs: &[Edge]| {
+            meter.add(pairs.len() as u64, 0)?;
+            Ok(pairs.iter().map(|pair| self.decide(pair, rivals)).collect::<Vec<_>>())
+        };
+        let chunks: Result<Vec<_>, _> = self.pairs.par_chunks(CHECK_EVERY).map(decide).collect();
+        Ok(chunks?.into_iter().flatten().collect())
+    }
+
+    /// The matches of pairs; equal explanations are one.
+    fn in_words(&self, decided: Vec<Decided>, meter: &Meter<'_>) -> Result<Vec<Match>, Cancelled> {
+        let mut said: FxHashMap<(u64, Note), Arc<Said>> = FxHashMap::default();
+        let mut matches: Vec<Match> = Vec::with_capacity(decided.len() + self.groups.len());
+        for (at, pair) in decided.into_iter().enumerate() {
+            meter.check_at(at)?;
+            let said = said.entry((pair.levels, pair.note)).or_insert_with(|| self.said(pair.levels, pair.note));
+            matches.push(self.one_to_one(&pair, said.clone()));
+        }
+        Ok(matches)
     }
 
     fn decide(&self, pair: &Edge, rivals: &Rivals<'_>) -> Decided {
         let (l, r) = (pair.l as usize, pair.r as usize);
         // Candidates have their pattern's weight; rows that are equal in every cell were none, perhaps.
-        let (levels, bits) = match rivals.pattern_of(pair.l, pair.r) {
+        let known = rivals.pattern_of(pair.l, pair.r);
+        let (levels, bits) = match known {
             Some(at) => (self.scored.patterns[at as usize], self.weights.of_pattern[at as usize]),
             None => {
                 let levels = pattern(self.plan, l, r);
@@ -99,7 +129,7 @@ impl Found<'_> {
             }
         };
         let is_equal = pair.gain >= EqualRows::UNEVEN;
-        let margin = rivals.margin(pair.l, pair.r, bits);
+        let margin = rivals.margin(pair.l, pair.r, bits, known.is_some());
         let probability = if is_equal { EQUAL_ROWS } else { rivals.probability(pair.l, pair.r, bits) };
         let differs =
             self.plan.comparators.iter().enumerate().any(|(at, c)| c.levels()[level(levels, at)].is_discrepancy);
@@ -250,7 +280,7 @@ impl Found<'_> {
             .collect()
     }
 
-    fn breaks(&self, matches: &[Match], rivals: &Rivals<'_>) -> Vec<Break> {
+    fn breaks(&self, matches: &[Match], rivals: &Rivals<'_>, meter: &Meter<'_>) -> Result<Vec<Break>, Cancelled> {
         let mut out = Vec::new();
         for (side, rows, content) in
             [(Side::Left, self.left.len(), self.left_content), (Side::Right, self.right.len(), self.right_content)]
@@ -260,22 +290,26 @@ impl Found<'_> {
             // The row a duplicate repeats: a matched one, else the first.
             let mut first: FxHashMap<u64, u32> = FxHashMap::default();
             for matched_pass in [true, false] {
-                for row in (0..rows).filter(|row| matched[*row] == matched_pass) {
-                    first.entry(content[row]).or_insert(row as u32);
+                for row in (0..rows).filter(|row| matched[*row] == matched_pass && content.is_repeated(*row as u32)) {
+                    first.entry(content.hashes()[row]).or_insert(row as u32);
                 }
+                meter.check()?;
             }
             let contra = self.contra(side, &matched);
             for row in (0..rows).filter(|row| !matched[*row]) {
-                let original = first[&content[row]];
+                if out.len().is_multiple_of(CHECK_EVERY_ROWS) {
+                    meter.check()?;
+                }
+                let original = first.get(&content.hashes()[row]).filter(|original| **original as usize != row);
                 let (kind, related) = match contra.get(&(row as u32)) {
                     Some(other) => (BreakKind::Contra, Some(*other)),
-                    None if original as usize != row => (BreakKind::Duplicate, Some(original)),
+                    None if original.is_some() => (BreakKind::Duplicate, original.copied()),
                     None => self.reason(rivals.best(side, row)),
                 };
                 out.push(Break { side, row: row as u32, kind, related });
             }
         }
-        out
+        Ok(out)
     }
 
     /// Rows without a match that undo each other on their own side: opposite amounts, the later one within 31 days.
@@ -310,7 +344,13 @@ impl Found<'_> {
     }
 
     /// The nearest rows of the other side for every row that is unmatched or for review.
-    fn candidates(&self, matches: &[Match], breaks: &[Break], rivals: &Rivals<'_>) -> Vec<Candidate> {
+    fn candidates(
+        &self,
+        matches: &[Match],
+        breaks: &[Break],
+        rivals: &Rivals<'_>,
+        meter: &Meter<'_>,
+    ) -> Result<Vec<Candidate>, Cancelled> {
         let review = matches.iter().filter(|m| m.state == MatchState::Review).flat_map(|m| &m.lines);
         let mut rows: Vec<(Side, u32)> = review.map(|line| (line.side, line.row)).collect();
         rows.extend(breaks.iter().map(|lonely| (lonely.side, lonely.row)));
@@ -337,7 +377,12 @@ impl Found<'_> {
             };
             all.iter().enumerate().map(candidate).collect::<Vec<_>>()
         };
-        rows.par_iter().flat_map_iter(named).collect()
+        let chunk = |rows: &[(Side, u32)]| {
+            meter.check()?;
+            Ok(rows.iter().flat_map(named).collect::<Vec<_>>())
+        };
+        let chunks: Result<Vec<_>, _> = rows.par_chunks(CHECK_EVERY_ROWS).map(chunk).collect();
+        Ok(chunks?.into_iter().flatten().collect())
     }
 
     fn reason(&self, best: Option<(f64, u32)>) -> (BreakKind, Option<u32>) {

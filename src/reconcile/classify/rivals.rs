@@ -1,8 +1,10 @@
 //! Every candidate of a row beside its others: margins, probabilities among rivals, the nearest.
 //!
 //! Rows of equal content are no rivals of each other: whichever is taken, the same thing is settled.
+use super::Content;
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
-use crate::score::{Scored, Weights};
+use crate::score::{self, Pair, Scored, Weights, odds};
 
 /// Candidates by row of either side.
 pub(super) struct Rivals<'a> {
@@ -10,8 +12,10 @@ pub(super) struct Rivals<'a> {
     bits: &'a [f64],
     /// 2^bits of each pattern.
     odds: Vec<f64>,
-    left_content: &'a [u64],
-    right_content: &'a [u64],
+    /// The candidates of each row, summed up.
+    rows: score::Rivals,
+    left: &'a Content,
+    right: &'a Content,
     /// Where the candidates of a left row begin; pairs are sorted by left row.
     left_starts: Vec<u32>,
     right_starts: Vec<u32>,
@@ -19,26 +23,38 @@ pub(super) struct Rivals<'a> {
     by_right: Vec<u32>,
 }
 
+/// Pairs between two checks for a cancellation.
+const CHECK_EVERY: usize = 1 << 16;
+
 impl<'a> Rivals<'a> {
-    pub(super) fn of(scored: &'a Scored, weights: &'a Weights, content: (&'a [u64], &'a [u64])) -> Self {
-        let starts = |rows: usize, of: &dyn Fn(&crate::score::Pair) -> u32| {
+    pub(super) fn of(
+        scored: &'a Scored,
+        weights: &'a Weights,
+        (left, right): (&'a Content, &'a Content),
+        meter: &Meter<'_>,
+    ) -> Result<Self, Cancelled> {
+        let starts = |rows: usize, of: &dyn Fn(&Pair) -> u32| -> Result<Vec<u32>, Cancelled> {
             let mut starts = vec![0_u32; rows + 1];
-            scored.pairs.iter().for_each(|pair| starts[of(pair) as usize + 1] += 1);
+            for pairs in scored.pairs.chunks(CHECK_EVERY) {
+                meter.check()?;
+                pairs.iter().for_each(|pair| starts[of(pair) as usize + 1] += 1);
+            }
             (0..rows).for_each(|row| starts[row + 1] += starts[row]);
-            starts
+            Ok(starts)
         };
-        let left_starts = starts(content.0.len(), &|pair| pair.l);
-        let right_starts = starts(content.1.len(), &|pair| pair.r);
+        let left_starts = starts(left.len(), &|pair| pair.l)?;
+        let right_starts = starts(right.len(), &|pair| pair.r)?;
         let mut next = right_starts.clone();
         let mut by_right = vec![0; scored.pairs.len()];
         for (at, pair) in scored.pairs.iter().enumerate() {
+            meter.check_at(at)?;
             by_right[next[pair.r as usize] as usize] = at as u32;
             next[pair.r as usize] += 1;
         }
-        let (left_content, right_content) = content;
         let bits = &weights.of_pattern;
+        let rows = score::Rivals::of(scored, bits, (left.len(), right.len()), meter)?;
         let odds = bits.iter().map(|bits| odds(*bits)).collect();
-        Self { scored, bits, odds, left_content, right_content, left_starts, right_starts, by_right }
+        Ok(Self { scored, bits, odds, rows, left, right, left_starts, right_starts, by_right })
     }
 
     /// The candidates of a row: the row of the other side, and the position of the pattern.
@@ -64,28 +80,25 @@ impl<'a> Rivals<'a> {
         pairs.binary_search_by_key(&r, |pair| pair.r).ok().map(|at| pairs[at].pattern)
     }
 
-    /// How far the pair is ahead of the best other candidate of either row.
-    pub(super) fn margin(&self, l: u32, r: u32, bits: f64) -> Option<f64> {
-        let rival = |side, row, own| {
-            self.all(side, row)
-                .filter(|(other, _)| *other != own)
-                .map(|(_, bits)| bits)
-                .fold(f64::NEG_INFINITY, f64::max)
-        };
-        let other = rival(Side::Left, l, r).max(rival(Side::Right, r, l));
+    /// How far the pair is ahead of the best other candidate of either row; `is_candidate` is false of a pair that is none itself.
+    pub(super) fn margin(&self, l: u32, r: u32, bits: f64, is_candidate: bool) -> Option<f64> {
+        let other = self.rows.best_other(l, r, bits, is_candidate);
         other.is_finite().then_some(super::found::rounded(bits - other))
     }
 
-    /// The probability of a pair among all candidates of both its rows, and none.
+    /// The probability of a candidate among all of both its rows, and none.
     pub(super) fn probability(&self, l: u32, r: u32, bits: f64) -> f64 {
         let own = odds(bits);
-        let share = |side: Side, row: u32, partner: u32| {
-            let content = if side == Side::Left { self.right_content } else { self.left_content };
-            let rivals =
-                self.patterns(side, row).filter(|(other, _)| content[*other as usize] != content[partner as usize]);
+        let all = self.rows.odds(l, r);
+        let share = |side: Side, row: u32, partner: u32, all: f64| {
+            let content = if side == Side::Left { self.right } else { self.left };
+            if !content.is_repeated(partner) {
+                return own / (1.0 + all.max(own));
+            }
+            let rivals = self.patterns(side, row).filter(|(other, _)| !content.is_same(*other, partner));
             own / (1.0 + own + rivals.map(|(_, pattern)| self.odds[pattern as usize]).sum::<f64>())
         };
-        share(Side::Left, l, r).min(share(Side::Right, r, l))
+        share(Side::Left, l, r, all.0).min(share(Side::Right, r, l, all.1))
     }
 
     /// The best candidate of a row: bits, and the row of the other side.
@@ -94,8 +107,4 @@ impl<'a> Rivals<'a> {
             .map(|(other, bits)| (bits, other))
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
     }
-}
-
-fn odds(bits: f64) -> f64 {
-    bits.min(60.0).exp2()
 }

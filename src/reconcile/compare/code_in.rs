@@ -5,6 +5,7 @@
 use super::equal::LEAST_LETTERS;
 use super::words::segment;
 use super::{Kind, Level, Lexicon, Sought, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use crate::text;
 use rayon::prelude::*;
@@ -43,10 +44,11 @@ struct Cores {
 
 impl Cores {
     /// Finds the telling segments of every needle: three characters or more, and on few rows of their column.
-    fn find(needle: &Words) -> Self {
+    fn find(needle: &Words, meter: &Meter<'_>) -> Result<Self, Cancelled> {
         let rows = needle.value.len();
         let mut rows_with: FxHashMap<u32, u32> = FxHashMap::default();
         for row in 0..rows {
+            meter.check_at(row)?;
             for segment in needle.segments(row) {
                 *rows_with.entry(*segment).or_default() += 1;
             }
@@ -54,6 +56,7 @@ impl Cores {
         let rare = (rows as u32 / 2_000).max(3);
         let mut cores = Self { starts: vec![0], ..Self::default() };
         for row in 0..rows {
+            meter.check_at(row)?;
             let letters = needle.compact(row);
             let (mut start, mut at) = (u16::MAX, 0_u16);
             // Runs of the whole letters, where neighbouring digit words have grown together, only give the offset;
@@ -70,7 +73,7 @@ impl Cores {
             cores.starts.push(cores.segments.len() as u32);
             cores.offsets.push(start.min(letters.len() as u16));
         }
-        cores
+        Ok(cores)
     }
 
     fn segments(&self, row: usize) -> &[u32] {
@@ -119,17 +122,19 @@ impl Marks {
 }
 
 impl CodeIn {
-    pub(crate) fn new(sought: Sought) -> Self {
+    /// # Errors
+    /// The run was cancelled.
+    pub(crate) fn new(sought: Sought, meter: &Meter<'_>) -> Result<Self, Cancelled> {
         let (needle, hay) = (&sought.needle, &sought.hay);
-        let cores = Cores::find(needle);
+        let cores = Cores::find(needle, meter)?;
         let of_needle = |row: usize| {
             let letters = needle.compact_bytes(row);
             Marks::of(&letters[..letters.len().min(Marks::BYTES)], cores.segments(row).iter())
         };
         let of_hay = |row: usize| Marks::of(hay.compact_bytes(row), hay.segments(row).iter());
-        let needle_marks = (0..needle.value.len()).map(of_needle).collect();
-        let hay_marks = (0..hay.value.len()).map(of_hay).collect();
-        Self { cores, needle_marks, hay_marks, sought }
+        let needle_marks = (0..needle.value.len()).into_par_iter().map(of_needle).collect();
+        let hay_marks = (0..hay.value.len()).into_par_iter().map(of_hay).collect();
+        Ok(Self { cores, needle_marks, hay_marks, sought })
     }
 }
 
@@ -186,30 +191,32 @@ impl Kind for CodeIn {
 
     /// References found in full in one text; every text in which one is found is given, so that the caller sees when
     /// there are more.
-    fn ties(&self) -> Vec<(u32, u32)> {
+    fn ties(&self, meter: &Meter<'_>) -> Result<Vec<(u32, u32)>, Cancelled> {
         let (needle, hay) = (&self.sought.needle, &self.sought.hay);
         // Telling segments that one reference has and no other.
         let mut owner: FxHashMap<u32, Option<u32>> = FxHashMap::default();
         for row in (0..needle.value.len()).filter(|row| needle.compact(*row).len() >= LEAST_LETTERS) {
+            meter.check_at(row)?;
             let own = Some(row as u32);
             for segment in needle.segments(row).iter().filter(|segment| **segment & 1 == 1) {
                 let owner = owner.entry(*segment).or_insert(own);
                 *owner = own.filter(|_| *owner == own);
             }
         }
-        let find = |h: usize| -> Vec<(u32, u32)> {
+        let find = |h: usize| -> Result<Vec<(u32, u32)>, Cancelled> {
+            meter.check_at(h)?;
             let letters = hay.compact_bytes(h);
             let owners = hay.segments(h).iter().filter_map(|segment| owner.get(segment).copied().flatten());
             let mut found: Vec<u32> = owners.collect();
             found.sort_unstable();
             found.dedup();
             let whole = |n: &u32| memchr::memmem::find(letters, needle.compact_bytes(*n as usize)).is_some();
-            found.into_iter().filter(whole).map(|n| (n, h as u32)).collect()
+            Ok(found.into_iter().filter(whole).map(|n| (n, h as u32)).collect())
         };
-        let parts: Vec<Vec<(u32, u32)>> = (0..hay.value.len()).into_par_iter().with_min_len(4096).map(find).collect();
+        let parts: Result<Vec<_>, _> = (0..hay.value.len()).into_par_iter().with_min_len(4096).map(find).collect();
         let swap = |(n, h): (u32, u32)| if self.sought.needle_left { (n, h) } else { (h, n) };
         let alone = |(n, _): &(u32, u32)| needle.rows_of[*n as usize] == 1;
-        parts.into_iter().flatten().filter(alone).map(swap).collect()
+        Ok(parts?.into_iter().flatten().filter(alone).map(swap).collect())
     }
 }
 

@@ -2,6 +2,7 @@
 use super::equal::ties;
 use super::level::rarity;
 use super::{Kind, Level, Lexicon, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use rapidfuzz::distance::osa;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ impl Kind for CodeLike {
         true
     }
 
-    fn ties(&self) -> Vec<(u32, u32)> {
-        ties(&self.left, &self.right)
+    fn ties(&self, meter: &Meter<'_>) -> Result<Vec<(u32, u32)>, Cancelled> {
+        ties(&self.left, &self.right, meter)
     }
 }

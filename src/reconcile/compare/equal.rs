@@ -1,6 +1,7 @@
 //! Values that are equal or not: letters and digits alone count, without leading zeros.
 use super::level::rarity;
 use super::{Kind, Level, Lexicon, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -42,16 +43,27 @@ impl Kind for Equal {
         Some(if side == Side::Left { &self.left } else { &self.right })
     }
 
-    fn ties(&self) -> Vec<(u32, u32)> {
-        ties(&self.left, &self.right)
+    fn ties(&self, meter: &Meter<'_>) -> Result<Vec<(u32, u32)>, Cancelled> {
+        ties(&self.left, &self.right, meter)
     }
 }
 
 /// Rows of one value that is there once on each side.
-pub(super) fn ties(left: &Words, right: &Words) -> Vec<(u32, u32)> {
+pub(super) fn ties(left: &Words, right: &Words, meter: &Meter<'_>) -> Result<Vec<(u32, u32)>, Cancelled> {
     let alone = |words: &Words, row: usize| words.rows_of[row] == 1;
-    let of_value: FxHashMap<u64, u32> =
-        (0..right.value.len()).filter(|row| alone(right, *row)).map(|row| (right.value[row], row as u32)).collect();
-    let rows = (0..left.value.len()).filter(|row| alone(left, *row) && left.compact(*row).len() >= LEAST_LETTERS);
-    rows.filter_map(|l| of_value.get(&left.value[l]).map(|r| (l as u32, *r))).collect()
+    let mut of_value: FxHashMap<u64, u32> = FxHashMap::default();
+    for row in 0..right.value.len() {
+        meter.check_at(row)?;
+        if alone(right, row) {
+            of_value.insert(right.value[row], row as u32);
+        }
+    }
+    let mut found = Vec::new();
+    for row in 0..left.value.len() {
+        meter.check_at(row)?;
+        if alone(left, row) && left.compact(row).len() >= LEAST_LETTERS {
+            found.extend(of_value.get(&left.value[row]).map(|r| (row as u32, *r)));
+        }
+    }
+    Ok(found)
 }

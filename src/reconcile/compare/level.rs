@@ -4,6 +4,7 @@
 //! on one level must mean the same. Agreement on a rare value is a level of its own: it says more than agreement on a
 //! common one.
 use super::{Lexicon, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 
 /// Most levels of a comparison, the missing one included; a pattern has four bits for each.
@@ -65,8 +66,8 @@ pub(crate) trait Kind {
 
     /// Rows, left and right, that share a key which no other row has; the caller drops those that are there more than
     /// once.
-    fn ties(&self) -> Vec<(u32, u32)> {
-        Vec::new()
+    fn ties(&self, _meter: &Meter<'_>) -> Result<Vec<(u32, u32)>, Cancelled> {
+        Ok(Vec::new())
     }
 }
 

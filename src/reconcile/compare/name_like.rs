@@ -2,6 +2,7 @@
 use super::equal::ties;
 use super::level::rarity;
 use super::{Kind, Level, Lexicon, Weighted, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use rapidfuzz::distance::{jaro_winkler, osa};
 
@@ -62,7 +63,7 @@ impl Kind for NameLike {
         true
     }
 
-    fn ties(&self) -> Vec<(u32, u32)> {
-        ties(&self.0.left, &self.0.right)
+    fn ties(&self, meter: &Meter<'_>) -> Result<Vec<(u32, u32)>, Cancelled> {
+        ties(&self.0.left, &self.0.right, meter)
     }
 }

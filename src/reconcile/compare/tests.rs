@@ -1,5 +1,6 @@
 //! What the tables of levels promise the model.
 use super::*;
+use crate::control::{Meter, Phase};
 use std::sync::Arc;
 
 /// A comparator of every kind, over no rows.
@@ -7,14 +8,15 @@ fn kinds() -> Vec<Comparator> {
     let lexicon = Lexicon::default();
     let table = crate::read("a\n".as_bytes(), None, &crate::ReadOptions::default(), &crate::Unattended);
     let table = table.unwrap_or_else(|error| panic!("an empty table is read: {error}"));
-    let words = || Arc::new(Words::build(&table, 0, &mut Lexicon::default()));
+    let meter = Meter::start(&crate::Unattended, Phase::Indexing, 0, 0).expect("nobody cancels");
+    let words = || Arc::new(Words::build(&table, 0, &mut Lexicon::default(), &meter).expect("nobody cancels"));
     let sought = || Sought::new(words(), words());
     let weighted = || Weighted::new(words(), words(), &lexicon);
     vec![
         Comparator::Equal(Equal { left: words(), right: words() }),
         Comparator::Amount(Amounts::new(vec![], vec![], 2, 0, 0.0)),
         Comparator::Date(Dates { left: vec![], right: vec![], before: 5, after: 5 }),
-        Comparator::CodeIn(CodeIn::new(sought())),
+        Comparator::CodeIn(CodeIn::new(sought(), &meter).expect("nobody cancels")),
         Comparator::NameIn(NameIn::new(sought(), &lexicon)),
         Comparator::CodeLike(CodeLike { left: words(), right: words() }),
         Comparator::NameLike(NameLike(weighted())),

@@ -3,6 +3,7 @@
 //! One [`Lexicon`] numbers the words of both files; [`Words`] is one column of one file. Everything here is
 //! linear in the file and built before any pair exists.
 use super::Lexicon;
+use crate::control::{Cancelled, Meter};
 use crate::formats::is_missing;
 use crate::table::Table;
 use crate::text;
@@ -26,7 +27,12 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    pub(crate) fn build(table: &Table, column: usize, lexicon: &mut Lexicon) -> Self {
+    pub(crate) fn build(
+        table: &Table,
+        column: usize,
+        lexicon: &mut Lexicon,
+        meter: &Meter<'_>,
+    ) -> Result<Self, Cancelled> {
         let rows = table.len();
         let mut out = Self {
             word_starts: Vec::with_capacity(rows + 1),
@@ -43,6 +49,7 @@ impl Words {
         out.word_starts.push(0);
         out.segment_starts.push(0);
         for row in 0..rows {
+            meter.check_at(row)?;
             let cell = table.cell(row, column);
             let cell = if is_missing(cell) { "" } else { cell };
             let mut has_code = false;
@@ -66,7 +73,7 @@ impl Words {
             }
         }
         out.rows_of = out.value.iter().map(|value| value_rows.get(value).copied().unwrap_or(0)).collect();
-        out
+        Ok(out)
     }
 
     /// Rows that have a word, by word number.

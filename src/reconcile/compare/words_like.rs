@@ -1,6 +1,7 @@
 //! Many words like many words: a title, a description, told by the share of their telling words.
 use super::equal::ties;
 use super::{Kind, Level, Lexicon, Weighted, Words};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 
 const LEVELS: &[Level] = &[
@@ -52,7 +53,7 @@ impl Kind for WordsLike {
         true
     }
 
-    fn ties(&self) -> Vec<(u32, u32)> {
-        ties(&self.0.left, &self.0.right)
+    fn ties(&self, meter: &Meter<'_>) -> Result<Vec<(u32, u32)>, Cancelled> {
+        ties(&self.0.left, &self.0.right, meter)
     }
 }

@@ -105,12 +105,13 @@ pub struct DedupeSummary {
 /// # Errors
 /// See [`RunError`].
 pub fn dedupe(table: &Table, rules: Option<&RuleSet>, control: &dyn Control) -> Result<Deduped, RunError> {
+    let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
     let content = table.content_hashes();
     let (heads, rows_of) = different_rows(table, &content);
     let given = rules.filter(|rules| !rules.compare.is_empty());
     let (mut rules, mut comparing) = match given {
         Some(rules) => (rules.clone(), Comparing::of(rules)),
-        None => infer_for_one(table),
+        None => infer_for_one(table, &meter)?,
     };
     if rules.compare.is_empty() || heads.len() < 2 {
         // Nothing to compare: equal rows are all there is.
@@ -144,7 +145,8 @@ pub fn dedupe(table: &Table, rules: Option<&RuleSet>, control: &dyn Control) -> 
 /// # Errors
 /// See [`RunError`].
 pub fn dedupe_rules(table: &Table, control: &dyn Control) -> Result<RuleSet, RunError> {
-    let (mut rules, mut comparing) = infer_for_one(table);
+    let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
+    let (mut rules, mut comparing) = infer_for_one(table, &meter)?;
     let heads = different_rows(table, &table.content_hashes()).0;
     if !rules.compare.is_empty() && heads.len() >= 2 {
         adjust(&table.with_rows(&heads), &mut rules, &mut comparing, control)?;
@@ -165,7 +167,7 @@ fn adjust(
         comparing,
         reason,
         |rules| Weighed::new(distinct, rules, control),
-        Weighed::useless,
+        |weighed: &Weighed| Ok(weighed.useless()),
     )
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Weighed {
 impl Weighed {
     pub(super) fn new(table: &Table, rules: &RuleSet, control: &dyn Control) -> Result<Self, RunError> {
         let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
-        let mut plan = Plan::new(table, table, rules)?;
+        let mut plan = Plan::new(table, table, rules, &meter)?;
         let passes = std::mem::take(&mut plan.passes);
         let none = Settled::none((table.len(), table.len()));
         let (all, left_out) = indexes(&passes, &none, rules, &meter)?;
@@ -74,7 +74,7 @@ impl Weighed {
     /// Comparisons that disagree in nearly every pair above one half.
     pub(super) fn useless(&self) -> Vec<usize> {
         let likely = self.pairs.iter().filter(|(_, _, bits)| *bits > 0.0);
-        disagreeing(self.plan.comparators.len(), likely.map(|(a, b, _)| self.levels(*a, *b)))
+        disagreeing(self.plan.comparators.len(), likely.map(|(a, b, _)| (self.levels(*a, *b), 1)))
     }
 }
 

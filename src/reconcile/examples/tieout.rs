@@ -114,12 +114,15 @@ fn reconcile(args: Skip<Args>) -> Result<(), String> {
         read(file, None, &read_options, &Unattended).map_err(|e| text(&e))
     };
     let (mut left, mut right) = (load(left, Side::Left)?, load(right, Side::Right)?);
-    settle(&mut left, &mut right, rules.as_ref());
+    settle(&mut left, &mut right, rules.as_ref(), &Unattended).map_err(|e| e.to_string())?;
     for table in [&left, &right] {
         table.reading().lines(&table.name).iter().for_each(|line| eprintln!("{line}"));
     }
     if options.print_rules {
-        let rules = rules.unwrap_or_else(|| infer_from_tables(&left, &right).0);
+        let rules = match rules {
+            Some(rules) => rules,
+            None => infer_from_tables(&left, &right, &Unattended).map_err(|e| e.to_string())?.0,
+        };
         println!("{}", serde_json::to_string_pretty(&rules).map_err(|e| text(&e))?);
         return Ok(());
     }

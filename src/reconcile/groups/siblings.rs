@@ -45,7 +45,7 @@ pub(super) fn find(
     let mut known: FxHashSet<(u32, u32)> = direct.collect();
     let mut found = Vec::new();
     for anchors in anchors.chunk_by(|a, b| a.total == b.total) {
-        meter.add(0, 0)?;
+        meter.check()?;
         let total = anchors[0].total;
         let mut of_total = Vec::new();
         for column in &columns {

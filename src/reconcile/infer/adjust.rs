@@ -16,12 +16,12 @@ pub(crate) fn adjust<T>(
     comparing: &mut Comparing,
     reason: &str,
     train: impl Fn(&RuleSet) -> Result<T, RunError>,
-    useless: impl Fn(&T) -> Vec<usize>,
+    useless: impl Fn(&T) -> Result<Vec<usize>, RunError>,
 ) -> Result<T, RunError> {
     loop {
         rules.validate()?;
         let trained = train(rules)?;
-        let useless = useless(&trained);
+        let useless = useless(&trained)?;
         if useless.is_empty() || useless.len() == rules.compare.len() {
             return Ok(trained);
         }
@@ -35,14 +35,14 @@ pub(crate) fn adjust<T>(
     }
 }
 
-/// Comparisons that disagree in nearly every pair, given the levels of the likely pairs.
-pub(crate) fn disagreeing(comparisons: usize, likely: impl Iterator<Item = u64>) -> Vec<usize> {
+/// Comparisons that disagree in nearly every pair, given the levels of the likely pairs and how many have them.
+pub(crate) fn disagreeing(comparisons: usize, likely: impl Iterator<Item = (u64, u64)>) -> Vec<usize> {
     let mut seen = vec![[0_u64; 2]; comparisons];
-    for levels in likely {
+    for (levels, pairs) in likely {
         for (at, seen) in seen.iter_mut().enumerate() {
             let level = level(levels, at);
             if level > 0 {
-                seen[usize::from(level == 1)] += 1;
+                seen[usize::from(level == 1)] += pairs;
             }
         }
     }

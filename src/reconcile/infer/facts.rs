@@ -4,6 +4,7 @@
 //! fixed share of all hashes are kept, the same share on both sides, so that what two columns have in common is seen in
 //! full among the kept. Row order changes nothing.
 use super::comparing::{EARLIER_RUN, RUNNING_BALANCE};
+use crate::control::{Cancelled, Meter};
 use crate::formats::is_missing;
 use crate::reading::NameHint;
 use crate::report::UNMATCHED_HEADER;
@@ -62,24 +63,24 @@ pub(super) struct Column<'a> {
 }
 
 /// Looks at every column of both files.
-pub(super) fn both<'a>(left: &'a Table, right: &'a Table) -> Facts<'a> {
+pub(super) fn both<'a>(left: &'a Table, right: &'a Table, meter: &Meter<'_>) -> Result<Facts<'a>, Cancelled> {
     let rows = left.len().max(right.len());
-    Facts { left: of(left, rows), right: of(right, rows) }
+    Ok(Facts { left: of(left, rows, meter)?, right: of(right, rows, meter)? })
 }
 
 /// Looks at every column of a file alone.
-pub(super) fn one(table: &Table) -> Vec<Column<'_>> {
-    of(table, table.len())
+pub(super) fn one<'a>(table: &'a Table, meter: &Meter<'_>) -> Result<Vec<Column<'a>>, Cancelled> {
+    of(table, table.len(), meter)
 }
 
-fn of(table: &Table, rows: usize) -> Vec<Column<'_>> {
+fn of<'a>(table: &'a Table, rows: usize, meter: &Meter<'_>) -> Result<Vec<Column<'a>>, Cancelled> {
     let share = (rows / KEPT).max(1).next_power_of_two().trailing_zeros();
     let mut columns: Vec<Column<'_>> =
-        (0..table.columns.len()).into_par_iter().map(|at| column(table, at, share)).collect();
+        (0..table.columns.len()).into_par_iter().map(|at| column(table, at, share, meter)).collect::<Result<_, _>>()?;
     mark_own_output(&mut columns);
     mark_balances(table, &mut columns);
     mark_roles(&mut columns);
-    columns
+    Ok(columns)
 }
 
 /// Columns that the amount was made of or follows into.
@@ -119,7 +120,7 @@ fn amount_key(mut units: i64, mut scale: u8) -> u64 {
     text::combine(units as u64, u64::from(scale))
 }
 
-fn column(table: &Table, at: usize, share: u32) -> Column<'_> {
+fn column<'a>(table: &'a Table, at: usize, share: u32, meter: &Meter<'_>) -> Result<Column<'a>, Cancelled> {
     let profile = &table.columns[at].profile;
     let class = match &table.columns[at].typed {
         Typed::Money { .. } => Class::Amount,
@@ -146,6 +147,7 @@ fn column(table: &Table, at: usize, share: u32) -> Column<'_> {
     let (mut scratch, mut seen, mut words) = (String::new(), Vec::new(), 0_usize);
     let (mut looked_at, mut often): (usize, FxHashMap<u64, usize>) = (0, FxHashMap::default());
     for row in 0..table.len() {
+        meter.check_at(row)?;
         let Some(value) = value_key(table, at, row, &mut scratch) else { continue };
         out.filled += 1;
         if keep(value) {
@@ -179,7 +181,7 @@ fn column(table: &Table, at: usize, share: u32) -> Column<'_> {
     } else if out.distinct < 2 && class == Class::Text && share == 0 && !NameHint::of(out.name).currency {
         out.useless = Some("one value in every row".into());
     }
-    out
+    Ok(out)
 }
 
 /// The words of a cell as hashes; of numbers without leading zeros.

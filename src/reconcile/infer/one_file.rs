@@ -1,13 +1,14 @@
 //! Rules for a file against itself: each column with itself, but for those that tell every row apart or none.
 use super::comparing::{Compared, Comparing, LeftOut};
 use super::facts::{self, Class, Column};
+use crate::control::{Cancelled, Meter};
 use crate::outcome::Side;
 use crate::rules::{Compare, CompareKind, MAX_COMPARISONS, RuleSet};
 use crate::table::{ColumnType, Table};
 
 /// Infers rules to find the rows of a table that mean the same, and says what is left out.
-pub(crate) fn infer_for_one(table: &Table) -> (RuleSet, Comparing) {
-    let facts = facts::one(table);
+pub(crate) fn infer_for_one(table: &Table, meter: &Meter<'_>) -> Result<(RuleSet, Comparing), Cancelled> {
+    let facts = facts::one(table, meter)?;
     let mut comparing = Comparing::default();
     let mut compare = Vec::new();
     for column in &facts {
@@ -27,7 +28,7 @@ pub(crate) fn infer_for_one(table: &Table) -> (RuleSet, Comparing) {
         }
     }
     let id = table.id_column().map(str::to_owned);
-    (RuleSet { left_id: id.clone(), right_id: id, compare, ..RuleSet::empty() }, comparing)
+    Ok((RuleSet { left_id: id.clone(), right_id: id, compare, ..RuleSet::empty() }, comparing))
 }
 
 fn useless(table: &Table, column: &Column<'_>) -> Option<String> {

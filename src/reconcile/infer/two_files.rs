@@ -1,13 +1,22 @@
 //! Rules for a run: evidence over the whole of both files, and what is left out for want of it.
 use super::{Comparing, LeftOut, anchors, choose, facts};
+use crate::control::{Cancelled, Control, Meter, Phase};
 use crate::outcome::Side;
 use crate::reading::SideReading;
 use crate::rules::{Assign, Model, RuleSet, RunLimits, States, Sums};
 use crate::table::Table;
 
 /// Infers rules from the whole of both files, and says on what evidence and what is left out.
-pub fn infer_from_tables(left: &Table, right: &Table) -> (RuleSet, Comparing) {
-    let facts = facts::both(left, right);
+///
+/// # Errors
+/// The [`Control`] said stop.
+pub fn infer_from_tables(
+    left: &Table,
+    right: &Table,
+    control: &dyn Control,
+) -> Result<(RuleSet, Comparing), Cancelled> {
+    let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
+    let facts = facts::both(left, right, &meter)?;
     let evidence = anchors::Evidence::of(&facts, left, right);
     let chosen = choose::choose(&facts, &evidence);
     let mut comparing = Comparing { compared: chosen.iter().map(|c| c.said.clone()).collect(), ..Comparing::default() };
@@ -37,5 +46,5 @@ pub fn infer_from_tables(left: &Table, right: &Table) -> (RuleSet, Comparing) {
         states: States::default(),
         limits: RunLimits::default(),
     };
-    (rules, comparing)
+    Ok((rules, comparing))
 }

@@ -10,6 +10,7 @@ pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod roles;
 pub(crate) mod settle;
+mod signs;
 pub(crate) mod understood;
 
 pub(crate) use names::NameHint;

@@ -99,7 +99,7 @@ fn the_other_file_decides_order_of_dates_decimal_style_minor_units_and_sign() {
             writeln!(csv, "{row};03/{day:02}/2026;{}", amount(value)).unwrap();
         }
         let (mut left, mut right) = (table(LEDGER), table(&csv));
-        settle(&mut left, &mut right, None);
+        settle(&mut left, &mut right, None, &crate::Unattended).expect("nobody cancels");
         assert_eq!(days(&left, "date"), days(&right, "date"), "case {at}");
         assert_eq!(cents(&left, "amount"), cents(&right, "amount"), "case {at}: {:?}", right.reading());
         assert_eq!(right.reading().doubt(), None);
@@ -112,7 +112,7 @@ fn the_other_file_decides_order_of_dates_decimal_style_minor_units_and_sign() {
 fn mirrored_books_agree_after_one_side_is_turned() {
     let mut left = table("id,date,debit,credit\n1,2026-03-02,5.00,\n2,2026-03-03,,7.00\n3,2026-03-04,9.00,\n");
     let mut right = table("no,date,debit,credit\n1,2026-03-02,,5.00\n2,2026-03-03,7.00,\n3,2026-03-04,,9.00\n");
-    settle(&mut left, &mut right, None);
+    settle(&mut left, &mut right, None, &crate::Unattended).expect("nobody cancels");
     assert_eq!(cents(&left, "amount"), cents(&right, "amount"));
     assert_eq!(right.cell(0, right.column_index("amount").unwrap()), "-5.00", "what is shown is what is compared");
 }
@@ -122,7 +122,7 @@ fn what_neither_file_decides_is_said_and_the_user_can_say_it() {
     let csv = "id,date,amount\n1,03/05/2026,1.00\n2,04/05/2026,2.00\n3,05/06/2026,4.00\n";
     let far = "id,date,amount\n1,2020-01-01,11.00\n2,2020-01-02,12.00\n3,2020-01-03,14.00\n";
     let (mut left, mut right) = (table(csv), table(far));
-    settle(&mut left, &mut right, None);
+    settle(&mut left, &mut right, None, &crate::Unattended).expect("nobody cancels");
     assert!(
         left.reading().doubt().is_some_and(|doubt| doubt.contains("dd/mm/yyyy") && doubt.contains("mm/dd/yyyy")),
         "{:?}",
@@ -131,7 +131,7 @@ fn what_neither_file_decides_is_said_and_the_user_can_say_it() {
     let mut said = SideReading::default();
     said.set("dates", "mdy").unwrap();
     let mut left = with(csv, said);
-    settle(&mut left, &mut right, None);
+    settle(&mut left, &mut right, None, &crate::Unattended).expect("nobody cancels");
     assert_eq!(left.reading().doubt(), None);
     assert_eq!(days(&left, "date")[0], crate::date::days_from_civil(2026, 3, 5).unwrap());
 }

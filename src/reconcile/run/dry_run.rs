@@ -27,9 +27,9 @@ pub struct Estimate {
 pub fn estimate(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) -> Result<Estimate, RunError> {
     rules.validate()?;
     let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
-    let mut plan = Plan::new(left, right, rules)?;
+    let mut plan = Plan::new(left, right, rules, &meter)?;
     let passes = std::mem::take(&mut plan.passes);
-    let settled = Settled::by(&plan, rules, (left.len(), right.len()));
+    let settled = Settled::by(&plan, rules, (left.len(), right.len()), &meter)?;
     let (indexes, _) = indexes(&passes, &settled, rules, &meter)?;
     let rank = left.content_order(&left.content_hashes());
     let rows: Vec<usize> = (0..left.len()).filter(|row| (rank[*row] as usize) < COUNTED_ROWS).collect();

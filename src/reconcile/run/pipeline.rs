@@ -2,7 +2,7 @@
 //! puts them in order.
 use crate::assign::{Edge, EqualRows, assign, equal_rows, recurring};
 use crate::candidates::{Pass, Settled, indexes, late};
-use crate::classify::{Found, Law};
+use crate::classify::{Content, Found, Law};
 use crate::control::{Cancelled, Control, Meter, Phase};
 use crate::groups::{ByRank, Group, Loose, search};
 use crate::infer::{Comparing, adjust, infer_from_tables};
@@ -51,7 +51,7 @@ const RESOLUTION: f64 = 1000.0;
 /// See [`RunError`].
 pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) -> Result<Outcome, RunError> {
     rules.validate()?;
-    let sides = Sides::new(left, right);
+    let sides = Sides::new(left, right, control)?;
     let trained = Trained::new(&sides, rules, control)?;
     trained.outcome(&sides, rules, Comparing::of(rules), control)
 }
@@ -62,8 +62,7 @@ pub fn run(left: &Table, right: &Table, rules: &RuleSet, control: &dyn Control) 
 /// # Errors
 /// See [`RunError`].
 pub fn run_inferred(left: &Table, right: &Table, control: &dyn Control) -> Result<Outcome, RunError> {
-    Meter::start(control, Phase::Indexing, 0, 0)?;
-    let (rules, comparing) = infer_from_tables(left, right);
+    let (rules, comparing) = infer_from_tables(left, right, control)?;
     run_adjusted(left, right, rules, comparing, control)
 }
 
@@ -79,7 +78,7 @@ pub fn run_adjusted(
     mut comparing: Comparing,
     control: &dyn Control,
 ) -> Result<Outcome, RunError> {
-    let sides = Sides::new(left, right);
+    let sides = Sides::new(left, right, control)?;
     let trained = adjust(&sides, &mut rules, &mut comparing, control)?;
     trained.outcome(&sides, &rules, comparing, control)
 }
@@ -90,8 +89,8 @@ pub fn run_adjusted(
 /// # Errors
 /// See [`RunError`].
 pub fn inferred_rules(left: &Table, right: &Table, control: &dyn Control) -> Result<RuleSet, RunError> {
-    let (mut rules, mut comparing) = infer_from_tables(left, right);
-    adjust(&Sides::new(left, right), &mut rules, &mut comparing, control)?;
+    let (mut rules, mut comparing) = infer_from_tables(left, right, control)?;
+    adjust(&Sides::new(left, right, control)?, &mut rules, &mut comparing, control)?;
     Ok(rules)
 }
 
@@ -109,7 +108,7 @@ pub fn compare_parts(
     match rules {
         Some(rules) => {
             rules.validate()?;
-            Trained::new(&Sides::new(left, right), rules, control).map(drop)
+            Trained::new(&Sides::new(left, right, control)?, rules, control).map(drop)
         }
         None => inferred_rules(left, right, control).map(drop),
     }
@@ -129,34 +128,56 @@ fn adjust(
 ) -> Result<Trained, RunError> {
     let reason = "disagrees in nearly every best pair";
     let train = |rules: &RuleSet| Trained::new(sides, rules, control);
-    adjust::adjust(rules, comparing, reason, train, |trained: &Trained| trained.useless(sides))
+    adjust::adjust(rules, comparing, reason, train, |trained: &Trained| trained.useless(sides, control))
 }
 
 /// Both tables and what their rows are worth comparing by.
 struct Sides<'a> {
     left: &'a Table,
     right: &'a Table,
-    left_content: Vec<u64>,
-    right_content: Vec<u64>,
-    /// Rank of each row by content.
+    left_content: Content,
+    right_content: Content,
+    /// Rank of each row by content, and the rows by rank.
     left_order: Vec<u32>,
     right_order: Vec<u32>,
+    left_by_rank: Vec<u32>,
+    right_by_rank: Vec<u32>,
     /// Rows that are equal in every cell, paired.
     exact: Vec<EqualRows>,
 }
 
 impl<'a> Sides<'a> {
-    fn new(left: &'a Table, right: &'a Table) -> Self {
-        let (left_content, right_content) = (left.content_hashes(), right.content_hashes());
-        let (left_order, right_order) = (left.content_order(&left_content), right.content_order(&right_content));
+    fn new(left: &'a Table, right: &'a Table, control: &dyn Control) -> Result<Self, Cancelled> {
+        let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
+        let of = |table: &Table| -> Result<(Content, Vec<u32>, Vec<u32>), Cancelled> {
+            let hashes = table.content_hashes();
+            meter.check()?;
+            let order = table.content_order(&hashes);
+            meter.check()?;
+            let by_rank = by_rank(&order);
+            Ok((Content::new(hashes, &by_rank), order, by_rank))
+        };
+        let (left_content, left_order, left_by_rank) = of(left)?;
+        let (right_content, right_order, right_by_rank) = of(right)?;
         let exact = equal_rows(left, right, &left_order, &right_order);
-        Self { left, right, left_content, right_content, left_order, right_order, exact }
+        meter.check()?;
+        Ok(Self {
+            left,
+            right,
+            left_content,
+            right_content,
+            left_order,
+            right_order,
+            left_by_rank,
+            right_by_rank,
+            exact,
+        })
     }
 
     /// Whether the left file is the one whose content comes first, so that swapped sides give the swapped result.
     fn left_first(&self) -> bool {
         let sum = |all: &[u64]| all.iter().fold(0_u64, |sum, hash| sum.wrapping_add(crate::text::mix(*hash)));
-        (self.left.len(), sum(&self.left_content)) <= (self.right.len(), sum(&self.right_content))
+        (self.left.len(), sum(self.left_content.hashes())) <= (self.right.len(), sum(self.right_content.hashes()))
     }
 }
 
@@ -182,11 +203,11 @@ impl Trained {
     fn new(sides: &Sides<'_>, rules: &RuleSet, control: &dyn Control) -> Result<Self, RunError> {
         let (left, right) = (sides.left, sides.right);
         let meter = Meter::start(control, Phase::Indexing, 0, 0)?;
-        let mut plan = Plan::new(left, right, rules)?;
-        meter.add(0, 0)?;
+        let mut plan = Plan::new(left, right, rules, &meter)?;
+        meter.check()?;
         let mut passes = std::mem::take(&mut plan.passes);
-        let settled = Settled::by(&plan, rules, (left.len(), right.len()));
-        meter.add(0, 0)?;
+        let settled = Settled::by(&plan, rules, (left.len(), right.len()), &meter)?;
+        meter.check()?;
         let (indexes, left_out) = indexes(&passes, &settled, rules, &meter)?;
         let blocks_left_out = left_out.len() as u64;
         let meter = Meter::start(control, Phase::Scoring, left.len() as u64, 0)?;
@@ -199,21 +220,29 @@ impl Trained {
         });
         let telling = passes;
         let meter = Meter::start(control, Phase::Training, 0, 0)?;
-        let (left_rows, right_rows) = (by_rank(&sides.left_order), by_rank(&sides.right_order));
-        let order =
-            ByContent { left: &left_rows, right: &right_rows, left_first: sides.left_first(), same_file: false };
+        let order = ByContent {
+            left: &sides.left_by_rank,
+            right: &sides.right_by_rank,
+            left_first: sides.left_first(),
+            same_file: false,
+        };
         let weights = train(&plan, &scored, rules, &order, &meter)?;
         Ok(Self { plan, scored, weights, blocks_left_out, settled, telling })
     }
 
     /// Comparisons that disagree in nearly every pair that is the best of both its rows.
-    fn useless(&self, sides: &Sides<'_>) -> Vec<usize> {
+    fn useless(&self, sides: &Sides<'_>, control: &dyn Control) -> Result<Vec<usize>, RunError> {
+        let meter = Meter::start(control, Phase::Training, 0, 0)?;
         let rows = (sides.left.len(), sides.right.len());
-        let rivals = Rivals::of(&self.scored, &self.weights.of_pattern, rows);
-        let is_likely =
-            |pair: &&Pair| rivals.probability(pair.l, pair.r, self.weights.of_pattern[pair.pattern as usize]) >= 0.5;
-        let likely = self.scored.pairs.iter().filter(is_likely);
-        adjust::disagreeing(self.plan.comparators.len(), likely.map(|pair| self.scored.patterns[pair.pattern as usize]))
+        let rivals = Rivals::of(&self.scored, &self.weights.of_pattern, rows, &meter)?;
+        let mut likely = vec![0_u64; self.scored.patterns.len()];
+        for (at, pair) in self.scored.pairs.iter().enumerate() {
+            meter.check_at(at)?;
+            let bits = self.weights.of_pattern[pair.pattern as usize];
+            likely[pair.pattern as usize] += u64::from(rivals.probability(pair.l, pair.r, bits) >= 0.5);
+        }
+        let likely = self.scored.patterns.iter().copied().zip(likely);
+        Ok(adjust::disagreeing(self.plan.comparators.len(), likely))
     }
 
     fn outcome(
@@ -225,7 +254,8 @@ impl Trained {
     ) -> Result<Outcome, RunError> {
         let Self { plan, mut scored, mut weights, blocks_left_out, settled, telling } = self;
         let (left, right) = (sides.left, sides.right);
-        let edges = edges(&scored, &weights, rules, sides);
+        let meter = Meter::start(control, Phase::Assigning, 0, 0)?;
+        let edges = edges(&scored, &weights, rules, sides, &meter)?;
         let meter = Meter::start(control, Phase::Assigning, edges.len() as u64, 0)?;
         let mut pairs = assign(&edges, &sides.left_order, &sides.right_order, sides.left_first(), &meter)?;
         drop(edges);
@@ -234,14 +264,16 @@ impl Trained {
         let meter = Meter::start(control, Phase::Summing, 0, pairs.len() as u64)?;
         let (pairs, groups, sum_searches_cut) = sums(&plan, &scored, &weights, pairs, rules, sides, &meter)?;
         let recurring = recurring::pairs(&plan, &pairs, &groups, (left.len(), right.len()));
+        meter.check()?;
         let late = late(&plan, &telling, &settled, (&pairs, &groups), rules, &meter)?;
         drop(telling);
         if !late.is_empty() {
-            let before = scored.extend(&late);
+            let before = scored.extend(&late, &meter)?;
             weights.extend(&plan, &scored, rules, &before);
         }
 
-        Meter::start(control, Phase::Classifying, 0, (pairs.len() + groups.len()) as u64)?;
+        let found = (pairs.len() + groups.len()) as u64;
+        let meter = Meter::start(control, Phase::Classifying, found, found)?;
         comparing.amount = plan.amount.map(|at| plan.columns[at]);
         comparing.date = plan.date.map(|at| plan.columns[at]);
         let law = Law::of(&plan, left, right, &mut comparing);
@@ -262,12 +294,18 @@ impl Trained {
             left_content: &sides.left_content,
             right_content: &sides.right_content,
         };
-        Ok(found.outcome())
+        Ok(found.outcome(&meter)?)
     }
 }
 
 /// Candidates above the floor, with what each gains over staying single; rows that are settled have none.
-fn edges(scored: &Scored, weights: &Weights, rules: &RuleSet, sides: &Sides<'_>) -> Vec<Edge> {
+fn edges(
+    scored: &Scored,
+    weights: &Weights,
+    rules: &RuleSet,
+    sides: &Sides<'_>,
+    meter: &Meter<'_>,
+) -> Result<Vec<Edge>, Cancelled> {
     let mut settled = [vec![false; sides.left.len()], vec![false; sides.right.len()]];
     for rows in &sides.exact {
         settled[0][rows.l as usize] = true;
@@ -277,7 +315,12 @@ fn edges(scored: &Scored, weights: &Weights, rules: &RuleSet, sides: &Sides<'_>)
     let gain: Vec<i64> = weights.of_pattern.iter().map(|bits| ((bits - floor) * RESOLUTION).round() as i64).collect();
     let edge = |pair: &Pair| Edge { l: pair.l, r: pair.r, gain: gain[pair.pattern as usize] };
     let free = |edge: &Edge| !settled[0][edge.l as usize] && !settled[1][edge.r as usize];
-    scored.pairs.iter().map(edge).filter(|edge| edge.gain > 0 && free(edge)).collect()
+    let mut edges = Vec::new();
+    for pairs in scored.pairs.chunks(1 << 16) {
+        meter.check()?;
+        edges.extend(pairs.iter().map(edge).filter(|edge| edge.gain > 0 && free(edge)));
+    }
+    Ok(edges)
 }
 
 /// Looks for groups among rows without a partner or with one of another amount; a group takes its rows from such
@@ -294,7 +337,8 @@ fn sums(
     let (left, right) = (sides.left, sides.right);
     let Some(amount) = plan.amount.filter(|_| rules.sums.enabled) else { return Ok((pairs, Vec::new(), 0)) };
     let mut loose = Loose { left: vec![true; left.len()], right: vec![true; right.len()] };
-    for pair in &pairs {
+    for (at, pair) in pairs.iter().enumerate() {
+        meter.check_at(at)?;
         let known = scored.pattern_of(pair.l, pair.r);
         let levels = known.unwrap_or_else(|| pattern(plan, pair.l as usize, pair.r as usize));
         let held = !plan.comparators[amount].levels()[level(levels, amount)].is_discrepancy;

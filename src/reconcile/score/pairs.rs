@@ -91,7 +91,11 @@ pub(crate) fn score(
             in_parts(parts, step, (left_rows, settled.right.len()), meter, joined)?
         }
     };
-    let seen: FxHashSet<u64> = parts.iter().flat_map(|(part, _)| part.iter().map(|(_, _, pattern)| *pattern)).collect();
+    let mut seen: FxHashSet<u64> = FxHashSet::default();
+    for (part, _) in &parts {
+        meter.check()?;
+        seen.extend(part.iter().map(|(_, _, pattern)| *pattern));
+    }
     let mut patterns: Vec<u64> = seen.into_iter().collect();
     patterns.sort_unstable();
     let number: FxHashMap<u64, u32> = patterns.iter().enumerate().map(|(at, p)| (*p, at as u32)).collect();
@@ -99,6 +103,7 @@ pub(crate) fn score(
     let mut pairs = Vec::with_capacity(total);
     let split = parts.iter().map(|(_, split)| split).sum();
     for (part, _) in parts {
+        meter.check()?;
         pairs.extend(part.into_iter().map(|(l, r, pattern)| Pair { l, r, pattern: number[&pattern] }));
     }
     Ok(Scored { pairs, patterns, split })
@@ -111,8 +116,15 @@ impl Scored {
         Some(self.patterns[self.pairs[at].pattern as usize])
     }
 
-    /// Adds pairs that are not there yet; gives for each pattern the position it had before, if it had one.
-    pub(crate) fn extend(&mut self, more: &[(u32, u32, u64)]) -> Vec<Option<usize>> {
+    /// Adds pairs that are not there yet, sorted as those that are; gives for each pattern the position it had before, if it had one.
+    ///
+    /// # Errors
+    /// The run was cancelled.
+    pub(crate) fn extend(
+        &mut self,
+        more: &[(u32, u32, u64)],
+        meter: &Meter<'_>,
+    ) -> Result<Vec<Option<usize>>, Cancelled> {
         let mut patterns = self.patterns.clone();
         patterns.extend(more.iter().map(|(_, _, pattern)| *pattern));
         patterns.sort_unstable();
@@ -120,11 +132,33 @@ impl Scored {
         let place = |pattern: &u64| patterns.partition_point(|p| p < pattern) as u32;
         let moved: Vec<u32> = self.patterns.iter().map(place).collect();
         self.pairs.iter_mut().for_each(|pair| pair.pattern = moved[pair.pattern as usize]);
-        self.pairs.extend(more.iter().map(|(l, r, pattern)| Pair { l: *l, r: *r, pattern: place(pattern) }));
-        self.pairs.par_sort_unstable_by_key(|pair| (pair.l, pair.r));
+        self.merge(more.iter().map(|(l, r, pattern)| Pair { l: *l, r: *r, pattern: place(pattern) }), meter)?;
         let old = patterns.iter().map(|pattern| self.patterns.binary_search(pattern).ok()).collect();
         self.patterns = patterns;
-        old
+        meter.check()?;
+        Ok(old)
+    }
+
+    /// Merges from the end, so that the pairs are held once.
+    fn merge(
+        &mut self,
+        more: impl DoubleEndedIterator<Item = Pair> + ExactSizeIterator,
+        meter: &Meter<'_>,
+    ) -> Result<(), Cancelled> {
+        let mut read = self.pairs.len();
+        let mut write = read + more.len();
+        self.pairs.reserve_exact(more.len());
+        self.pairs.resize(write, Pair { l: 0, r: 0, pattern: 0 });
+        for new in more.rev() {
+            while read > 0 && (self.pairs[read - 1].l, self.pairs[read - 1].r) > (new.l, new.r) {
+                (read, write) = (read - 1, write - 1);
+                meter.check_at(write)?;
+                self.pairs[write] = self.pairs[read];
+            }
+            write -= 1;
+            self.pairs[write] = new;
+        }
+        Ok(())
     }
 }
 

@@ -102,7 +102,7 @@ pub(crate) fn in_parts(
         }
         if elsewhere.len() == before {
             parts.wait()?;
-            meter.add(0, 0)?;
+            meter.check()?;
         }
         open = elsewhere;
     }

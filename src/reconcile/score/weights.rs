@@ -5,7 +5,7 @@
 //! so among them agreement looks worthless. What the likely matches contribute to those random pairs is taken out
 //! first, or a key that every row of a small file has would tell nothing. Only a pair that is the best of both its rows
 //! may count as a match, with its probability among its rivals; so matches never outnumber the rows.
-use super::{Scored, level, pattern};
+use super::{Rivals, Scored, level, pattern};
 use crate::compare::{Comparator, MAX_LEVELS};
 use crate::control::{Cancelled, Meter};
 use crate::plan::Plan;
@@ -83,7 +83,7 @@ pub(crate) fn train(
     }
     let mut em = Em::start(plan, scored, rows, meter)?;
     for round in 0..ROUNDS {
-        let responsible = em.expect(round == 0);
+        let responsible = em.expect(round == 0, meter)?;
         let change = em.maximise(&responsible);
         meter.add(1, 0)?;
         if change < 1e-4 {
@@ -91,7 +91,7 @@ pub(crate) fn train(
         }
     }
     if em.matches < 1.0 {
-        em.begin_with_whole_agreement();
+        em.begin_with_whole_agreement(meter)?;
     }
     let mut weights = em.weights();
     weights.bound(plan, scored, rules);
@@ -232,11 +232,12 @@ impl<'a> Em<'a> {
     ///
     /// `hopeful` takes every such pair with any evidence in full. Starting there matters when a single column tells
     /// rows apart: any share of matches explains such data equally well, and one-to-one data has many.
-    fn expect(&self, hopeful: bool) -> Vec<f64> {
+    fn expect(&self, hopeful: bool, meter: &Meter<'_>) -> Result<Vec<f64>, Cancelled> {
         let weights = self.weights();
-        let rivals = Rivals::of(self.scored, &weights.of_pattern, self.rows);
+        let rivals = Rivals::of(self.scored, &weights.of_pattern, self.rows, meter)?;
         let mut expected = vec![0.0; self.scored.patterns.len()];
-        for pair in &self.scored.pairs {
+        for (at, pair) in self.scored.pairs.iter().enumerate() {
+            meter.check_at(at)?;
             let bits = weights.of_pattern[pair.pattern as usize];
             if !rivals.is_best(pair.l, pair.r, bits) {
                 continue;
@@ -247,7 +248,7 @@ impl<'a> Em<'a> {
                 false => rivals.probability(pair.l, pair.r, bits),
             };
         }
-        expected
+        Ok(expected)
     }
 
     /// New shares from the expected matches; returns the largest change of a share.
@@ -274,10 +275,10 @@ impl<'a> Em<'a> {
     }
 
     /// The data were taken for noise, though pairs that agree in everything are there: those are the matches then.
-    fn begin_with_whole_agreement(&mut self) {
+    fn begin_with_whole_agreement(&mut self, meter: &Meter<'_>) -> Result<(), Cancelled> {
         let whole: Vec<f64> =
             self.scored.patterns.iter().map(|pattern| if is_whole(self.plan, *pattern) { 1.0 } else { 0.0 }).collect();
-        let rivals = Rivals::of(self.scored, &whole, self.rows);
+        let rivals = Rivals::of(self.scored, &whole, self.rows, meter)?;
         let mut expected = vec![0.0; whole.len()];
         for pair in self.scored.pairs.iter().filter(|pair| whole[pair.pattern as usize] > 0.0) {
             expected[pair.pattern as usize] += 1.0 / rivals.equals(pair.l, pair.r);
@@ -285,62 +286,7 @@ impl<'a> Em<'a> {
         if expected.iter().sum::<f64>() >= 1.0 {
             self.maximise(&expected);
         }
-    }
-}
-
-/// The candidates of every row against each other: the best, how many are as good, and the sum of their odds.
-pub(crate) struct Rivals {
-    left: Vec<Row>,
-    right: Vec<Row>,
-}
-
-#[derive(Clone, Copy)]
-struct Row {
-    best: f64,
-    equal: u32,
-    /// Sum of 2^bits over all candidates.
-    odds: f64,
-}
-
-impl Rivals {
-    /// `bits` by pattern.
-    pub(crate) fn of(scored: &Scored, bits: &[f64], rows: (usize, usize)) -> Self {
-        let none = Row { best: f64::NEG_INFINITY, equal: 0, odds: 0.0 };
-        let mut all = Self { left: vec![none; rows.0], right: vec![none; rows.1] };
-        let odds: Vec<f64> = bits.iter().map(|bits| bits.min(60.0).exp2()).collect();
-        for pair in &scored.pairs {
-            let at = pair.pattern as usize;
-            all.left[pair.l as usize].see(bits[at], odds[at]);
-            all.right[pair.r as usize].see(bits[at], odds[at]);
-        }
-        all
-    }
-
-    fn is_best(&self, l: u32, r: u32, bits: f64) -> bool {
-        bits >= self.left[l as usize].best && bits >= self.right[r as usize].best
-    }
-
-    /// How many candidates share the best place, on the side where they are more.
-    fn equals(&self, l: u32, r: u32) -> f64 {
-        f64::from(self.left[l as usize].equal.max(self.right[r as usize].equal).max(1))
-    }
-
-    /// The probability of a pair among all candidates of both its rows, and none.
-    pub(crate) fn probability(&self, l: u32, r: u32, bits: f64) -> f64 {
-        let own = bits.min(60.0).exp2();
-        let sum = |row: &Row| own / (1.0 + row.odds.max(own));
-        sum(&self.left[l as usize]).min(sum(&self.right[r as usize]))
-    }
-}
-
-impl Row {
-    fn see(&mut self, bits: f64, odds: f64) {
-        self.odds += odds;
-        if bits > self.best {
-            (self.best, self.equal) = (bits, 1);
-        } else if bits == self.best {
-            self.equal += 1;
-        }
+        Ok(())
     }
 }
 
@@ -390,7 +336,7 @@ fn random_counts(plan: &Plan, order: &ByContent<'_>, meter: &Meter<'_>) -> Resul
                 counts[level(levels, comparison)] += 1;
             }
         }
-        meter.add(0, 0)?;
+        meter.check()?;
         Ok(counts)
     };
     let parts: Vec<_> = (0..sample.div_ceil(CHUNK)).into_par_iter().map(count).collect::<Result<_, _>>()?;

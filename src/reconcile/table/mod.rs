@@ -7,6 +7,7 @@ mod columns;
 mod ingest;
 mod naming;
 mod sample;
+mod typing;
 
 pub(crate) use columns::Cells;
 pub use columns::{Column, MAX_ROW_ERRORS, NO_AMOUNT, NO_DATE, RowError, Table, Typed};

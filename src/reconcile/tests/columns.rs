@@ -6,7 +6,7 @@ use support::{Sample, matched, outcome, random, table};
 use tieout_reconcile::{Compare, CompareKind, RuleSet, Side, Unattended, infer_from_tables, run};
 
 fn left_out(left: &str, right: &str, side: Side, column: &str) -> Option<String> {
-    let (_, comparing) = infer_from_tables(&table("left", left), &table("right", right));
+    let (_, comparing) = infer_from_tables(&table("left", left), &table("right", right), &Unattended).unwrap();
     comparing.left_out.into_iter().find(|out| out.side == side && out.column == column).map(|out| out.reason)
 }
 
@@ -80,8 +80,10 @@ fn a_key_that_every_row_has_matches_every_row_at_any_size() {
             order.iter().fold("k,x\n".to_owned(), |all, at| all + &format!("ORD{},{at}\n", 7_000 + at))
         };
         let (left, right) = (table("left", &keys(false)), table("right", &keys(true)));
-        let rules =
-            RuleSet { compare: vec![Compare::new(CompareKind::Exact, "k", "k")], ..infer_from_tables(&left, &right).0 };
+        let rules = RuleSet {
+            compare: vec![Compare::new(CompareKind::Exact, "k", "k")],
+            ..infer_from_tables(&left, &right, &Unattended).unwrap().0
+        };
         let outcome = run(&left, &right, &rules, &Unattended).unwrap();
         assert_eq!(outcome.summary.matches, rows as u64, "{rows} rows");
     }

@@ -18,7 +18,7 @@ fn load(files: [&[u8]; 2], rules: Option<&RuleSet>) -> (Table, Table) {
         read(bytes, None, &options, &Unattended).unwrap()
     };
     let (mut left, mut right) = (load(files[0], Side::Left), load(files[1], Side::Right));
-    settle(&mut left, &mut right, rules);
+    settle(&mut left, &mut right, rules, &Unattended).unwrap();
     (left, right)
 }
 

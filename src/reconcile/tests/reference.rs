@@ -44,7 +44,7 @@ fn tables(left: &[Row], right: &[Row], rules: &RuleSet) -> (Table, Table) {
     };
     let mut left = load(csv("entry,thing,amount,day\n", "L", left), Side::Left);
     let mut right = load(csv("txn,object,value,booked\n", "R", right), Side::Right);
-    settle(&mut left, &mut right, Some(rules));
+    settle(&mut left, &mut right, Some(rules), &Unattended).unwrap();
     (left, right)
 }
 

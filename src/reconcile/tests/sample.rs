@@ -23,7 +23,7 @@ fn a_sample_is_chosen_by_content_and_a_smaller_one_is_a_part_of_a_larger() {
 #[test]
 fn a_sample_has_its_partners_and_says_that_it_is_one() {
     let (left, right) = Sample::new(6, 300).tables();
-    let (rules, comparing) = infer_from_tables(&left, &right);
+    let (rules, comparing) = infer_from_tables(&left, &right, &Unattended).unwrap();
     let part = left.sample(60);
     let outcome = run_adjusted(&part, &right, rules, comparing, &Unattended).unwrap();
     let summary = report::summary_json(&outcome, &part, &right);
@@ -40,12 +40,12 @@ fn a_sample_has_its_partners_and_says_that_it_is_one() {
 #[test]
 fn the_estimate_is_what_a_run_compares() {
     let (left, right) = Sample::new(2, 1_500).tables();
-    let (rules, _) = infer_from_tables(&left, &right);
+    let (rules, _) = infer_from_tables(&left, &right, &Unattended).unwrap();
     let work = estimate(&left, &right, &rules, &Unattended).unwrap();
     assert!(work.is_exact);
     assert_eq!(work.pairs, run_both(&left, &right).summary.pairs_compared);
     let (left, right) = Sample::new(2, 6_000).tables();
-    let (rules, _) = infer_from_tables(&left, &right);
+    let (rules, _) = infer_from_tables(&left, &right, &Unattended).unwrap();
     let work = estimate(&left, &right, &rules, &Unattended).unwrap();
     let compared = run_both(&left, &right).summary.pairs_compared as f64;
     assert!(!work.is_exact);
