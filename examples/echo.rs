@@ -8,11 +8,11 @@ use http_body_util::Empty;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, sync::Arc};
-use tieout::{
-    actors::hub::{Limits, Peer, Shared},
-    http::ws::{Listener, Socket},
-    protocol::{frame, ids::ConnId},
-};
+use tieout::actors::rooms::{Limits, Shared};
+use tieout::actors::sockets::Peer;
+use tieout::http::live::ws::{Listener, Socket};
+use tieout::protocol::frame;
+use tieout::protocol::ids::ConnId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 

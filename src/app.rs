@@ -2,25 +2,21 @@
 //!
 //! Leaves every part to itself. Easy to get wrong: a part that is not stopped here is a leak at shutdown; whatever
 //! `start` makes, `stop` ends, and says so when it does not end in time.
-use crate::{
-    actors::{
-        hub,
-        janitor::{self, Janitor},
-        jobs::{self, Jobs, JobsError},
-        meter::Meter,
-        realtime::{self, Realtime},
-    },
-    cluster::{self, Relay},
-    config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError},
-    db::{self, Store},
-    http::{
-        AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, PAGES_AT_ONCE, Parts, Places, Server, Streams,
-        Tickets,
-    },
-    reconcile::ReadLimits,
-    runtime::{self, Runtime, RuntimeFailure},
-    telemetry,
+use crate::actors::hub::Realtime;
+use crate::actors::janitor::Janitor;
+use crate::actors::jobs::{Jobs, JobsError};
+use crate::actors::meter::Meter;
+use crate::actors::{hub, janitor, jobs, rooms};
+use crate::cluster::Relay;
+use crate::config::{Config, RealtimeMode, Secret, SigningKeys, Token, TokenError};
+use crate::db::Store;
+use crate::http::{
+    AppState, Auth, BadKey, Bound, Jwt, JwtOptions, Limits, Options, PAGES_AT_ONCE, Parts, Places, Server, Streams,
+    Tickets,
 };
+use crate::reconcile::ReadLimits;
+use crate::runtime::{Runtime, RuntimeFailure};
+use crate::{cluster, db, runtime, telemetry};
 use std::{
     io,
     net::SocketAddr,
@@ -52,7 +48,7 @@ pub enum StartError {
     Key(#[from] BadKey),
     /// The live part can't be started.
     #[error("cannot start the live part: {0}")]
-    Realtime(#[from] realtime::RealtimeError),
+    Realtime(#[from] hub::RealtimeError),
     /// The way to the other replicas can't ever work.
     #[error("cannot start the relay: {0}")]
     Relay(#[from] cluster::StartError),
@@ -115,8 +111,8 @@ impl App {
         let (builder, meter) = Meter::attach(Runtime::builder().name("tieout"));
         let runtime = builder.start().map_err(StartError::Runtime)?;
         Meter::start(&runtime).await?;
-        let wakeups = db::wakeups::start(&store, relay.replica().as_str());
-        let live = realtime::Options { wakeups, ..realtime_options(&config, relay) };
+        let wakeups = db::postgres::wakeups::start(&store, relay.replica().as_str());
+        let live = hub::Options { wakeups, ..realtime_options(&config, relay) };
         let realtime = Realtime::start(mode(config.realtime), &runtime, store.clone(), live).await?;
         let data_dir = &config.data_dir;
         let jobs = Jobs::start(&runtime, store.clone(), realtime.clone(), data_dir, job_limits(&config)).await?;
@@ -252,11 +248,11 @@ pub fn store_options(config: &Config) -> Result<db::Options, StartError> {
     Ok(db::Options { open_jobs: config.max_open_jobs, migrate: config.auto_migrate, ..defaults })
 }
 
-fn mode(mode: RealtimeMode) -> realtime::Mode {
+fn mode(mode: RealtimeMode) -> hub::Mode {
     match mode {
-        RealtimeMode::On => realtime::Mode::On,
-        RealtimeMode::Lazy => realtime::Mode::Lazy,
-        RealtimeMode::Off => realtime::Mode::Off,
+        RealtimeMode::On => hub::Mode::On,
+        RealtimeMode::Lazy => hub::Mode::Lazy,
+        RealtimeMode::Off => hub::Mode::Off,
     }
 }
 
@@ -271,12 +267,12 @@ fn jwt_options(config: &Config) -> Result<JwtOptions, TokenError> {
     })
 }
 
-fn realtime_options(config: &Config, relay: Relay) -> realtime::Options {
+fn realtime_options(config: &Config, relay: Relay) -> hub::Options {
     let burst = match config.max_message_burst {
         0 => config.max_message_rate.saturating_mul(2),
         burst => burst,
     };
-    let limits = hub::Limits {
+    let limits = rooms::Limits {
         sockets: config.max_sockets as usize,
         rooms_per_connection: config.rooms_per_connection as usize,
         inbound_rate: config.max_message_rate,
@@ -303,7 +299,7 @@ fn realtime_options(config: &Config, relay: Relay) -> realtime::Options {
         ring_age: config.ring_age.0,
         room_kept: config.room_kept.0,
         progress_every: config.progress_every.0,
-        presence: hub::PresenceLimits {
+        presence: rooms::PresenceLimits {
             every: config.presence_every.0,
             every_large: config.presence_every_large.0,
             large: config.presence_large as usize,
@@ -315,7 +311,7 @@ fn realtime_options(config: &Config, relay: Relay) -> realtime::Options {
         drain_per_second: config.drain_per_second,
         gather: config.gather.0,
     };
-    realtime::Options { threads: config.socket_threads.0, limits, relay, ..realtime::Options::default() }
+    hub::Options { threads: config.socket_threads.0, limits, relay, ..hub::Options::default() }
 }
 
 fn job_limits(config: &Config) -> jobs::Limits {

@@ -2,7 +2,8 @@
 //!
 //! Leaves reading addresses to `server`. Easy to get wrong: an address holds a password, so neither these options nor
 //! their errors may show one.
-use super::{relay::ReplicaId, server::Server};
+use super::redis::server::Server;
+use super::relay::ReplicaId;
 use std::{fmt, time::Duration};
 
 /// Longest name of a replica as its messages carry it, in bytes.

@@ -2,11 +2,9 @@
 //!
 //! Leaves the way to the others to its kinds. Easy to get wrong: it never waits and never fails its caller, so whoever
 //! needs to know of losses watches [`Relay::gaps`].
-use super::{
-    local::{Endpoint, LocalBus},
-    options::{Options, StartError},
-    remote::Remote,
-};
+use super::local::{Endpoint, LocalBus};
+use super::options::{Options, StartError};
+use super::redis::remote::Remote;
 use crate::protocol::ids::ProjectId;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};

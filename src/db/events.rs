@@ -2,11 +2,12 @@
 //!
 //! It leaves delivery to the hub. The one thing easy to get wrong: an offset is taken by [`append`] inside the
 //! writer's transaction; taking it anywhere else makes holes that a client waits for for ever.
-use super::appending::Append;
 use super::clock::micros;
 use super::error::StoreError;
-use super::locks::{self, Alone};
 use super::pool::{self, Conn, Engine};
+use super::postgres::appending::Append;
+use super::postgres::locks;
+use super::postgres::locks::Alone;
 use super::schema::{events, projects};
 use super::sql_types::ms;
 use super::store::Store;

@@ -6,9 +6,9 @@
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, member, position};
 use super::jobs_wishes::join_queue;
-use super::locks;
 use super::paging::first_page;
 use super::pool::{self, Engine};
+use super::postgres::locks;
 use super::projects::{MAX_PAGE, cursor};
 use super::schema::{job_queue, jobs};
 use super::sql_types::{Json, ms, word_column};

@@ -2,20 +2,15 @@
 //!
 //! Reading order: the handle and its life ([`store`]), then one file per noun with one function per intent, each
 //! in one transaction. It leaves authorisation, live delivery and status codes to its callers.
-mod appending;
-mod blocking;
 mod bulk;
-mod bulk_sqlite;
 mod clock;
 mod error;
-mod lockfile;
-mod locks;
 mod meters;
 mod migrate;
 mod migrations;
 mod paging;
 mod pool;
-mod postgres;
+pub mod postgres;
 mod schema;
 mod sql_types;
 #[cfg(test)]
@@ -41,13 +36,12 @@ pub mod snapshot;
 pub mod sources;
 pub mod staging;
 pub mod sweep;
-pub mod wakeups;
 mod wording;
 
 pub use error::StoreError;
 pub use events::{Committed, DurableEvent, Page, Position};
-pub(crate) use lockfile::LockFile as DataLock;
 pub use migrate::Step;
 pub use migrations::Migrations;
 pub use postgres::{Address, BadAddress};
+pub(crate) use sqlite::lockfile::LockFile as DataLock;
 pub use store::{Options, Place, StartError, Status, Store};

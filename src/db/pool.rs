@@ -3,11 +3,11 @@
 //! It leaves connecting, migrating and probing to the supervisor. Two things are easy to get wrong: bb8 alone is
 //! unfair (under load one task gets a thousand turns and another one), hence the semaphore; and a SQLite query whose
 //! future is dropped half-way goes on while its connection is given back, hence every body runs in a task of its own.
-use super::blocking::Blocking;
-use super::bulk_sqlite::BulkConnection;
 use super::error::{StoreError, judged, with_sources};
 use super::meters;
 use super::postgres::{CopyConnections, DieselConnections, Line};
+use super::sqlite::blocking::Blocking;
+use super::sqlite::bulk::BulkConnection;
 use super::store::Store;
 use super::trouble::Lasting;
 use bb8::ManageConnection;
@@ -391,7 +391,7 @@ macro_rules! write {
                     $crate::db::pool::Checked::Sqlite(mut turn) => {
                         let $now = own.now_us();
                         let body = async move |$conn: &mut $crate::db::pool::Sqlite| $body;
-                        own.wrote($crate::db::blocking::immediate(&mut turn, body).await)
+                        own.wrote($crate::db::sqlite::blocking::immediate(&mut turn, body).await)
                     }
                     $crate::db::pool::Checked::Postgres(mut turn) => {
                         use diesel_async::AsyncConnection as _;

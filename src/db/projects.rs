@@ -5,8 +5,9 @@
 //! the mark.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update};
-use super::locks::{self, Alone};
 use super::pool::{self, Conn, Engine};
+use super::postgres::locks;
+use super::postgres::locks::Alone;
 use super::schema::{job_queue, jobs, projects, sources};
 use super::sql_types::ms;
 use super::store::Store;

@@ -2,16 +2,17 @@
 //!
 //! It leaves what may be published to its caller. The one thing easy to get wrong: the key is kept in the transaction that
 //! stores the event, and one that is there refuses both, or two requests with one key would both publish.
-use super::appending::{Append, Publish};
-use super::blocking;
 use super::clock::micros;
 use super::error::StoreError;
 use super::events::{self, DurableEvent, Position};
-use super::locks::{self, Alone};
 use super::pool::{self, Checked, Engine, Lane, Postgres, Sqlite};
+use super::postgres::appending::{Append, Publish};
+use super::postgres::locks;
+use super::postgres::locks::Alone;
 use super::projects;
 use super::schema::publications;
 use super::sql_types::ms;
+use super::sqlite::blocking;
 use super::store::Store;
 use crate::protocol::ids::ProjectId;
 use diesel::prelude::*;

@@ -4,9 +4,9 @@
 //! wrong: `create` may answer with an older source of the same bytes; the caller then drops its own copy of the file.
 use super::error::StoreError;
 use super::events::{Committed, Page, append, data_update, position};
-use super::locks;
 use super::paging::first_page;
 use super::pool::{self, Engine};
+use super::postgres::locks;
 use super::projects::{MAX_PAGE, checked_name, cursor};
 use super::schema::{jobs, sources};
 use super::sql_types::{Json, ms};

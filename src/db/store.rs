@@ -8,8 +8,9 @@ use super::error::StoreError;
 use super::migrate::{Extra, Plan, Wanted};
 use super::pool::{BulkTurn, Checked, Db, Lane};
 use super::postgres::{self, Address, BadAddress, Connector};
+use super::sqlite::opener;
 use super::trouble::Trouble;
-use super::{meters, sqlite, supervisor};
+use super::{meters, supervisor};
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -113,7 +114,7 @@ impl Options {
         Ok(match &self.place {
             Place::Sqlite(path) if path.file_name().is_none() => return Err(StartError::BadPath(path.clone())),
             Place::Sqlite(path) => {
-                supervisor::Opener::Sqlite(sqlite::Opener::new(path.clone(), self.connections, self.alone))
+                supervisor::Opener::Sqlite(opener::Opener::new(path.clone(), self.connections, self.alone))
             }
             Place::Postgres(address) => {
                 let connector = Connector::new((**address).clone(), self.statement_timeout, process)?;

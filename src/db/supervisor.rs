@@ -7,10 +7,11 @@ use super::clock::Clock;
 use super::meters;
 use super::migrate::Plan;
 use super::pool::Db;
+use super::postgres;
 use super::postgres::Writes;
+use super::sqlite::opener;
 use super::store::Status;
 use super::trouble::{Lasting, Trouble};
-use super::{postgres, sqlite};
 use rand::Rng;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
 /// How the database is opened and asked.
 pub(crate) enum Opener {
-    Sqlite(sqlite::Opener),
+    Sqlite(opener::Opener),
     Postgres(Box<postgres::Opener>),
 }
 

@@ -6,9 +6,10 @@ use super::checkpoints;
 use super::clock::micros;
 use super::error::StoreError;
 use super::jobs::JobState;
-use super::locks::{self, Alone};
 use super::parts;
 use super::pool::{self, Engine};
+use super::postgres::locks;
+use super::postgres::locks::Alone;
 use super::schema::{
     claims, events, job_checkpoints, job_queue, jobs, projects, records, result_lines, result_texts, results,
     row_errors, sources, staged_attempts,

@@ -2,15 +2,13 @@
 //!
 //! Leaves routes to `router` and connections to `listener`. Easy to get wrong: whatever happens inside, a panic
 //! included, the caller gets an answer with the request's id; nothing here may return early without one.
-use super::{
-    auth::{identifies_itself, is_open_path, no_token},
-    cors::Sharing,
-    error::{ApiError, ApiResult},
-    request_id::RequestId,
-    shares::Peer,
-    state::AppState,
-    transfers::{LONG_ANSWER_BYTES, Place},
-};
+use super::auth::{identifies_itself, is_open_path, no_token};
+use super::connection::shares::Peer;
+use super::cors::Sharing;
+use super::error::{ApiError, ApiResult};
+use super::request_id::RequestId;
+use super::state::AppState;
+use super::transfers::{LONG_ANSWER_BYTES, Place};
 use crate::protocol::principal::Grant;
 use axum::{
     Router,

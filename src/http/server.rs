@@ -2,12 +2,11 @@
 //!
 //! Leaves connections to `listener`. Easy to get wrong: a stop that waits for ever on a client that reads nothing; what
 //! is left at the deadline is cut off and counted.
-use super::{
-    listener::{self, Stop},
-    pipeline::Pipeline,
-    router,
-    state::AppState,
-};
+use super::connection::listener;
+use super::connection::listener::Stop;
+use super::pipeline::Pipeline;
+use super::router;
+use super::state::AppState;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::task::TaskTracker;

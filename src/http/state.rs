@@ -2,12 +2,18 @@
 //!
 //! Handles only: cloning it is cheap, and nothing in it belongs to one request. Easy to get wrong: `shutdown` is the
 //! word that the process drains, not that this request must stop; long streams watch it, short requests finish.
-use super::{auth::Auth, elsewhere, options::Options, sse::Streams, tickets::Tickets, transfers::Places};
-use crate::{
-    actors::{janitor::UploadsState, jobs::Jobs, meter::Meter, realtime::Realtime},
-    db::Store,
-    runtime::Runtime,
-};
+use super::auth::Auth;
+use super::live::elsewhere;
+use super::live::sse::Streams;
+use super::live::tickets::Tickets;
+use super::options::Options;
+use super::transfers::Places;
+use crate::actors::hub::Realtime;
+use crate::actors::janitor::UploadsState;
+use crate::actors::jobs::Jobs;
+use crate::actors::meter::Meter;
+use crate::db::Store;
+use crate::runtime::Runtime;
 use std::{ops::Deref, sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -2,11 +2,9 @@
 //!
 //! One user or one address gets half of them, so that nobody can keep everybody else out. Easy to get wrong: a client
 //! that moves a byte now and then never stands still; [`Pace`] asks for a least number of bytes.
-use super::{
-    error::{ApiError, ApiResult},
-    shares::Peer,
-    state::AppState,
-};
+use super::connection::shares::Peer;
+use super::error::{ApiError, ApiResult};
+use super::state::AppState;
 use crate::protocol::principal::Principal;
 use http::StatusCode;
 use std::{

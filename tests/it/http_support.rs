@@ -76,7 +76,7 @@ impl TestApp {
     }
 
     /// The realtime layer, for what it can only be asked inside the process.
-    pub fn realtime(&self) -> &tieout::actors::realtime::Realtime {
+    pub fn realtime(&self) -> &tieout::actors::hub::Realtime {
         &self.app.state().realtime
     }
 

@@ -8,10 +8,8 @@ use crate::{
 };
 use serde_json::json;
 use std::time::Duration;
-use tieout::{
-    actors::hub::{Limits, PresenceLimits},
-    config::SETTINGS,
-};
+use tieout::actors::rooms::{Limits, PresenceLimits};
+use tieout::config::SETTINGS;
 
 /// Each setting at a value that is not its default, and how the hub's limit shows.
 const SET: &[(&str, &str, &str)] = &[

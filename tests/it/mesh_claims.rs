@@ -5,11 +5,10 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::time::Duration;
-use tieout::{
-    actors::{hub::Limits, mesh::MeshLimits},
-    cluster::{Fate, Link},
-    protocol::ids::ProjectId,
-};
+use tieout::actors::replicas::MeshLimits;
+use tieout::actors::rooms::Limits;
+use tieout::cluster::{Fate, Link};
+use tieout::protocol::ids::ProjectId;
 
 async fn ask(client: &mut Client, action: &str, project: ProjectId) -> Value {
     client.ask("Collaboration", json!({ "project_id": project, "action": action, "entity_id": "m1" })).await

@@ -7,11 +7,9 @@ use std::{
     },
     time::Duration,
 };
-use tieout::{
-    actors::mesh::MeshLimits,
-    cluster::{Channel, Fate, Link},
-    db::projects,
-};
+use tieout::actors::replicas::MeshLimits;
+use tieout::cluster::{Channel, Fate, Link};
+use tieout::db::projects;
 
 /// Whether this message is about a room.
 fn about_room(message: &tieout::cluster::Incoming) -> bool {
@@ -53,7 +51,7 @@ async fn concurrent_publishers_on_all_replicas_are_heard_in_one_order_though_the
     for on in 0..3 {
         clients.push(replicas.joined(on, &format!("u{on}"), project).await);
     }
-    let publish = |realtime: tieout::actors::realtime::Realtime| {
+    let publish = |realtime: tieout::actors::hub::Realtime| {
         let store = replicas.store.store.clone();
         async move {
             for n in 0..EACH {

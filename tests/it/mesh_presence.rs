@@ -5,7 +5,9 @@ use crate::{
 };
 use serde_json::Value;
 use std::{collections::BTreeSet, time::Duration};
-use tieout::{actors::mesh::MeshLimits, cluster::Fate, protocol::ids::ProjectId};
+use tieout::actors::replicas::MeshLimits;
+use tieout::cluster::Fate;
+use tieout::protocol::ids::ProjectId;
 
 /// What a client shows, as it hears of it.
 struct Watcher {

@@ -9,21 +9,17 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tieout::{
-    actors::{
-        hub::Limits,
-        mesh::{MeshLimits, wire::Message},
-        realtime::{self, Mode, Realtime},
-    },
-    cluster::{Fate, LocalBus, Relay, ReplicaId},
-    db::{DurableEvent, Options, projects, wakeups},
-    http::ws::Door,
-    protocol::{
-        ids::ProjectId,
-        principal::{Principal, Role},
-    },
-    runtime::Runtime,
-};
+use tieout::actors::hub::{self, Mode, Realtime};
+use tieout::actors::replicas::MeshLimits;
+use tieout::actors::replicas::wire::Message;
+use tieout::actors::rooms::Limits;
+use tieout::cluster::{Fate, LocalBus, Relay, ReplicaId};
+use tieout::db::postgres::wakeups;
+use tieout::db::{DurableEvent, Options, projects};
+use tieout::http::live::ws::Door;
+use tieout::protocol::ids::ProjectId;
+use tieout::protocol::principal::{Principal, Role};
+use tieout::runtime::Runtime;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -109,7 +105,7 @@ impl Replicas {
         let id = relay.replica();
         let store = self.store.store.clone();
         let wakeups = if self.wakes { wakeups::start(&store, id.as_str()) } else { None };
-        let options = realtime::Options { threads: 2, limits, relay, mesh, wakeups };
+        let options = hub::Options { threads: 2, limits, relay, mesh, wakeups };
         let realtime = Realtime::start(Mode::On, &runtime, store, options).await.expect("the hub starts");
         let verify = |token: &str| Ok(Principal { user_id: token.to_owned(), role: Role::Owner }.into());
         let door = Door { realtime: realtime.clone(), tracker: TaskTracker::new(), verify: Arc::new(verify) };

@@ -8,7 +8,8 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tieout::db::wakeups::{self, Heard, Wakeups};
+use tieout::db::postgres::wakeups;
+use tieout::db::postgres::wakeups::{Heard, Wakeups};
 use tieout::db::{Migrations, Options, Status, Store, StoreError, events, projects};
 
 /// No call may take longer, whatever happens to the server: two probes that time out, and what comes before the first.

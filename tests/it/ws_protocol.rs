@@ -2,7 +2,7 @@
 use crate::ws_support::{TOKEN, WsServer};
 use serde_json::json;
 use std::time::Duration;
-use tieout::actors::hub::Limits;
+use tieout::actors::rooms::Limits;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_frame_is_answered_and_only_many_close_the_socket() {

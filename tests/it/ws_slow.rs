@@ -3,7 +3,7 @@ use crate::ws_support::{Client, WsServer};
 use futures_util::SinkExt;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tieout::actors::hub::Limits;
+use tieout::actors::rooms::Limits;
 
 fn limits() -> Limits {
     let never = Duration::from_secs(3600);

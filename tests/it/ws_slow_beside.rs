@@ -9,7 +9,8 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tieout::{actors::hub::Limits, protocol::ids::ProjectId};
+use tieout::actors::rooms::Limits;
+use tieout::protocol::ids::ProjectId;
 
 /// Many times a frame: a queue with no place for one more would stay below three quarters for ever.
 const QUEUE_BYTES: usize = 256 * 1024;

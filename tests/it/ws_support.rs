@@ -12,19 +12,13 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tieout::{
-    actors::{
-        hub::Limits,
-        realtime::{Mode, Options, Realtime},
-    },
-    db::{DurableEvent, projects},
-    http::ws::{Door, SUBPROTOCOL, Upgrading, upgrade},
-    protocol::{
-        ids::ProjectId,
-        principal::{BadToken, Principal},
-    },
-    runtime::Runtime,
-};
+use tieout::actors::hub::{Mode, Options, Realtime};
+use tieout::actors::rooms::Limits;
+use tieout::db::{DurableEvent, projects};
+use tieout::http::live::ws::{Door, SUBPROTOCOL, Upgrading, upgrade};
+use tieout::protocol::ids::ProjectId;
+use tieout::protocol::principal::{BadToken, Principal};
+use tieout::runtime::Runtime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,

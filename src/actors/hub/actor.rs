@@ -2,23 +2,20 @@
 //!
 //! Reads of the store run as tokio tasks whose result is a message. Easy to get wrong: after every input the outputs
 //! must be carried out in their order, and the timer moved if something is due earlier.
-use super::{
-    claims::{Claim, ClaimRefused, Heard, Now},
-    core::{Core, Given, Output},
-    limits::Shared,
-    messages::{
-        Announce, Attach, Beat, BeginClaims, Change, ClaimAsk, ClaimEntity, ClaimTold, ClaimsTold, Count, Counts,
-        Disconnect, FromReplica, PanicNow, Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView,
-        Serve, StallNow, Told, View, Waiter,
-    },
-    presence::Memory,
-    queue::Queue,
+use crate::actors::history::Reader;
+use crate::actors::replicas::Mesh;
+use crate::actors::rooms::claims::{Claim, ClaimRefused, Heard, Now};
+use crate::actors::rooms::core::{Core, Given, Output};
+use crate::actors::rooms::limits::Shared;
+use crate::actors::rooms::messages::{
+    Announce, Attach, Beat, BeginClaims, Change, ClaimAsk, ClaimEntity, ClaimTold, ClaimsTold, Count, Counts,
+    Disconnect, FromReplica, PanicNow, Positions, Progress, Publish, ReleaseEntity, RenewTold, Revoke, RoomView, Serve,
+    StallNow, Told, View, Waiter,
 };
-use crate::{
-    actors::{mesh::Mesh, realtime::history::Reader},
-    protocol::ids::ProjectId,
-    runtime::Addr,
-};
+use crate::actors::rooms::presence::Memory;
+use crate::actors::sockets::queue::Queue;
+use crate::protocol::ids::ProjectId;
+use crate::runtime::Addr;
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle};
 use std::{
     collections::HashSet,

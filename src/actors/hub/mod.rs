@@ -1,32 +1,20 @@
-//! The hub: rooms, order, membership, presence, claims and progress, and the shards that write for it.
+//! The hub: the actor that orders the events of every room, and the handle by which the process reaches it.
 //!
-//! In reading order: what is asked (`messages`), the decisions (`core` over `room` and `claims`, pure), the actor shell
-//! (`actor`), who is at other replicas and what they are told (`remote`, `share`), what shards are handed (`jobs` through `queue`) and how they write it (`workers`, `shard`, `line`, `pace`, `peer`, `outbox`),
-//! what ends in time (`expiry`), limits, counters (`meters`). It leaves parsing
-//! and authentication to `http::ws`. Easy to get wrong: the actor's turn must not depend on a room's size.
+//! The handle is in `handle`, with its parts `publishing`, `encode` and `connections`; the actor in `actor`. What the actor decides is in
+//! [`rooms`](super::rooms), what it has written to clients in [`sockets`](super::sockets). Easy to get wrong: a turn of the actor must
+//! not depend on the size of a room.
 pub mod actor;
-pub mod claims;
-pub mod core;
-pub mod expiry;
-pub mod jobs;
-pub mod limits;
-mod line;
-pub mod messages;
-pub mod meters;
-pub mod outbox;
-pub mod pace;
-pub mod peer;
-pub mod presence;
-pub mod queue;
-pub mod remote;
-pub mod room;
-pub mod shard;
-pub mod share;
-pub mod users;
-pub mod workers;
+mod connections;
+pub(super) mod encode;
+mod error;
+mod handle;
+mod health;
+mod options;
+mod publishing;
 
 pub use actor::Hub;
-pub use claims::{Claim, ClaimRefused};
-pub use limits::{Limits, Shared};
-pub use peer::Peer;
-pub use presence::PresenceLimits;
+pub use connections::{Admission, Place, RefusalPlace, SentAway};
+pub use error::{ClaimError, RealtimeError};
+pub use handle::{HUB_MAILBOX, Realtime};
+pub use health::RealtimeHealth;
+pub use options::{Mode, Options};

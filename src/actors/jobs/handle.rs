@@ -4,7 +4,7 @@
 //! stopping must come before the store is stopped, since runners put their jobs back into the queue.
 use super::board::{Board, Halt, JobProgress};
 use super::dispatcher::{DISPATCHER, Dispatcher, Look, Looks};
-use crate::actors::realtime::Realtime;
+use crate::actors::hub::Realtime;
 use crate::db::Store;
 use crate::protocol::ids::JobId;
 use crate::reconcile::ReadLimits;

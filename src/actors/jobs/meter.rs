@@ -4,7 +4,7 @@
 //! a busy meter skips a report (the next is near), and the row's state is written by a task of its own.
 use super::board::{Flight, Halt, JobProgress};
 use super::handle::Shared;
-use crate::actors::realtime::Realtime;
+use crate::actors::hub::Realtime;
 use crate::db::StoreError;
 use crate::db::jobs::{self, Job, JobState};
 use crate::protocol::ids::{JobId, ProjectId};

@@ -3,13 +3,16 @@
 //! Reading order: the address; the socket, the wire (its bytes, looked at) and the connector; the pools' connections, those that
 //! fell silent, and the pooler that may be between; the opener that the supervisor drives; the copier.
 mod address;
+pub(super) mod appending;
 mod connections;
 mod connector;
 mod copier;
+pub(super) mod locks;
 mod opener;
 mod pooler;
 mod silence;
 mod socket;
+pub mod wakeups;
 mod wire;
 
 pub use address::{Address, BadAddress};

@@ -2,24 +2,16 @@
 //!
 //! Leaves granting to the hub, which grants each thing to one caller. Easy to get wrong: a refusal is an answer (409,
 //! with the holder), not an error; only a hub that does not answer is one.
-use crate::{
-    actors::{
-        hub::ClaimRefused,
-        realtime::{ClaimError, RealtimeError},
-    },
-    db::projects,
-    http::{
-        auth::Caller,
-        error::{ApiError, ApiResult},
-        extract::{EntityId, Id, JsonBody},
-        state::AppState,
-    },
-    protocol::{
-        ids::ProjectId,
-        names::Name,
-        principal::{Action, Resource, authorise},
-    },
-};
+use crate::actors::hub::{ClaimError, RealtimeError};
+use crate::actors::rooms::ClaimRefused;
+use crate::db::projects;
+use crate::http::auth::Caller;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{EntityId, Id, JsonBody};
+use crate::http::state::AppState;
+use crate::protocol::ids::ProjectId;
+use crate::protocol::names::Name;
+use crate::protocol::principal::{Action, Resource, authorise};
 use axum::{Json, extract::State};
 use http::StatusCode;
 use schemars::JsonSchema;

@@ -2,15 +2,14 @@
 //!
 //! Leaves the right itself (a token not renewed, a membership ended) to whoever gave it. Easy to get wrong: nothing here
 //! keeps a user out who still has a valid token, so the right is taken away first.
-use crate::{
-    actors::realtime,
-    http::{auth::Caller, error::ApiResult, extract::JsonBody, state::AppState},
-    protocol::{
-        ids::ProjectId,
-        names::Name,
-        principal::{Action, Resource, authorise},
-    },
-};
+use crate::actors::hub;
+use crate::http::auth::Caller;
+use crate::http::error::ApiResult;
+use crate::http::extract::JsonBody;
+use crate::http::state::AppState;
+use crate::protocol::ids::ProjectId;
+use crate::protocol::names::Name;
+use crate::protocol::principal::{Action, Resource, authorise};
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +38,7 @@ pub(in crate::http) async fn disconnect(
     JsonBody(Disconnect { user_id, project_id }): JsonBody<Disconnect>,
 ) -> ApiResult<Json<SentAway>> {
     authorise(&caller, Action::Manage, project_id.map_or(Resource::Server, Resource::Project))?;
-    let realtime::SentAway { connections, complete } = match project_id {
+    let hub::SentAway { connections, complete } = match project_id {
         Some(project) => app.realtime.revoke(project, &user_id).await?,
         None => app.realtime.disconnect_user(&user_id).await?,
     };

@@ -3,21 +3,16 @@
 //! Leaves the stream to `http::sse`. Easy to get wrong: a browser reconnects by itself with the URL it had and the header
 //! `Last-Event-ID`, so the header is newer than `last_event_id` in the URL, and a ticket in it is used up.
 use super::realtime::{Proofs, caller, query_pairs, verifier};
-use crate::{
-    http::{
-        auth::no_token,
-        contract::Header,
-        error::{ApiError, ApiResult},
-        sse::{self, Opening},
-        state::AppState,
-        streams::Cut,
-    },
-    protocol::{
-        ids::ProjectId,
-        positions::Positions,
-        principal::{Action, Resource, authorise},
-    },
-};
+use crate::http::auth::no_token;
+use crate::http::connection::streams::Cut;
+use crate::http::contract::Header;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::live::sse;
+use crate::http::live::sse::Opening;
+use crate::http::state::AppState;
+use crate::protocol::ids::ProjectId;
+use crate::protocol::positions::Positions;
+use crate::protocol::principal::{Action, Resource, authorise};
 use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
@@ -61,8 +56,8 @@ pub(in crate::http) async fn open(State(app): State<AppState>, request: Request)
         return Err(ApiError::invalid(detail).code("limit_exceeded").with("limit", "rooms_per_connection"));
     }
     // Until the stream is open, below.
-    let _admission = app.realtime.admit().await.map_err(crate::http::ws::Refused::from)?;
-    let seat = app.realtime.seat(&grant.principal).map_err(crate::http::ws::Refused::from)?;
+    let _admission = app.realtime.admit().await.map_err(crate::http::live::ws::Refused::from)?;
+    let seat = app.realtime.seat(&grant.principal).map_err(crate::http::live::ws::Refused::from)?;
     let opening = Opening {
         grant,
         seat,

@@ -3,22 +3,17 @@
 //! Leaves the text to `http::export`. Easy to get wrong: once the first byte is sent there is no status left to change;
 //! a failure in mid-download must break the body, so that a client never takes half a result for a whole one.
 use super::jobs::find;
-use crate::{
-    db::{
-        Store,
-        results::{self, ResultStatus},
-    },
-    http::{
-        auth::Caller,
-        error::{ApiError, ApiResult},
-        export::{Encoder, Format, Safe},
-        extract::{Id, Query},
-        shares::Peer,
-        state::AppState,
-        transfers::{Kind, Pace},
-    },
-    protocol::{ids::JobId, principal::Action},
-};
+use crate::db::results::ResultStatus;
+use crate::db::{Store, results};
+use crate::http::auth::Caller;
+use crate::http::connection::shares::Peer;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::export::{Encoder, Format, Safe};
+use crate::http::extract::{Id, Query};
+use crate::http::state::AppState;
+use crate::http::transfers::{Kind, Pace};
+use crate::protocol::ids::JobId;
+use crate::protocol::principal::Action;
 use axum::{
     body::{Body, Bytes},
     extract::{Extension, State},

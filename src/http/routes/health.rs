@@ -3,17 +3,13 @@
 //! Both read what others have published and do no I/O, so they can't hang on what they report. Easy to get wrong: an
 //! actor that restarts is not a reason to take the server out of traffic, a stuck or dead thread is; and both are asked
 //! without a token, so names, addresses and causes are for callers who showed one.
-use crate::{
-    actors::{
-        janitor::UploadsState,
-        realtime::{Mode, RealtimeHealth},
-    },
-    cluster::Link,
-    db::store::Status,
-    http::state::AppState,
-    protocol::principal::Grant,
-    runtime::{Health, State as ActorState},
-};
+use crate::actors::hub::{Mode, RealtimeHealth};
+use crate::actors::janitor::UploadsState;
+use crate::cluster::Link;
+use crate::db::store::Status;
+use crate::http::state::AppState;
+use crate::protocol::principal::Grant;
+use crate::runtime::{Health, State as ActorState};
 use axum::{
     Json,
     extract::{Extension, State},

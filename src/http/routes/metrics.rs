@@ -1,12 +1,12 @@
 //! `GET /metrics`: the text that Prometheus reads.
 //!
 //! What is counted is in `telemetry`'s list. Easy to get wrong: it must answer when the hub does not.
-use crate::{
-    actors::realtime::Mode,
-    http::{auth::Caller, error::ApiResult, state::AppState},
-    protocol::principal::{Action, Resource, authorise},
-    telemetry,
-};
+use crate::actors::hub::Mode;
+use crate::http::auth::Caller;
+use crate::http::error::ApiResult;
+use crate::http::state::AppState;
+use crate::protocol::principal::{Action, Resource, authorise};
+use crate::telemetry;
 use axum::{extract::State, response::IntoResponse};
 use http::header;
 use std::time::Duration;

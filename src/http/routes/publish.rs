@@ -263,7 +263,7 @@ impl Publication {
         }
     }
 
-    fn announce(&self, realtime: &crate::actors::realtime::Realtime, caller: &Principal, trace: Option<Trace>) {
+    fn announce(&self, realtime: &crate::actors::hub::Realtime, caller: &Principal, trace: Option<Trace>) {
         if let Self::Collaboration(body) = self {
             let message = Collaboration {
                 project_id: body.project_id,

@@ -2,23 +2,17 @@
 //!
 //! Leaves the connections to `ws` and the hub. Easy to get wrong: a ticket is the only secret that may stand in a URL,
 //! because it is used up by being looked at.
-use crate::{
-    http::{
-        auth::Caller,
-        auth::no_token,
-        elsewhere::{self, Unknown},
-        error::{ApiError, ApiResult},
-        extract::JsonBody,
-        sse::NoStream,
-        state::AppState,
-        tickets::{Issued, TooMany},
-        ws::Verify,
-    },
-    protocol::{
-        names::Text,
-        principal::{Action, Grant, Resource, authorise},
-    },
-};
+use crate::http::auth::{Caller, no_token};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::JsonBody;
+use crate::http::live::elsewhere;
+use crate::http::live::elsewhere::Unknown;
+use crate::http::live::sse::NoStream;
+use crate::http::live::tickets::{Issued, TooMany};
+use crate::http::live::ws::Verify;
+use crate::http::state::AppState;
+use crate::protocol::names::Text;
+use crate::protocol::principal::{Action, Grant, Resource, authorise};
 use axum::{
     Json,
     extract::{Extension, Request, State},

@@ -1,28 +1,19 @@
 //! `/api/v1/projects/{id}/sources` and `/api/v1/sources/{id}`: uploaded files and what their columns look like.
 use super::projects::{Page, Paging};
-use crate::{
-    actors::jobs::MADE_BY,
-    db::{
-        StoreError, projects,
-        sources::{self, NewSource, Source},
-    },
-    http::{
-        auth::Caller,
-        error::{ApiError, ApiResult},
-        extract::{Id, Query},
-        position,
-        shares::Peer,
-        state::AppState,
-        transfers::Kind,
-        upload,
-    },
-    protocol::{
-        ids::{ProjectId, SourceId},
-        names::{Name, Text},
-        principal::{Action, Resource, authorise},
-    },
-    reconcile::{ColumnProfile, Profile, Reading},
-};
+use crate::actors::jobs::MADE_BY;
+use crate::db::sources::{NewSource, Source};
+use crate::db::{StoreError, projects, sources};
+use crate::http::auth::Caller;
+use crate::http::connection::shares::Peer;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Id, Query};
+use crate::http::state::AppState;
+use crate::http::transfers::Kind;
+use crate::http::{position, upload};
+use crate::protocol::ids::{ProjectId, SourceId};
+use crate::protocol::names::{Name, Text};
+use crate::protocol::principal::{Action, Resource, authorise};
+use crate::reconcile::{ColumnProfile, Profile, Reading};
 use axum::{
     Json,
     extract::{Extension, Request, State},

@@ -3,7 +3,7 @@
 //! Leaves making them to `http::openapi` and `protocol::asyncapi`. Easy to get wrong: they are made once, when they are
 //! first asked for, so nothing of one caller may get into them.
 use crate::{
-    actors::hub,
+    actors::rooms,
     http::{contract::Operation, openapi, state::AppState},
     protocol::asyncapi::{self, Limit},
 };
@@ -54,7 +54,7 @@ fn json(bytes: &Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes.clone()).into_response()
 }
 
-fn realtime_limits(limits: &hub::Limits) -> Vec<Limit> {
+fn realtime_limits(limits: &rooms::Limits) -> Vec<Limit> {
     let limit = |name, value, text| Limit { name, value, text };
     let ms = |duration: std::time::Duration| duration.as_millis() as u64;
     vec![

@@ -1,17 +1,14 @@
 //! `GET /ws`: hands an admitted request to the WebSocket door.
 //!
-//! Leaves the upgrade and the connection to `http::ws`. Easy to get wrong: the caller may still be nobody here (the first
+//! Leaves the upgrade and the connection to `http::live::ws`. Easy to get wrong: the caller may still be nobody here (the first
 //! message of the socket is then `Auth`), and a browser learns of a refusal only on an open socket.
 use super::realtime::{Proofs, caller, query_pairs, verifier};
-use crate::{
-    actors::realtime::RealtimeError,
-    http::{
-        error::{ApiError, ApiResult},
-        state::AppState,
-        ws::{self, Closing, Door, Refused},
-    },
-    protocol::CloseCode,
-};
+use crate::actors::hub::RealtimeError;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::live::ws;
+use crate::http::live::ws::{Closing, Door, Refused};
+use crate::http::state::AppState;
+use crate::protocol::CloseCode;
 use axum::{
     extract::{Request, State},
     response::Response,

@@ -35,6 +35,12 @@ pub struct RowError {
 impl RowError {
     const MISSING: &str = "missing line(s): the balance does not follow, by ";
 
+    /// Of the value its beginning is kept.
+    pub(crate) fn new(line: u64, column: &str, value: &str, reason: &str) -> Self {
+        let value = value.chars().take(200).collect();
+        Self { line, column: column.to_owned(), value, reason: reason.to_owned() }
+    }
+
     pub(crate) fn missing_line(amount: &str) -> String {
         format!("{}{amount}", Self::MISSING)
     }

@@ -148,7 +148,7 @@ impl Sink for Collector<'_> {
     fn bad(&mut self, line: u64, column: &str, value: &str, reason: &str) -> Result<(), ReadError> {
         self.error_count += 1;
         if self.errors.len() < MAX_ROW_ERRORS {
-            self.errors.push(row_error(line, column, value, reason));
+            self.errors.push(RowError::new(line, column, value, reason));
         }
         Ok(())
     }
@@ -168,11 +168,6 @@ impl Sink for Collector<'_> {
     fn warn(&mut self, warning: String) {
         self.heading.warnings.push(warning);
     }
-}
-
-pub(super) fn row_error(line: u64, column: &str, value: &str, reason: &str) -> RowError {
-    let value = value.chars().take(200).collect();
-    RowError { line, column: column.to_owned(), value, reason: reason.to_owned() }
 }
 
 /// Takes bad rows out of everything.
@@ -259,7 +254,7 @@ fn finish(
 fn missing_lines(table: &mut Table) {
     let Some(proof) = &table.profile.reading.balance else { return };
     for gap in &proof.gaps {
-        table.errors.push(row_error(gap.line, &proof.column, &gap.balance, &RowError::missing_line(&gap.missing)));
+        table.errors.push(RowError::new(gap.line, &proof.column, &gap.balance, &RowError::missing_line(&gap.missing)));
     }
     table.errors.sort_by_key(|error| error.line);
     table.errors.truncate(MAX_ROW_ERRORS);

@@ -1,5 +1,4 @@
 //! Columns of text to typed values: amounts, days, signs; and the reasons against rows that do not fit.
-use super::ingest::row_error;
 use super::{Cells, ColumnProfile, ColumnType, NO_AMOUNT, NO_DATE, Profile, RowError, SignedBy, Typed};
 use crate::amount::{self, Decimal, DecimalStyle};
 use crate::control::{Cancelled, Meter};
@@ -39,7 +38,7 @@ pub(super) fn type_columns(
         }
         for (row, reason) in errors {
             let name = &profile.columns[at].name;
-            bad.entry(row).or_insert_with(|| row_error(u64::from(lines[row]), name, cells.get(row, at), &reason));
+            bad.entry(row).or_insert_with(|| RowError::new(u64::from(lines[row]), name, cells.get(row, at), &reason));
         }
         typed.push(values);
     }
@@ -152,7 +151,7 @@ fn totals(cells: &Cells, lines: &[u32], typed: &[Typed], profile: &Profile, bad:
             let shown = shown.join(&profile.delimiter.to_string());
             bad.insert(
                 row,
-                row_error(u64::from(lines[row]), "", &shown, "a total or balance, no record: it has no date"),
+                RowError::new(u64::from(lines[row]), "", &shown, "a total or balance, no record: it has no date"),
             );
         }
     }
