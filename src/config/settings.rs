@@ -53,7 +53,8 @@ macro_rules! settings {
             /// Takes each setting from where it is given first.
             ///
             /// # Errors
-            /// The first value that can't be read or is out of bounds, with the setting's name and where it came from.
+            /// The first value that can't be read or is out of bounds, with the setting's name and where it came
+            /// from.
             pub(super) fn from_sources(sources: &Sources<'_>) -> Result<Self, ConfigError> {
                 Ok(Self { $( $( $name: sources.take(stringify!($name), $default, $check)?, )+ )+ })
             }
@@ -67,181 +68,195 @@ macro_rules! settings {
 
 settings! {
     "Server" {
-        /// Address and port to serve on. Elsewhere than on loopback a bearer token is required.
+        /// Address and port to serve on. A bearer token is required on any address but loopback.
         listen: SocketAddr = "127.0.0.1:2000", "ADDR:PORT", any;
-        /// Folder of the database, the uploads and the generated token; made when absent.
+        /// Folder of the database, the uploads and the generated token; created when missing.
         data_dir: PathBuf = "./tieout-data", "DIR", |path: &PathBuf| not_empty(path);
         /// Threads that serve requests; `auto` is one per processor.
         workers: Threads<1> = "auto", "N", |t: &Threads<1>| within(t.0 as u64, 1, 1024);
-        /// Threads that read and write live connections; `auto` is one for two processors.
+        /// Threads that read and write live connections; `auto` is one per two processors.
         socket_threads: Threads<2> = "auto", "N", |t: &Threads<2>| within(t.0 as u64, 1, 1024);
         /// When live updates start: `on` with the process, `lazy` with the first client, `off` never.
         realtime: RealtimeMode = "on", "MODE", any;
         /// The least severe log line to write: off, error, warn, info, debug or trace.
         log: LogLevel = "info", "LEVEL", any;
-        /// How long a stop may take; what is then still running is cut off and named in the log.
+        /// How long a shutdown may take; parts that are still running then are aborted and named in the log.
         shutdown_timeout: Seconds = "30s", "TIME", |t: &Seconds| within(t.0.as_secs(), 1, 3600);
         /// Lets tests make an actor panic from outside.
         enable_test_hooks: bool = "false", "BOOL", any, hook;
     }
     "Stores and replicas" {
-        /// Address of a PostgreSQL that replicas share, `postgres://user:password@host/db?sslmode=verify-full&sslrootcert=FILE`; without one it is a SQLite file in `data_dir`. Rather in the environment or a file than in a flag, which every user of the machine sees.
+        /// Address of a PostgreSQL that replicas share,
+        /// `postgres://user:password@host/db?sslmode=verify-full&sslrootcert=FILE`; without it, the store is a
+        /// SQLite file in `data_dir`. Prefer the environment or a file: every user of the machine can see a flag.
         database_url: Optional<Secret> = "", "URL", any;
         /// File that holds that address.
         database_url_file: Optional<PathBuf> = "", "FILE", any;
-        /// Connections to PostgreSQL of this process, a few for rows in bulk apart; a caller who waits 2 s for one gets 503.
+        /// Connections of this process to PostgreSQL, besides a few for rows in bulk; a request that waits 2 s for
+        /// one gets 503.
         database_connections: u32 = "10", "N", |n: &u32| within(u64::from(*n), 1, 1_000);
-        /// How long PostgreSQL may work on one statement; past it the request gets 503. Less than `request_timeout`, so that the answer names the cause.
+        /// Time limit of one PostgreSQL statement; above it, the request gets 503. Keep it below `request_timeout`,
+        /// so that the response names the cause.
         database_statement_timeout: Seconds = "20s", "TIME", |t: &Seconds| time(t, 100, HOUR);
-        /// Newest events of a project that are kept; who comes back for older ones starts from a snapshot.
+        /// Number of newest events that are kept per project; a client that has missed older ones starts from a
+        /// snapshot.
         events_per_project: u64 = "100000", "N", |n: &u64| within(*n, 1, 1 << 40);
-        /// How long an event is kept; past it as `events_per_project`.
+        /// How long an event is kept; older ones as under `events_per_project`.
         event_age: Seconds = "7d", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
-        /// How long the answer to a request with an `Idempotency-Key` is kept; past it the request is carried out again.
+        /// How long the response to a request with an `Idempotency-Key` is kept; after that, a repeated request is
+        /// executed again.
         idempotency_key_age: Seconds = "24h", "TIME", |t: &Seconds| time(t, 1_000, YEAR);
         /// How long a file without a source stays in `uploads/.trash` before it is removed for good.
         trash_age: Seconds = "7d", "TIME", |t: &Seconds| time(t, 0, YEAR);
-        /// Bring an older schema up to date when starting; without it an older one is not served, and `tieout migrate up` is for whoever may.
+        /// Migrate an older schema at the start; otherwise the server refuses it until `tieout migrate up` was run.
         auto_migrate: bool = "true", "BOOL", any;
-        /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS, `rediss://…?sslrootcert=FILE`; several with commas between are nodes of one cluster; without one this process is alone. Rather in the environment or a file than in a flag.
+        /// Address of a Redis through which replicas reach each other, `redis://:password@host:port` or, for TLS,
+        /// `rediss://…?sslrootcert=FILE`; several, separated by commas, are nodes of one cluster; without it, this
+        /// process is the only replica. Prefer the environment or a file.
         redis_url: Optional<Secret> = "", "URL,…", any;
         /// File that holds that address.
         redis_url_file: Optional<PathBuf> = "", "FILE", any;
-        /// Starts the names of this installation's channels in Redis; its replicas share it, and no other installation does.
+        /// Prefix of this installation's channels in Redis: the same for all of its replicas, and for no other
+        /// installation.
         relay_prefix: String = "tieout", "NAME", |name: &String| plain(name);
-        /// Name of this process in logs and among replicas; without one it is random.
+        /// Name of this process in logs and among replicas; random by default.
         replica: Optional<String> = "", "NAME", |name: &Optional<String>| name.0.as_ref().map_or(Ok(()), |name| plain(name));
     }
-    "Who may come in" {
-        /// File that holds the owner's bearer token. Given a token, loopback needs it too.
+    "Access" {
+        /// File that holds the owner's bearer token. With one, the token is required on loopback too.
         token_file: Optional<PathBuf> = "", "FILE", any;
         /// File with the shared secret of signed tokens (JWT, HS256), at least 32 bytes.
         jwt_secret_file: Optional<PathBuf> = "", "FILE", any;
         /// File with the public key of signed tokens (JWT) in PEM: RSA for RS256, Ed25519 for EdDSA.
         jwt_public_key_file: Optional<PathBuf> = "", "FILE", any;
-        /// What `iss` of a signed token must be, when given.
+        /// Required `iss` of signed tokens.
         jwt_issuer: Optional<String> = "", "TEXT", any;
-        /// What `aud` of a signed token must be or contain, when given.
+        /// Audience that `aud` of signed tokens must contain.
         jwt_audience: Optional<String> = "", "TEXT", any;
-        /// How far the clocks of this server and of the tokens' issuer may disagree.
+        /// Allowed difference between the clocks of this server and of the issuer of tokens.
         jwt_leeway: Seconds = "5s", "TIME", |t: &Seconds| within(t.0.as_secs(), 0, 300);
-        /// Further names that `Host` may have, with or without a port, separated by commas.
+        /// Additional names that `Host` may have, with or without a port, separated by commas.
         allowed_hosts: List = "", "HOST,…", any;
-        /// Further origins whose pages may talk to this server, such as `https://tieout.example`, separated by commas.
+        /// Additional origins whose pages may use this server, such as `https://tieout.example`, separated by commas.
         allowed_origins: List = "", "ORIGIN,…", any;
     }
     "Limits of requests" {
-        /// Bytes of one uploaded file; past it 413.
+        /// Bytes of one uploaded file; above it: 413.
         max_upload_bytes: ByteSize = "2GiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 1 << 40);
-        /// Bytes of any other request body; past it 413.
+        /// Bytes of any other request body; above it: 413.
         max_body_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 1 << 30);
-        /// Rows of one source; past it 413.
+        /// Rows of one source; above it: 413.
         max_rows: u64 = "10000000", "N", |n: &u64| within(*n, 1, 1 << 32);
-        /// Columns of one source; past it 413.
+        /// Columns of one source; above it: 413.
         max_columns: u64 = "512", "N", |n: &u64| within(*n, 1, 65_536);
-        /// Bytes of one field of a source; past it 413.
+        /// Bytes of one field of a source; above it: 413.
         max_field_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 64, 1 << 30);
-        /// Jobs that run or wait to run in the whole installation; past it 503.
+        /// Running and queued jobs of the whole installation; above it: 503.
         max_open_jobs: u64 = "100", "N", |n: &u64| within(*n, 1, 100_000);
-        /// How long a replica may be silent before another one takes its running jobs over.
+        /// How long a replica may be silent before another one takes over its running jobs.
         job_lease: Seconds = "15s", "TIME", |t: &Seconds| time(t, 500, HOUR);
-        /// Open HTTP connections, WebSockets not counted; past it 503.
+        /// Open HTTP connections, without WebSockets; above it: 503.
         max_http_connections: u64 = "4096", "N", |n: &u64| within(*n, 1, 1_000_000);
-        /// Open HTTP connections of one address; past it 503; 0 is half of `max_http_connections`.
+        /// Open HTTP connections of one address; above it: 503; 0 is half of `max_http_connections`.
         connections_per_address: u64 = "0", "N", |n: &u64| within(*n, 0, 1_000_000);
-        /// Addresses and networks of proxies, separated by commas: each speaks for many clients, so it has no share of its own.
+        /// Addresses and networks of proxies, separated by commas: one of them stands for many clients, so the
+        /// limits per address do not hold for it.
         trusted_proxies: Networks = "127.0.0.1,::1", "NET,…", any;
-        /// Downloads and uploads at one time; past it 503. One user or one address may have half of them, past it 429.
+        /// Concurrent downloads and uploads; above it: 503. One user or one address may have half of them; above
+        /// that: 429.
         max_transfers: u64 = "64", "N", |n: &u64| within(*n, 1, 10_000);
-        /// Bytes that an upload or a download must move in each `transfer_window`; past it as `transfer_idle_timeout`; 0 is no limit.
+        /// Bytes that an upload or a download must move in each `transfer_window`; a slower one ends as under
+        /// `transfer_idle_timeout`; 0 is no limit.
         transfer_least_bytes: ByteSize = "60KiB", "BYTES", |s: &ByteSize| within(s.0, 0, 1 << 30);
         /// Time spent waiting for the client over which those bytes are counted.
         transfer_window: Seconds = "60s", "TIME", |t: &Seconds| time(t, 10, HOUR);
-        /// Bytes of answers from 64 KiB on that wait for their clients to read them; past it 503. One user or one address may have half, one connection an eighth.
+        /// Bytes of responses of 64 KiB and more that wait to be read by their clients; above it: 503. One user or
+        /// one address may have half, one connection an eighth.
         answer_budget: ByteSize = "128MiB", "BYTES", |s: &ByteSize| within(s.0, 1 << 20, 1 << 40);
-        /// How long a request may take to answer, uploads and downloads apart; past it 503.
+        /// Time limit of a request, except uploads and downloads; above it: 503.
         request_timeout: Seconds = "30s", "TIME", |t: &Seconds| time(t, 10, HOUR);
-        /// How long an upload or a download may stand still; past it 408, or the connection is closed.
+        /// How long an upload or a download may make no progress; then 408, or the connection is closed.
         transfer_idle_timeout: Seconds = "30s", "TIME", |t: &Seconds| time(t, 10, HOUR);
-        /// How long a client may take to send a request's headers.
+        /// Time limit for the headers of a request.
         header_timeout: Seconds = "15s", "TIME", |t: &Seconds| time(t, 10, HOUR);
     }
     "Limits of live connections" {
-        /// Open WebSockets and event streams; past it 503.
+        /// Open WebSockets and event streams; above it: 503.
         max_sockets: u64 = "20000", "N", |n: &u64| within(*n, 1, 10_000_000);
-        /// Live connections of one user, the owner apart; past it 503, after `Auth` 4409.
+        /// Live connections of one user, except the owner; above it: 503, or 4409 after `Auth`.
         connections_per_user: u64 = "20", "N", |n: &u64| within(*n, 1, 1_000_000);
-        /// Requests of one connection that are not answered yet; past it `LIMIT_EXCEEDED`.
+        /// Unanswered requests of one connection; above it: `LIMIT_EXCEEDED`.
         pending_requests: u32 = "256", "N", |n: &u32| within(u64::from(*n), 1, 1_000_000);
-        /// Projects that one connection may follow; past it `LIMIT_EXCEEDED`.
+        /// Projects that one connection may join; above it: `LIMIT_EXCEEDED`.
         rooms_per_connection: u64 = "128", "N", |n: &u64| within(*n, 1, 65_536);
-        /// Messages a second that one connection may send; past it `RATE_LIMITED`; 0 is no limit.
+        /// Messages per second of one connection; above it: `RATE_LIMITED`; 0 is no limit.
         max_message_rate: u32 = "50", "N", |n: &u32| within(u64::from(*n), 0, 1_000_000);
         /// Messages that one connection may send at once; 0 is twice the rate.
         max_message_burst: u32 = "0", "N", |n: &u32| within(u64::from(*n), 0, 10_000_000);
-        /// Bytes of one message from a client; past it the connection is closed with 4413.
+        /// Bytes of one message from a client; above it, the connection is closed with 4413.
         inbound_bytes: ByteSize = "64KiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 16 << 20);
-        /// Bytes of one message from a client that has not authenticated; past it 4413.
+        /// Bytes of one message from a client that has not authenticated; above it: 4413.
         unauthenticated_bytes: ByteSize = "4KiB", "BYTES", |s: &ByteSize| within(s.0, 256, 1 << 20);
-        /// Bytes that may wait for one connection; past it a room's frames are discarded and `ResyncRequired` is sent.
+        /// Bytes queued for one connection; above it, frames of a room are discarded and `ResyncRequired` is sent.
         queue_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 4096, 1 << 30);
-        /// Frames that may wait for one connection; past it as `queue_bytes`.
+        /// Frames queued for one connection; above it as under `queue_bytes`.
         queue_frames: u64 = "1024", "N", |n: &u64| within(*n, 8, 1_000_000);
-        /// Bytes that may wait for all connections together; past it as `queue_bytes`.
+        /// Bytes queued for all connections together; above it as under `queue_bytes`.
         queue_budget: ByteSize = "256MiB", "BYTES", |s: &ByteSize| within(s.0, 64 << 10, 1 << 40);
-        /// How long a client may leave what it is sent unread; past it the connection is closed with 4508.
+        /// How long a client may read nothing while frames wait for it; then the connection is closed with 4508.
         slow_no_progress: Seconds = "5s", "TIME", |t: &Seconds| time(t, 100, HOUR);
-        /// How long a connection's queue may stay full; past it 4508.
+        /// How long the queue of a connection may stay full; then 4508.
         slow_full_for: Seconds = "10s", "TIME", |t: &Seconds| time(t, 100, HOUR);
-        /// How long a client has for its first `Auth`; past it 4408.
+        /// Time limit for the first `Auth` of a client; then 4408.
         auth_within: Seconds = "10s", "TIME", |t: &Seconds| time(t, 100, HOUR);
-        /// How long before a token lapses its connection is sent `AuthExpiring`.
+        /// How long before the expiry of a token `AuthExpiring` is sent.
         auth_warning: Seconds = "60s", "TIME", |t: &Seconds| time(t, 0, HOUR);
-        /// How long after a token has lapsed its connection is closed with 4401.
+        /// How long after the expiry of a token its connection is closed with 4401.
         auth_grace: Seconds = "25s", "TIME", |t: &Seconds| time(t, 0, HOUR);
-        /// How long a ticket opens a connection.
+        /// Lifetime of a ticket.
         ticket_ttl: Seconds = "30s", "TIME", |t: &Seconds| time(t, 100, HOUR);
-        /// Tickets that are neither used nor lapsed; past it 503.
+        /// Unused, unexpired tickets; above it: 503.
         max_tickets: u64 = "10000", "N", |n: &u64| within(*n, 1, 10_000_000);
         /// Time between pings of a WebSocket.
         ping_every: Seconds = "25s", "TIME", |t: &Seconds| time(t, 100, HOUR);
-        /// How long nothing may come after an unanswered ping; past it 4504.
+        /// How long a client may stay silent after a ping; then 4504.
         pong_within: Seconds = "10s", "TIME", |t: &Seconds| time(t, 100, HOUR);
-        /// How long a claim lasts unless it is renewed.
+        /// Lifetime of a claim that is not renewed.
         claim_ttl: Seconds = "60s", "TIME", |t: &Seconds| time(t, 100, 24 * HOUR);
-        /// Claims in force in one project; past it 429, over a live connection `LIMIT_EXCEEDED`.
+        /// Active claims of one project; above it: 429, over a live connection `LIMIT_EXCEEDED`.
         claims_per_project: u64 = "10000", "N", |n: &u64| within(*n, 1, 10_000_000);
     }
     "Limits of rooms" {
-        /// Bytes of one event as it is sent; a longer one has the URL of its entity in place of its data.
+        /// Bytes of one event as sent; a longer one carries the URL of its entity instead of its data.
         outbound_bytes: ByteSize = "256KiB", "BYTES", |s: &ByteSize| within(s.0, 1024, 64 << 20);
-        /// Recent events that a room keeps for those who come back; older ones are read from the store.
+        /// Recent events that a room keeps for reconnecting clients; older ones are read from the store.
         ring_frames: u64 = "300", "N", |n: &u64| within(*n, 0, 1_000_000);
         /// Bytes of recent events that a room keeps.
         ring_bytes: ByteSize = "1MiB", "BYTES", |s: &ByteSize| within(s.0, 0, 1 << 30);
         /// How long a room keeps an event.
         ring_age: Seconds = "5m", "TIME", |t: &Seconds| time(t, 0, 24 * HOUR);
-        /// How long a room that everybody has left is kept.
+        /// How long an empty room is kept.
         room_kept: Seconds = "60s", "TIME", |t: &Seconds| time(t, 0, 24 * HOUR);
-        /// Least time between two progress messages of one job.
+        /// Minimum time between two progress messages of one job.
         progress_every: Seconds = "250ms", "TIME", |t: &Seconds| time(t, 0, HOUR);
-        /// Once frames for rooms come faster than this, what comes for live connections is gathered for as long; 0 is never.
+        /// Once frames for rooms come faster than this, what comes for live connections is gathered for as long; 0
+        /// is never.
         gather: Seconds = "2ms", "TIME", |t: &Seconds| time(t, 0, 50);
         /// Time between two presence messages of a room.
         presence_every: Seconds = "250ms", "TIME", |t: &Seconds| time(t, 10, HOUR);
         /// The same in a room with more than `presence_large` connections.
         presence_every_large: Seconds = "1s", "TIME", |t: &Seconds| time(t, 10, HOUR);
-        /// Connections past which presence is told as seldom as `presence_every_large` says.
+        /// Number of connections above which `presence_every_large` applies.
         presence_large: u64 = "100", "N", |n: &u64| within(*n, 0, 10_000_000);
-        /// Connections past which presence is counts and a sample.
+        /// Number of connections above which presence is a count and a sample.
         presence_listed: u64 = "1000", "N", |n: &u64| within(*n, 0, 10_000_000);
         /// Names in such a sample.
         presence_sample: u64 = "50", "N", |n: &u64| within(*n, 0, 10_000);
-        /// How long who has left is still shown; who is back by then was never away.
+        /// How long a user who has left is still shown; one who returns within it is not reported as away.
         presence_leave: Seconds = "5s", "TIME", |t: &Seconds| time(t, 0, HOUR);
-        /// Longest time over which a stop closes live connections; less when `shutdown_timeout` leaves less.
+        /// Longest time over which a shutdown closes live connections; shorter when `shutdown_timeout` leaves less.
         drain_window: Seconds = "25s", "TIME", |t: &Seconds| time(t, 0, HOUR);
-        /// Live connections that a stop closes a second, as far as `drain_window` allows.
+        /// Live connections that a shutdown closes per second, within `drain_window`.
         drain_per_second: u32 = "500", "N", |n: &u32| within(u64::from(*n), 1, 1_000_000);
     }
 }

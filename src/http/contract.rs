@@ -62,7 +62,7 @@ pub(super) struct Operation {
 }
 
 /// Begins the contract of an operation, with its name in the document and one sentence.
-pub(super) fn does(id: &'static str, summary: &'static str) -> Operation {
+pub(super) fn operation(id: &'static str, summary: &'static str) -> Operation {
     Operation {
         method: Method::GET,
         path: "",
@@ -154,24 +154,44 @@ impl Table {
         Self { router: Router::new(), operations: Vec::new() }
     }
 
-    pub fn get<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
-        self.at(Method::GET, path, on(MethodFilter::GET, handler), does)
+    pub fn get<H: Handler<T, AppState>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        operation: Operation,
+    ) -> Self {
+        self.at(Method::GET, path, on(MethodFilter::GET, handler), operation)
     }
 
-    pub fn post<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
-        self.at(Method::POST, path, on(MethodFilter::POST, handler), does)
+    pub fn post<H: Handler<T, AppState>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        operation: Operation,
+    ) -> Self {
+        self.at(Method::POST, path, on(MethodFilter::POST, handler), operation)
     }
 
-    pub fn patch<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
-        self.at(Method::PATCH, path, on(MethodFilter::PATCH, handler), does)
+    pub fn patch<H: Handler<T, AppState>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        operation: Operation,
+    ) -> Self {
+        self.at(Method::PATCH, path, on(MethodFilter::PATCH, handler), operation)
     }
 
-    pub fn delete<H: Handler<T, AppState>, T: 'static>(self, path: &'static str, handler: H, does: Operation) -> Self {
-        self.at(Method::DELETE, path, on(MethodFilter::DELETE, handler), does)
+    pub fn delete<H: Handler<T, AppState>, T: 'static>(
+        self,
+        path: &'static str,
+        handler: H,
+        operation: Operation,
+    ) -> Self {
+        self.at(Method::DELETE, path, on(MethodFilter::DELETE, handler), operation)
     }
 
-    fn at(mut self, method: Method, path: &'static str, route: MethodRouter<AppState>, does: Operation) -> Self {
-        self.operations.push(Operation { method, path, ..does });
+    fn at(mut self, method: Method, path: &'static str, route: MethodRouter<AppState>, operation: Operation) -> Self {
+        self.operations.push(Operation { method, path, ..operation });
         self.router = self.router.route(path, route);
         self
     }

@@ -4,7 +4,7 @@
 //! wrong: a route added outside of this list has no contract, and no problem body for a wrong method.
 use super::{
     console,
-    contract::{Table, does},
+    contract::{Table, operation},
     error::ApiError,
     routes::{
         claims, disconnect, events, export, health,
@@ -54,12 +54,12 @@ fn table(hooks: bool) -> Table {
             .post(
                 "/api/test/panic",
                 test_hooks::panic,
-                does("testPanic", "breaks a part of the server").takes::<test_hooks::Victim>().empty(202),
+                operation("testPanic", "Make a part of the server panic").takes::<test_hooks::Victim>().empty(202),
             )
             .post(
                 "/api/test/stall",
                 test_hooks::stall,
-                does("testStall", "blocks the actor thread").takes::<test_hooks::Stall>().empty(202),
+                operation("testStall", "Block the actor thread for a while").takes::<test_hooks::Stall>().empty(202),
             )
     } else {
         table
@@ -72,19 +72,27 @@ fn server(table: Table) -> Table {
         .get(
             "/api/health",
             health::health,
-            does("health", "whether the process can answer").json::<health::Alive>(200).open(),
+            operation("health", "Liveness: the process answers").json::<health::Alive>(200).open(),
         )
         .get(
             "/api/ready",
             health::ready,
-            does("ready", "whether to send it traffic")
+            operation("ready", "Readiness: whether to send traffic here")
                 .json::<health::Readiness>(200)
                 .json::<health::Readiness>(503)
                 .open(),
         )
-        .get("/openapi.json", specs::openapi, does("openapi", "this document").raw(200, JSON))
-        .get("/asyncapi.json", specs::asyncapi, does("asyncapi", "the messages of /ws").raw(200, JSON))
-        .get("/metrics", metrics::metrics, does("metrics", "figures for Prometheus").raw(200, &["text/plain"]))
+        .get("/openapi.json", specs::openapi, operation("openapi", "This document").raw(200, JSON))
+        .get(
+            "/asyncapi.json",
+            specs::asyncapi,
+            operation("asyncapi", "The AsyncAPI document: the messages of /ws and /events").raw(200, JSON),
+        )
+        .get(
+            "/metrics",
+            metrics::metrics,
+            operation("metrics", "Metrics in the format of Prometheus").raw(200, &["text/plain"]),
+        )
 }
 
 fn of_realtime(table: Table) -> Table {
@@ -92,36 +100,36 @@ fn of_realtime(table: Table) -> Table {
         .get(
             "/ws",
             ws::open,
-            does("socket", "opens a WebSocket; /asyncapi.json says what is spoken")
+            operation("socket", "Open a WebSocket; /asyncapi.json describes the messages")
                 .query::<ws::SocketQuery>()
                 .empty(101)
-                .refuses(401, "the ticket or the token is wrong")
-                .refuses(426, "the request is not a WebSocket's")
+                .refuses(401, "the ticket or the token is invalid")
+                .refuses(426, "the request is not a WebSocket handshake")
                 .open(),
         )
         .get(
             "/events",
             events::open,
-            does("events", "the same messages as server-sent events")
+            operation("events", "Open an event stream: the messages of the WebSocket as server-sent events")
                 .query::<events::EventsQuery>()
                 .headers(events::HEADERS)
                 .raw(200, &["text/event-stream"])
-                .refuses(401, "the ticket or the token is wrong, or there is none")
-                .refuses(404, "a project's id is none")
+                .refuses(401, "the ticket or the token is invalid or missing")
+                .refuses(404, "one of the projects is not an id")
                 .refuses(422, "more projects than `rooms_per_connection`")
                 .open(),
         )
         .post(
             "/api/realtime/ticket",
             realtime::ticket,
-            does("ticket", "issues a single-use ticket for one live connection")
+            operation("ticket", "Issue a single-use ticket for one live connection")
                 .json::<realtime::Ticket>(200)
-                .refuses(429, "the caller has `tickets_per_user` unused ones"),
+                .refuses(429, "the caller is at the limit `tickets_per_user` of unused tickets"),
         )
         .post(
             "/api/realtime/send",
             realtime::send,
-            does("send", "says a message for an event stream's client; the answer comes on the stream")
+            operation("send", "Send a message on behalf of an event stream; the reply arrives on the stream")
                 .takes::<realtime::Sent>()
                 .empty(202)
                 .refuses(404, "the caller has no such event stream"),
@@ -129,21 +137,21 @@ fn of_realtime(table: Table) -> Table {
         .post(
             "/api/realtime/disconnect",
             disconnect::disconnect,
-            does("disconnect", "sends a user away, from one project or altogether")
+            operation("disconnect", "Disconnect a user from one project or from all")
                 .takes::<disconnect::Disconnect>()
                 .json::<disconnect::SentAway>(200),
         )
         .post(
             "/api/realtime/publish",
             publish::publish,
-            does("publish", "publishes a message to a room, once per Idempotency-Key")
+            operation("publish", "Publish a message to a room, once per Idempotency-Key")
                 .headers(publish::HEADERS)
                 .takes::<publish::Publication>()
                 .json::<publish::Sent>(200)
                 .refuses(404, "there is no such project")
                 .refuses(409, "the key is being used for a request to another project")
-                .refuses(422, "the body does not fit")
-                .refuses(422, "the key was used for another request"),
+                .refuses(422, "the body does not match the schema")
+                .refuses(422, "the key was used for a different request"),
         )
 }
 
@@ -153,12 +161,12 @@ fn of_projects(table: Table) -> Table {
         .get(
             "/api/v1/projects",
             projects::list,
-            does("listProjects", "projects, oldest first").query::<Paging>().json::<Page<Project>>(200),
+            operation("listProjects", "List projects, oldest first").query::<Paging>().json::<Page<Project>>(200),
         )
         .post(
             "/api/v1/projects",
             projects::create,
-            does("createProject", "makes a project")
+            operation("createProject", "Create a project")
                 .takes::<projects::Named>()
                 .json::<Project>(201)
                 .refuses(429, "the limit `projects` is reached"),
@@ -166,42 +174,48 @@ fn of_projects(table: Table) -> Table {
         .get(
             "/api/v1/projects/{id}",
             projects::get,
-            does("getProject", "one project").json::<Project>(200).positioned(),
+            operation("getProject", "Get a project").json::<Project>(200).positioned(),
         )
         .patch(
             "/api/v1/projects/{id}",
             projects::rename,
-            does("renameProject", "gives it another name").takes::<projects::Named>().json::<Project>(200),
+            operation("renameProject", "Rename a project").takes::<projects::Named>().json::<Project>(200),
         )
         .delete(
             "/api/v1/projects/{id}",
             projects::delete,
-            does("deleteProject", "deletes it with all it has").empty(204),
+            operation("deleteProject", "Delete a project with its sources, jobs and results").empty(204),
         )
         .get(
             "/api/v1/projects/{id}/sources",
             sources::list,
-            does("listSources", "the project's sources").query::<Paging>().json::<Page<SourceView>>(200).positioned(),
+            operation("listSources", "List the sources of a project")
+                .query::<Paging>()
+                .json::<Page<SourceView>>(200)
+                .positioned(),
         )
         .post(
             "/api/v1/projects/{id}/sources",
             sources::upload,
-            does("uploadSource", "uploads a file; 200 when the project has these bytes already")
-                .query::<sources::UploadQuery>()
-                .takes_raw(FILE)
-                .json::<SourceView>(201)
-                .json::<SourceView>(200)
-                .refuses(408, "nothing more of the file arrived in time")
-                .refuses(413, "the file passes a limit of bytes, rows, columns or field length")
-                .refuses(422, "the file can't be read as a table")
-                .refuses(429, "the limit `sources_per_project` is reached")
-                .refuses(429, "the caller or the address has its share of the transfers: `transfers_per_user`")
-                .refuses(507, "the data directory is full"),
+            operation(
+                "uploadSource",
+                "Upload a file as a source; 200 when the project already has a source with these bytes",
+            )
+            .query::<sources::UploadQuery>()
+            .takes_raw(FILE)
+            .json::<SourceView>(201)
+            .json::<SourceView>(200)
+            .refuses(408, "the upload made no progress within the time limit")
+            .refuses(413, "the file is above a limit of bytes, rows, columns or field length")
+            .refuses(422, "the file cannot be read as a table")
+            .refuses(429, "the limit `sources_per_project` is reached")
+            .refuses(429, "the user or address is at the limit `transfers_per_user`")
+            .refuses(507, "the data directory is full"),
         )
         .get(
             "/api/v1/projects/{id}/suggested-rules",
             rules::suggest,
-            does("suggestRules", "rules inferred from both files")
+            operation("suggestRules", "Suggest rules for two sources")
                 .query::<rules::Suggestion>()
                 .json::<rules::Suggested>(200)
                 .refuses(422, "a source is not in this project, or lacks the column"),
@@ -209,90 +223,95 @@ fn of_projects(table: Table) -> Table {
         .get(
             "/api/v1/projects/{id}/jobs",
             jobs::list,
-            does("listJobs", "the project's jobs").query::<Paging>().json::<Page<JobView>>(200).positioned(),
+            operation("listJobs", "List the jobs of a project")
+                .query::<Paging>()
+                .json::<Page<JobView>>(200)
+                .positioned(),
         )
         .post(
             "/api/v1/projects/{id}/jobs",
             jobs::create,
-            does("createJob", "makes a job; rules are inferred when absent")
+            operation("createJob", "Create a job; without rules, they are inferred")
                 .takes::<jobs::NewJobBody>()
                 .json::<JobView>(201)
-                .refuses(422, "the body does not fit")
-                .refuses(422, "the rules don't fit the files, or a source is not in this project")
+                .refuses(422, "the body does not match the schema")
+                .refuses(422, "the rules do not match the files, or a source is not in this project")
                 .refuses(429, "the limit `jobs_per_project` is reached"),
         )
         .post(
             "/api/v1/projects/{id}/jobs/preview",
             preview::preview,
-            does("previewJob", "what a job would make of two files; nothing is stored")
+            operation("previewJob", "Preview how two sources would be read and compared; nothing is stored")
                 .takes::<preview::PreviewBody>()
                 .json::<preview::Preview>(200)
-                .refuses(422, "the body does not fit")
-                .refuses(422, "the rules don't fit the files, or a source is not in this project"),
+                .refuses(422, "the body does not match the schema")
+                .refuses(422, "the rules do not match the files, or a source is not in this project"),
         )
         .post(
             "/api/v1/projects/{id}/claims",
             claims::claim,
-            does("claim", "takes an exception, or renews it")
+            operation("claim", "Claim an exception, or renew the claim")
                 .takes::<claims::Wanted>()
                 .json::<claims::Granted>(200)
-                .refuses(409, "somebody else has it")
+                .refuses(409, "another user holds the claim")
                 .refuses(429, "the limit `claims_per_project` is reached"),
         )
         .delete(
             "/api/v1/projects/{id}/claims/{entity_id}",
             claims::release,
-            does("release", "gives it back").empty(204),
+            operation("release", "Release a claim").empty(204),
         )
 }
 
 fn of_sources_and_jobs(table: Table) -> Table {
     table
-        .get("/api/v1/sources/{id}", sources::get, does("getSource", "one source").json::<SourceView>(200))
+        .get("/api/v1/sources/{id}", sources::get, operation("getSource", "Get a source").json::<SourceView>(200))
         .delete(
             "/api/v1/sources/{id}",
             sources::delete,
-            does("deleteSource", "deletes it, unless a job uses it").empty(204).refuses(409, "a job uses it"),
+            operation("deleteSource", "Delete a source that no job uses")
+                .empty(204)
+                .refuses(409, "a job uses the source"),
         )
-        .get("/api/v1/jobs/{id}", jobs::get, does("getJob", "one job").json::<JobView>(200))
+        .get("/api/v1/jobs/{id}", jobs::get, operation("getJob", "Get a job").json::<JobView>(200))
         .delete(
             "/api/v1/jobs/{id}",
             jobs::delete,
-            does("deleteJob", "deletes it, unless it runs").empty(204).refuses(409, "it runs"),
+            operation("deleteJob", "Delete a job that is not running").empty(204).refuses(409, "the job is running"),
         )
         .post(
             "/api/v1/jobs/{id}/start",
             jobs::start,
-            does("startJob", "queues it").json::<JobView>(202).refuses(409, "it was started before"),
+            operation("startJob", "Start a job").json::<JobView>(202).refuses(409, "the job was already started"),
         )
         .post(
             "/api/v1/jobs/{id}/cancel",
             jobs::cancel,
-            does("cancelJob", "stops it").json::<JobView>(202).refuses(409, "it has ended"),
+            operation("cancelJob", "Cancel a job").json::<JobView>(202).refuses(409, "the job has ended"),
         )
         .post(
             "/api/v1/jobs/{id}/pause",
             jobs::pause,
-            does("pauseJob", "makes it stand still; what it finished is kept")
+            operation("pauseJob", "Pause a job; completed work is kept")
                 .json::<JobView>(202)
-                .refuses(409, "it is not started, is being cancelled, or has ended"),
+                .refuses(409, "the job is not started, is being cancelled, or has ended"),
         )
         .post(
             "/api/v1/jobs/{id}/resume",
             jobs::resume,
-            does("resumeJob", "queues a paused job, which goes on with what it finished")
+            operation("resumeJob", "Resume a paused job from its completed work")
                 .json::<JobView>(202)
-                .refuses(409, "it was not paused, or is not yet"),
+                .refuses(409, "the job is not paused, or is still pausing"),
         )
         .get(
             "/api/v1/jobs/{id}/progress",
             jobs::progress,
-            does("getProgress", "how far it is").json::<jobs::ProgressView>(200),
+            operation("getProgress", "Get the progress of a job").json::<jobs::ProgressView>(200),
         )
         .get(
             "/api/v1/jobs/{id}/results",
             results::list,
-            does("listResults", "its results with both sides' records")
+            operation("listResults", "List the results of a job with the records of both sides")
                 .query::<results::Selection>()
                 .json::<results::Results>(200)
                 .positioned(),
@@ -300,7 +319,7 @@ fn of_sources_and_jobs(table: Table) -> Table {
         .get(
             "/api/v1/jobs/{id}/errors",
             results::errors,
-            does("listRowErrors", "rows that could not be read")
+            operation("listRowErrors", "List the rows that could not be read")
                 .query::<Paging<Ordinal>>()
                 .json::<Page<RowProblem>>(200)
                 .positioned(),
@@ -308,12 +327,12 @@ fn of_sources_and_jobs(table: Table) -> Table {
         .get(
             "/api/v1/jobs/{id}/export",
             export::export,
-            does("exportResults", "the whole result as a download")
+            operation("exportResults", "Download all results of a job")
                 .query::<export::Selection>()
                 .raw(200, &["text/csv", "application/jsonl"])
-                .refuses(409, "it has no results yet")
+                .refuses(409, "the job has no results yet")
                 .refuses(422, "`safe` was given with JSON Lines")
-                .refuses(429, "the caller or the address has its share of the transfers: `transfers_per_user`"),
+                .refuses(429, "the user or address is at the limit `transfers_per_user`"),
         )
 }
 
