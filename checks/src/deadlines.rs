@@ -2,11 +2,11 @@
 //! expired twice. `Actor` repeats the few lines of `sweep.rs` and `ask.rs` around `due`. Easy to get wrong: an ask may slip in beside a
 //! look, so what is promised is the look after that.
 use crate::{
-    close::Queue,
-    due::Due,
     interleave::{interleave, thread},
     queue::{Receiver, Sender},
-    sync::{Arc, AtomicUsize, Mutex, Ordering, lock},
+    sync::close::Queue,
+    sync::due::Due,
+    sync::primitives::{Arc, AtomicUsize, Mutex, Ordering, lock},
 };
 
 const TELL: u64 = u64::MAX;

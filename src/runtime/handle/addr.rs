@@ -1,0 +1,115 @@
+//! The handle to a logical actor: valid on any thread and across restarts. Asking is in `ask`, telling in `tell`. Easy to get wrong:
+//! `tell` waits for room, `try_tell` never does; under `Overflow::DropNewest` both succeed while the message is dropped and counted.
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    handle::{
+        ask::Ask,
+        control::Control,
+        error::{StopError, StopReason},
+        recipient::Recipient,
+        send_error::SendError,
+        state::State,
+        watch::Watch,
+    },
+    host::{hosted::Hosted, shared::Shared},
+    mailbox::door::Lane,
+    thread::home,
+    tree::shutdown::wait_stopped,
+};
+use actix::{Actor, Context, Handler, Message};
+
+/// Handle to a supervised actor. Cheap to clone, `Send + Sync`, follows the actor through restarts and moves.
+pub struct Addr<A: Actor<Context = Context<A>>> {
+    pub(crate) shared: Arc<Shared<A>>,
+}
+
+impl<A: Actor<Context = Context<A>>> Clone for Addr<A> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> fmt::Debug for Addr<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Addr({})", self.shared.name)
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Addr<A> {
+    /// The actor's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The actor's state, now and on every change.
+    pub fn watch(&self) -> Watch<State> {
+        Watch::new(&self.shared.state)
+    }
+
+    /// Messages waiting in the mailbox.
+    pub fn mailbox_depth(&self) -> usize {
+        self.shared.health().mailbox_depth
+    }
+
+    /// Sends a message and awaits the reply, at most for the actor's `ask_timeout`, or as `.timeout(d)` says. Nothing is
+    /// sent before the first poll. Dropping the future withdraws a message that no handler has seen.
+    pub fn ask<M>(&self, msg: M) -> Ask<'_, A, M>
+    where
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
+    {
+        Ask::new(&self.shared, msg, Lane::Normal)
+    }
+
+    /// Sends a message without awaiting its handling. Under `Overflow::Wait` it waits for room, at most for the actor's
+    /// `ask_timeout`. Messages of one sender are handled in the order sent.
+    ///
+    /// Cancel safety: the message is sent in whole or, when the future is dropped while it waits for room, dropped with it.
+    pub async fn tell<M>(&self, msg: M) -> Result<(), SendError<M>>
+    where
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
+    {
+        self.shared.tell(msg, Lane::Normal).await
+    }
+
+    /// Sends a message if there is room now. Callable from any thread, never blocks.
+    pub fn try_tell<M>(&self, msg: M) -> Result<(), SendError<M>>
+    where
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
+    {
+        self.shared.try_tell(msg, Lane::Normal)
+    }
+
+    /// The lane that goes before all normal messages, and has room when the mailbox is full.
+    pub fn control(&self) -> Control<'_, A> {
+        Control { shared: &self.shared }
+    }
+
+    /// This address by one of its messages, to be kept by those who need not know the actor's type.
+    pub fn recipient<M>(&self) -> Recipient<M>
+    where
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
+    {
+        Recipient::new(self.clone())
+    }
+
+    /// Takes no more messages, handles those accepted, awaits replies in flight, then stops; past `within` it is ended.
+    /// It does not come back, whatever its restart policy. Awaiting it inside the actor's own handler times out.
+    ///
+    /// Cancel safety: once polled, the actor stops. When the future is dropped it goes on draining, and `within` is nobody's any more.
+    pub async fn stop(&self, within: Duration) -> Result<(), StopError> {
+        if home::on_retired_thread() {
+            return Err(StopError::Fenced(self.shared.name.clone()));
+        }
+        self.shared.drain();
+        if wait_stopped(&self.shared.core, &*self.shared, within).await {
+            return Ok(());
+        }
+        self.shared.end(StopReason::TimedOut);
+        Err(StopError::TimedOut { name: self.shared.name.clone(), within })
+    }
+}
