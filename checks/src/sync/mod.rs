@@ -12,6 +12,8 @@ pub(crate) mod close;
 pub(crate) mod due;
 #[path = "../../../src/runtime/sync/hand.rs"]
 pub(crate) mod hand;
+#[path = "../../../src/runtime/sync/listed.rs"]
+pub(crate) mod listed;
 #[path = "../../../src/runtime/sync/once.rs"]
 pub(crate) mod once;
 #[path = "../../../src/runtime/sync/reply.rs"]

@@ -92,10 +92,7 @@ impl Runtime {
 
     /// The living actor of this name and type. The address stays valid across its restarts.
     pub fn lookup<A: Actor<Context = Context<A>>>(&self, name: &str) -> Option<Addr<A>> {
-        let registry = self.inner.core.registry();
-        let id = *registry.by_name.get(name)?;
-        let any = registry.living.iter().find(|e| e.hosted.id() == id)?.any.clone();
-        drop(registry);
+        let any = self.inner.core.registry().find(name)?;
         any.downcast::<Shared<A>>().ok().map(|shared| Addr { shared })
     }
 

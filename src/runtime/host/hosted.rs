@@ -35,6 +35,10 @@ pub(crate) trait Hosted: Send + Sync {
     fn stalled(&self, since: Option<Duration>);
     /// Fails what is past its deadline.
     fn sweep(&self, now: u64);
+    /// Whether it has something that a later sweep has to look at.
+    fn busy(&self) -> bool;
+    /// Whether it is off the list of those to be swept; see `Listed::leave`.
+    fn leaves(&self) -> bool;
     /// Takes no more messages, finishes those it has, stops.
     fn drain(&self);
     /// Ends now.

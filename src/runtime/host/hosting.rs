@@ -131,6 +131,14 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         self.sweep_all(now);
     }
 
+    fn busy(&self) -> bool {
+        self.to_be_swept()
+    }
+
+    fn leaves(&self) -> bool {
+        self.listed.leave(|| self.to_be_swept())
+    }
+
     fn drain(&self) {
         // The wish comes before the close: a pump that finds its queue closed asks for the wish.
         self.order(|wish| if wish == Wish::End { wish } else { Wish::Drain });

@@ -28,7 +28,7 @@ use crate::{
         inbox::{Deal, Doors, Hand, Inbox, Reclaimed},
         replies::Replies,
     },
-    sync::{close::End, due::Due, primitives::lock},
+    sync::{close::End, due::Due, listed::Listed, primitives::lock},
     thread::core::Core,
     tree::{node::Node, policy::Ledger},
 };
@@ -62,6 +62,8 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) control_waiting: Arc<AtomicIsize>,
     /// When the sweep has to look at what waits in the queue.
     pub(crate) due: Due,
+    /// Whether the sweep knows of it.
+    pub(crate) listed: Listed,
     pub(crate) state: watch::Sender<State>,
     /// `State::Stalled` came after `Starting`; written with `state` locked.
     pub(crate) stalled_in_start: AtomicBool,
@@ -100,6 +102,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             control,
             control_waiting,
             due: Due::new(),
+            listed: Listed::new(),
             state: watch::Sender::new(State::Starting),
             stalled_in_start: AtomicBool::new(false),
             wish: watch::Sender::new(Wish::Live),
@@ -250,7 +253,10 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// Called after each send that succeeded: one that raced with the end must not wait for ever.
-    pub(crate) fn after_send(&self) {
+    pub(crate) fn after_send(self: &Arc<Self>) {
+        if self.listed.enter() {
+            self.core.agenda.enter(self.clone());
+        }
         self.end.sent(|| self.throw_away(&self.stop_reason()));
     }
 

@@ -48,7 +48,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// After a send that succeeded.
-    pub(crate) fn sent(&self, lane: Lane) {
+    pub(crate) fn sent(self: &Arc<Self>, lane: Lane) {
         if lane == Lane::Control {
             // Relaxed: a pump that misses it finds the message when it next looks for work.
             self.control_waiting.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     }
 
     /// Puts an envelope into the mailbox if there is room, or makes room if that is the policy.
-    pub(crate) fn offer(&self, mut item: Item<A>, lane: Lane) -> Offer<A> {
+    pub(crate) fn offer(self: &Arc<Self>, mut item: Item<A>, lane: Lane) -> Offer<A> {
         if home::on_retired_thread() {
             return Offer::Closed;
         }
@@ -79,7 +79,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
-    pub(crate) async fn tell<M>(&self, msg: M, lane: Lane) -> Result<(), SendError<M>>
+    pub(crate) async fn tell<M>(self: &Arc<Self>, msg: M, lane: Lane) -> Result<(), SendError<M>>
     where
         A: Handler<M, Result: 'static>,
         M: Message<Result: Send> + Send + 'static,
@@ -106,7 +106,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
-    pub(crate) fn try_tell<M>(&self, msg: M, lane: Lane) -> Result<(), SendError<M>>
+    pub(crate) fn try_tell<M>(self: &Arc<Self>, msg: M, lane: Lane) -> Result<(), SendError<M>>
     where
         A: Handler<M, Result: 'static>,
         M: Message<Result: Send> + Send + 'static,
@@ -118,7 +118,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         }
     }
 
-    fn offer_tell<M>(&self, msg: M, lane: Lane) -> Result<(), Refused<A, M>>
+    fn offer_tell<M>(self: &Arc<Self>, msg: M, lane: Lane) -> Result<(), Refused<A, M>>
     where
         A: Handler<M, Result: 'static>,
         M: Message<Result: Send> + Send + 'static,

@@ -170,6 +170,17 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
         Reclaimed { running, hand }
     }
 
+    /// Whether any message waits or is being handled.
+    pub(crate) fn holds_any(&self, tx: &mpsc::Sender<Item<A>>) -> bool {
+        let (running, rest) = self.hand.look();
+        tx.capacity() < tx.max_capacity()
+            || !self.control.is_empty()
+            || !self.front.is_empty()
+            || self.urgent.is_some()
+            || running.is_some()
+            || !rest.is_empty()
+    }
+
     /// Waiting messages outside of the channel.
     pub(crate) fn taken(&self) -> usize {
         self.front.len() - self.held.len() + self.hand.look().1.len()

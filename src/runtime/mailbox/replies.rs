@@ -57,12 +57,18 @@ fn poll<R>(rx: &mut oneshot::Receiver<R>, waker: &Waker) -> Poll<Outcome<R>> {
     pin!(unconstrained(rx)).poll(&mut TaskContext::from_waker(waker))
 }
 
+struct InFlight<A: Actor<Context = Context<A>>> {
+    /// A drain waits for each; one past its deadline has no item left to answer.
+    items: HashMap<u64, Option<Item<A>>>,
+    /// No deadline of theirs is earlier; `u64::MAX` if none has any.
+    due: u64,
+}
+
 /// An actor's replies that are still being computed.
 pub(crate) struct Replies<A: Actor<Context = Context<A>>> {
     core: Arc<Core>,
     actor: Arc<str>,
-    /// A drain waits for each; one past its deadline has no item left to answer.
-    in_flight: Mutex<HashMap<u64, Option<Item<A>>>>,
+    in_flight: Mutex<InFlight<A>>,
     next: AtomicU64,
     /// Counts instances, so that a lost reply is explained by the end of its own.
     instance: AtomicU64,
@@ -76,7 +82,7 @@ impl<A: Actor<Context = Context<A>>> Replies<A> {
         Self {
             core,
             actor,
-            in_flight: Mutex::new(HashMap::new()),
+            in_flight: Mutex::new(InFlight { items: HashMap::new(), due: u64::MAX }),
             next: AtomicU64::new(0),
             instance: AtomicU64::new(0),
             last_loss: Mutex::new(None),
@@ -97,7 +103,11 @@ impl<A: Actor<Context = Context<A>>> Replies<A> {
     /// A reply is computed by a future: forwards it, says why if it does not come, and lets a drain wait for it.
     pub(crate) fn reply_later<R: 'static>(self: &Arc<Self>, item: &Item<A>, mut rx: oneshot::Receiver<R>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.in_flight).insert(id, Some(item.clone()));
+        {
+            let mut in_flight = lock(&self.in_flight);
+            in_flight.due = in_flight.due.min(item.times().deadline);
+            in_flight.items.insert(id, Some(item.clone()));
+        }
         let (replies, instance) = (self.clone(), self.instance.load(Ordering::Relaxed));
         let arrival = Arc::new(Arrival::default());
         let waker = Waker::from(arrival.clone());
@@ -114,13 +124,23 @@ impl<A: Actor<Context = Context<A>>> Replies<A> {
                     .await
                 }
             };
-            let item = lock(&replies.in_flight).remove(&id).flatten();
+            let item = replies.remove(id);
             if let Some(item) = item {
                 let panic = lock(&arrival.panic).take();
                 replies.settle(item, outcome, panic, instance);
             } // else failed meanwhile: past its deadline, or the actor moved or ended
             replies.waker.wake();
         });
+    }
+
+    /// The item of a reply that is there, unless it was failed meanwhile.
+    fn remove(&self, id: u64) -> Option<Item<A>> {
+        let mut in_flight = lock(&self.in_flight);
+        let item = in_flight.items.remove(&id).flatten();
+        if in_flight.items.is_empty() {
+            in_flight.due = u64::MAX;
+        }
+        item
     }
 
     /// Answers with what came, or why it did not. The value is a user's, and so is the asker's waker.
@@ -154,15 +174,34 @@ impl<A: Actor<Context = Context<A>>> Replies<A> {
     /// Replies in flight that are past their deadline, each once. The work is still waited for by a drain.
     pub(crate) fn take_late(&self, now: u64) -> Vec<Item<A>> {
         let mut in_flight = lock(&self.in_flight);
-        in_flight.values_mut().filter_map(|item| item.take_if(|item| item.times().expired(now))).collect()
+        if in_flight.due > now {
+            return Vec::new(); // most ticks: no look at each
+        }
+        let (mut late, mut due) = (Vec::new(), u64::MAX);
+        for item in in_flight.items.values_mut() {
+            match item.as_ref().map(|item| item.times().deadline) {
+                Some(deadline) if deadline > now => due = due.min(deadline),
+                Some(_) => late.extend(item.take()),
+                None => {}
+            }
+        }
+        in_flight.due = due;
+        late
+    }
+
+    /// Whether one may have a deadline to come.
+    pub(crate) fn have_deadline(&self) -> bool {
+        lock(&self.in_flight).due != u64::MAX
     }
 
     /// All of them, for an instance that does not go on.
     pub(crate) fn take_all(&self) -> Vec<Item<A>> {
-        lock(&self.in_flight).drain().filter_map(|(_, item)| item).collect()
+        let mut in_flight = lock(&self.in_flight);
+        in_flight.due = u64::MAX;
+        in_flight.items.drain().filter_map(|(_, item)| item).collect()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        lock(&self.in_flight).len()
+        lock(&self.in_flight).items.len()
     }
 }

@@ -44,6 +44,13 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         self.sweep_queue(now);
     }
 
+    /// Whether anything here has to be looked at again: what waits or is being handled, and replies under way that have a deadline. After
+    /// the end nothing has: who sends past it lists the actor for one more look.
+    pub(crate) fn to_be_swept(&self) -> bool {
+        // In this order: a message that is handled meanwhile is among the replies before it leaves the hand.
+        !self.end.has_begun() && (lock(&self.inbox).holds_any(&self.tx) || self.replies.have_deadline())
+    }
+
     /// Takes what is past its deadline out of the queue, wherever in it.
     fn sweep_queue(&self, now: u64) {
         let waits = || self.tx.capacity() < self.tx.max_capacity();

@@ -4,7 +4,7 @@
 //!
 //! loom and shuttle run this very file against late senders (`checks/`). Mutation loom caught: `sent` without its look at the flag
 //! (the late asker waits for ever, which the checker reports as a deadlock).
-use crate::sync::primitives::{AtomicBool, Mutex, Ordering, lock};
+use crate::sync::primitives::{AtomicBool, Mutex, Ordering, fence, lock};
 
 /// What can be closed and emptied.
 pub(crate) trait Queue {
@@ -24,15 +24,16 @@ impl End {
 
     /// True for the one who is to end it; `empty` comes after this, or a late message stays behind.
     pub(crate) fn begin(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
+        let first = !self.0.swap(true, Ordering::AcqRel);
+        fence(Ordering::SeqCst); // the flag before the look at the queue; see `sent`
+        first
     }
 
     pub(crate) fn has_begun(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 
-    /// After each send that succeeded: one beside the end empties the queue itself. The order of "sent" before "has it ended?"
-    /// rests on the queue's own read-modify-write operations; should a machine reorder them, the sweep finds the message.
+    /// After each send that succeeded, and after a fence (`Listed::enter` has it): one beside the end empties the queue itself.
     pub(crate) fn sent(&self, empty: impl FnOnce()) {
         if self.has_begun() {
             empty();

@@ -1,9 +1,9 @@
-//! The primitives that `reply`, `hand`, `close`, `due` and `once` are built from, and nothing else: `checks/` compiles those files with loom's
+//! The primitives that the files beside this one are built from, and nothing else: `checks/` compiles those files with loom's
 //! or shuttle's in their place. Easy to get wrong: a file that names `std::sync` directly is not checked.
 use std::cell;
 pub(crate) use std::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// `std::cell::UnsafeCell` with what is needed of loom's interface.

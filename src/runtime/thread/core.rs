@@ -2,11 +2,10 @@
 //! tick of the watchdog), so deadlines are rounded up by a tick and never fire early; and callbacks are user code, which may panic, so
 //! they are called through `Core::guarded` and under no lock.
 use std::{
-    any::Any,
     cell::Cell,
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, Weak,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,6 +32,7 @@ use crate::{
     },
     sync::{once::Once, primitives::lock},
     thread::{
+        agenda::Agenda,
         control::Control,
         cycle::Waits,
         home::Home,
@@ -40,7 +40,10 @@ use crate::{
         timer::{Timer, Timers},
         watching::Watchdog,
     },
-    tree::node::{Member, Node},
+    tree::{
+        node::{Member, Node},
+        registry::Registry,
+    },
 };
 
 /// Of actors, groups and homes. One counter for the process, since a thread knows by number alone whose turn it is.
@@ -53,22 +56,6 @@ const EVENTS_KEPT: usize = 256;
 pub(crate) const WATCHDOG_LATE: Duration = Duration::from_secs(2);
 
 const ON_EVENT: &str = "on_event";
-
-pub(crate) struct Entry {
-    pub(crate) hosted: Arc<dyn Hosted>,
-    pub(crate) any: Arc<dyn Any + Send + Sync>,
-}
-
-#[derive(Default)]
-pub(crate) struct Registry {
-    /// In start order.
-    pub(crate) living: Vec<Entry>,
-    pub(crate) by_name: HashMap<Arc<str>, u64>,
-    /// In start order.
-    pub(crate) groups: Vec<Arc<Node>>,
-    /// Ended, but with handles around: a send that raced with the end is cleaned up by the sweep.
-    pub(crate) ended: Vec<Weak<dyn Hosted>>,
-}
 
 /// A callback of the owner.
 pub(crate) type Callback<T> = Box<dyn Fn(&T) + Send + Sync>;
@@ -92,8 +79,9 @@ pub(crate) struct Core {
     watched: AtomicU64,
     running_since: std::time::Instant,
     registry: Mutex<Registry>,
-    /// Actors and groups that belong to no group, in start order.
-    members: Mutex<Vec<Member>>,
+    /// Actors and groups that belong to no group, by id and so in start order.
+    members: Mutex<BTreeMap<u64, Member>>,
+    pub(crate) agenda: Agenda,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) plugs: Plugs,
     pub(crate) control: tokio::runtime::Handle,
@@ -138,7 +126,8 @@ impl Core {
             watched: AtomicU64::new(0),
             running_since: std::time::Instant::now(),
             registry: Mutex::new(Registry::default()),
-            members: Mutex::new(Vec::new()),
+            members: Mutex::default(),
+            agenda: Agenda::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             plugs,
             control: control.handle,
@@ -219,46 +208,35 @@ impl Core {
 
     /// Every living actor, in start order.
     pub(crate) fn actors(&self) -> Vec<Arc<dyn Hosted>> {
-        self.registry().living.iter().map(|e| e.hosted.clone()).collect()
+        self.registry().actors()
     }
 
     pub(crate) fn forget(&self, id: u64) {
-        let mut registry = self.registry();
-        let Some(at) = registry.living.iter().position(|e| e.hosted.id() == id) else { return };
-        let entry = registry.living.remove(at);
-        registry.by_name.remove(entry.hosted.name());
-        registry.ended.push(Arc::downgrade(&entry.hosted));
-        drop(registry);
-        drop(entry);
+        let entry = self.registry().remove(id);
+        drop(entry); // outside of the lock
     }
 
     pub(crate) fn groups(&self) -> Vec<Arc<Node>> {
-        self.registry().groups.clone()
+        self.registry().groups()
     }
 
     pub(crate) fn forget_group(&self, id: u64) {
-        let mut registry = self.registry();
-        let at = registry.groups.iter().position(|g| g.id == id);
-        let node = at.map(|at| registry.groups.remove(at));
-        drop(registry);
-        drop(node);
+        let node = self.registry().remove_group(id);
+        drop(node); // outside of the lock
     }
 
     /// The root of the supervision tree, in start order.
     pub(crate) fn members(&self) -> Vec<Member> {
-        lock(&self.members).clone()
+        lock(&self.members).values().cloned().collect()
     }
 
     pub(crate) fn add(&self, member: Member) {
-        lock(&self.members).push(member);
+        lock(&self.members).insert(member.id(), member);
     }
 
     pub(crate) fn remove(&self, id: u64) {
-        let mut members = lock(&self.members);
-        let at = members.iter().position(|m| m.id() == id);
-        let member = at.map(|at| members.remove(at));
-        drop(members);
-        drop(member);
+        let member = lock(&self.members).remove(&id);
+        drop(member); // outside of the lock
     }
 
     pub(crate) fn emit(&self, event: &Event) {

@@ -1,4 +1,5 @@
 //! The threads and what all handles of a runtime share: the home of the actors, the control thread, the watchdog.
+pub(crate) mod agenda;
 pub(crate) mod control;
 pub(crate) mod core;
 pub(crate) mod cycle;

@@ -134,13 +134,9 @@ impl Rounds {
     /// One look at everything; due every `core.tick`.
     pub(crate) fn tick(&mut self, core: &Arc<Core>) {
         let now = core.set_clock();
-        for hosted in core.actors() {
+        for hosted in core.agenda.listed() {
             sweep(core, hosted, now);
         }
-        // A copy: the sweep may be held up in the middle, and then another goes on with the list.
-        let ended = core.registry().ended.clone();
-        ended.iter().filter_map(Weak::upgrade).for_each(|hosted| sweep(core, hosted, now));
-        core.registry().ended.retain(|e| e.strong_count() > 0);
         if self.stop.load(Ordering::Acquire) {
             return; // it was held up, and verdicts are another's
         }
@@ -165,7 +161,7 @@ impl Rounds {
 fn sweep(core: &Core, hosted: Arc<dyn Hosted>, now: u64) {
     core.guarded("(a sweep)", || {
         hosted.sweep(now);
-        drop(hosted);
+        drop((core.agenda.looked_at(&*hosted), hosted));
     });
 }
 
@@ -237,7 +233,7 @@ fn move_or_say(core: &Arc<Core>, home: &Arc<Home>, stall: &Stall, settings: Sett
 
 /// Says whose turn it is and marks that actor.
 fn name(core: &Core, id: u64, for_: Duration) -> Stall {
-    let Some(hosted) = core.actors().into_iter().find(|h| h.id() == id) else {
+    let Some(hosted) = core.registry().get(id) else {
         return Stall { actor: "(task)".into(), message: "(a future outside of any actor's turn)", for_ };
     };
     hosted.stalled(Some(for_));

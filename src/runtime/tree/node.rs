@@ -2,6 +2,7 @@
 //! get wrong: failures are noted and members let in or out under one lock with the state, so that none falls between two restarts; no
 //! user code and no await happens under it, and the registry's lock is never taken inside of it.
 use std::{
+    collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
@@ -70,7 +71,8 @@ pub(crate) struct Failure {
 }
 
 pub(crate) struct Inner {
-    pub(crate) members: Vec<Member>,
+    /// By id, and so in start order.
+    pub(crate) members: BTreeMap<u64, Member>,
     pub(crate) ledger: Ledger,
     /// At most one per member, since who failed waits; bounded by their number.
     failures: Vec<Failure>,
@@ -103,7 +105,7 @@ impl Node {
             state: watch::Sender::new(GroupState::Running),
             restarts: watch::Sender::new(0),
             bell: Notify::new(),
-            inner: Mutex::new(Inner { members: Vec::new(), ledger: Ledger::default(), failures: Vec::new() }),
+            inner: Mutex::new(Inner { members: BTreeMap::new(), ledger: Ledger::default(), failures: Vec::new() }),
         }
     }
 
@@ -118,7 +120,7 @@ impl Node {
 
     /// In start order.
     pub(crate) fn members(&self) -> Vec<Member> {
-        self.inner().members.clone()
+        self.inner().members.values().cloned().collect()
     }
 
     /// Takes a member in; `None` while it is being restarted.
@@ -127,7 +129,7 @@ impl Node {
         let state = self.state.borrow();
         match &*state {
             GroupState::Running => {
-                inner.members.push(member);
+                inner.members.insert(member.id(), member);
                 Some(Ok(()))
             }
             GroupState::Restarting { .. } | GroupState::Waiting => None,
@@ -143,16 +145,13 @@ impl Node {
         if matches!(*self.state.borrow(), GroupState::Stopping | GroupState::Stopped { .. }) {
             return Err(StartError::GroupStopped { name: name.clone(), group: self.name.clone() });
         }
-        inner.members.push(member);
+        inner.members.insert(member.id(), member);
         Ok(())
     }
 
     pub(crate) fn remove(&self, id: u64) {
-        let mut inner = self.inner();
-        let at = inner.members.iter().position(|m| m.id() == id);
-        let member = at.map(|at| inner.members.remove(at));
-        drop(inner);
-        drop(member);
+        let member = self.inner().members.remove(&id);
+        drop(member); // outside of the lock
     }
 
     /// An actor of it failed and its own policy would restart it.
@@ -262,7 +261,7 @@ impl Node {
             mem::take(&mut inner.members)
         };
         // Empty, unless the runtime was dropped or a member was let in at the last moment.
-        for member in members {
+        for member in members.into_values() {
             match member {
                 Member::Actor(hosted) => hosted.end(why.clone()),
                 Member::Group(node) => node.finish(why.clone()),
@@ -280,7 +279,7 @@ impl Node {
             group: self.parent.as_ref().map(|parent| parent.name.clone()),
             strategy: self.strategy,
             state: self.state.borrow().clone(),
-            members: inner.members.iter().map(|m| m.name().clone()).collect(),
+            members: inner.members.values().map(|m| m.name().clone()).collect(),
             restarts: *self.restarts.borrow(),
             recent_failures: inner.ledger.within(&self.policy, Instant::now().into_std()),
         }

@@ -14,11 +14,7 @@ use crate::{
     },
     host::{hosted::Hosted, run, shared::Shared},
     sync::primitives::lock,
-    thread::{
-        core::{Core, Entry},
-        home,
-        timer::after,
-    },
+    thread::{core::Core, home, timer::after},
     tree::{
         group_spec::{GroupSpec, GroupState},
         node::{Member, Node},
@@ -84,12 +80,7 @@ fn take_name<A: Actor<Context = Context<A>>>(core: &Core, shared: &Arc<Shared<A>
     if core.closing.load(Ordering::Acquire) {
         return Err(StartError::ShuttingDown(name.clone()));
     }
-    if registry.by_name.contains_key(name) {
-        return Err(StartError::NameTaken(name.clone()));
-    }
-    registry.by_name.insert(name.clone(), shared.id);
-    registry.living.push(Entry { hosted: shared.clone(), any: shared.clone() });
-    Ok(())
+    if registry.insert(shared) { Ok(()) } else { Err(StartError::NameTaken(name.clone())) }
 }
 
 /// Puts it into the tree and launches its first instance; waits while its group is being restarted.
@@ -147,10 +138,9 @@ pub(crate) fn group(core: &Arc<Core>, parent: Option<&Arc<Node>>, spec: GroupSpe
         if core.closing.load(Ordering::Acquire) {
             return Err(StartError::ShuttingDown(name));
         }
-        if registry.groups.iter().any(|g| g.name == name) {
+        if !registry.insert_group(&node) {
             return Err(StartError::NameTaken(name));
         }
-        registry.groups.push(node.clone());
     }
     let member = Member::Group(node.clone());
     let admitted = match parent {

@@ -14,6 +14,7 @@ mod panics;
 mod policy;
 mod recover;
 mod rehome;
+mod scale;
 mod shutdown;
 mod starts_anywhere;
 mod strays;
