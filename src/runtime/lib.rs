@@ -17,8 +17,12 @@ mod tree;
 #[cfg(doctest)]
 mod guides;
 pub mod intervals;
+pub mod prelude;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
+
+/// The actix whose actors are hosted here. Its derive macros name the crate `actix`, so a program that uses them depends on it as well.
+pub use actix;
 
 pub use handle::{
     addr::Addr,
@@ -27,8 +31,10 @@ pub use handle::{
     control::Control,
     error::{AbortReason, AskError, PanicInfo, StartError, StopError, StopReason},
     event::{Event, RestartReason},
+    events::{Events, EventsError},
     group::Group,
     health::{ActorHealth, GroupHealth, Health, RuntimeFailure},
+    own::OwnContext,
     recipient::Recipient,
     recover::{DEFAULT_SNAPSHOT_TRIES, Recover},
     runtime::Runtime,
@@ -36,6 +42,8 @@ pub use handle::{
     spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overflow, Restart},
     state::{Handled, ShutdownReport, Stall, State},
     watch::{Watch, WatchEnded},
+    weak_addr::WeakAddr,
+    weak_runtime::WeakRuntime,
 };
 pub use mailbox::{dead::Rejected, inbox::CONTROL_MAILBOX};
 pub use thread::watchdog::OnStall;

@@ -1,13 +1,16 @@
 //! The handle to a logical actor: valid on any thread and across restarts. Asking is in `ask`, telling in `tell`. Easy to get wrong:
 //! `tell` waits for room, `try_tell` never does; under `Overflow::DropNewest` both succeed while the message is dropped and counted.
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     handle::{
-        ask::Ask,
-        control::Control,
         error::{StopError, StopReason},
-        recipient::Recipient,
+        recover::Recover,
         send_error::SendError,
         state::State,
         watch::Watch,
@@ -26,7 +29,44 @@ pub struct Addr<A: Actor<Context = Context<A>>> {
 
 impl<A: Actor<Context = Context<A>>> Clone for Addr<A> {
     fn clone(&self) -> Self {
+        self.shared.handles.another();
         Self { shared: self.shared.clone() }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Addr<A> {
+    fn drop(&mut self) {
+        if self.shared.handles.one_less() {
+            unreferenced(&self.shared);
+        }
+    }
+}
+
+/// The last handle was dropped of an actor that stops by that: it drains, within its `stop_timeout`.
+fn unreferenced<A: Actor<Context = Context<A>>>(shared: &Arc<Shared<A>>) {
+    let core = shared.core.clone();
+    // Guarded: it wakes those who watch the state, whose executors are users'.
+    core.guarded("(a drop of the last handle)", || shared.drain());
+    let shared = shared.clone();
+    core.control.spawn(async move {
+        if !wait_stopped(&shared.core, &*shared, shared.limits.stop).await {
+            shared.end(StopReason::TimedOut);
+        }
+    });
+}
+
+/// Two addresses are equal when they are of one actor.
+impl<A: Actor<Context = Context<A>>> PartialEq for Addr<A> {
+    fn eq(&self, other: &Self) -> bool {
+        self.shared.id == other.shared.id
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Eq for Addr<A> {}
+
+impl<A: Actor<Context = Context<A>>> Hash for Addr<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.shared.id.hash(state);
     }
 }
 
@@ -37,6 +77,11 @@ impl<A: Actor<Context = Context<A>>> fmt::Debug for Addr<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Addr<A> {
+    /// One more handle; none of an actor that stops because its last was dropped.
+    pub(crate) fn another(shared: Arc<Shared<A>>) -> Option<Self> {
+        if shared.handles.revive() { Some(Self { shared }) } else { None }
+    }
+
     /// The actor's name.
     pub fn name(&self) -> &str {
         &self.shared.name
@@ -50,16 +95,6 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
     /// Messages waiting in the mailbox.
     pub fn mailbox_depth(&self) -> usize {
         self.shared.health().mailbox_depth
-    }
-
-    /// Sends a message and awaits the reply, at most for the actor's `ask_timeout`, or as `.timeout(d)` says. Nothing is
-    /// sent before the first poll. Dropping the future withdraws a message that no handler has seen.
-    pub fn ask<M>(&self, msg: M) -> Ask<'_, A, M>
-    where
-        A: Handler<M, Result: 'static>,
-        M: Message<Result: Send> + Send + 'static,
-    {
-        Ask::new(&self.shared, msg, Lane::Normal)
     }
 
     /// Sends a message without awaiting its handling. Under `Overflow::Wait` it waits for room, at most for the actor's
@@ -83,18 +118,12 @@ impl<A: Actor<Context = Context<A>>> Addr<A> {
         self.shared.try_tell(msg, Lane::Normal)
     }
 
-    /// The lane that goes before all normal messages, and has room when the mailbox is full.
-    pub fn control(&self) -> Control<'_, A> {
-        Control { shared: &self.shared }
-    }
-
-    /// This address by one of its messages, to be kept by those who need not know the actor's type.
-    pub fn recipient<M>(&self) -> Recipient<M>
+    /// The last snapshot, also of an actor that is gone: what it was like at its end, if that was in order.
+    pub fn last_snapshot(&self) -> Option<Arc<A::Snapshot>>
     where
-        A: Handler<M, Result: 'static>,
-        M: Message<Result: Send> + Send + 'static,
+        A: Recover,
     {
-        Recipient::new(self.clone())
+        self.shared.recovery()?.last()?.downcast().ok()
     }
 
     /// Takes no more messages, handles those accepted, awaits replies in flight, then stops; past `within` it is ended.

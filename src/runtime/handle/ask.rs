@@ -4,7 +4,6 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
@@ -13,7 +12,7 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::time::Instant;
 
 use crate::{
-    handle::{error::AskError, state::State},
+    handle::{addr::Addr, error::AskError, state::State},
     host::shared::Shared,
     mailbox::{
         dead::DeadReason,
@@ -29,6 +28,7 @@ pub const SWEPT_FROM: Duration = Duration::from_secs(1);
 
 /// What an ask does while its actor is being restarted or is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnRestart {
     /// The message waits in the queue until its deadline.
     Wait,
@@ -36,15 +36,15 @@ pub enum OnRestart {
     Fail,
 }
 
-type Room<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+type Room = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// An ask under way; await it.
+/// An ask under way; await it. It borrows nothing.
 ///
 /// Cancel safety: nothing is sent before the first poll. Dropping it withdraws a message that no handler has seen; one that is being
 /// handled runs on, and its reply is thrown away.
 #[must_use = "an ask does nothing unless awaited"]
-pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
-    shared: &'a Arc<Shared<A>>,
+pub struct Ask<A: Actor<Context = Context<A>>, M: Message> {
+    addr: Addr<A>,
     lane: Lane,
     msg: Option<M>,
     timeout: Option<Duration>,
@@ -52,22 +52,35 @@ pub struct Ask<'a, A: Actor<Context = Context<A>>, M: Message> {
     /// Set by the first poll, until there is an outcome.
     asker: Option<AskHalf<M>>,
     /// Waiting for room in the mailbox.
-    room: Option<Room<'a>>,
+    room: Option<Room>,
     timer: Option<(Timer, Instant)>,
     /// Of an ask inside the turn of an actor that takes no message until it is answered.
     edge: Option<Edge>,
 }
 
-impl<A: Actor<Context = Context<A>>, M: Message> Unpin for Ask<'_, A, M> {}
+impl<A: Actor<Context = Context<A>>> Addr<A> {
+    /// Sends a message and awaits the reply, at most for the actor's `ask_timeout`, or as `.timeout(d)` says. Nothing is
+    /// sent before the first poll. Dropping the future withdraws a message that no handler has seen. The future borrows nothing, so an
+    /// actor may write `self.addr.ask(m).into_actor(self)`; it counts as a handle to the actor.
+    pub fn ask<M>(&self, msg: M) -> Ask<A, M>
+    where
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
+    {
+        Ask::new(self.clone(), msg, Lane::Normal)
+    }
+}
 
-impl<'a, A, M> Ask<'a, A, M>
+impl<A: Actor<Context = Context<A>>, M: Message> Unpin for Ask<A, M> {}
+
+impl<A, M> Ask<A, M>
 where
     A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
     M: Message<Result: Send> + Send + 'static,
 {
-    pub(crate) fn new(shared: &'a Arc<Shared<A>>, msg: M, lane: Lane) -> Self {
+    pub(crate) fn new(addr: Addr<A>, msg: M, lane: Lane) -> Self {
         Self {
-            shared,
+            addr,
             lane,
             msg: Some(msg),
             timeout: None,
@@ -97,51 +110,55 @@ where
     fn start(&mut self, msg: M, cx: &mut TaskContext<'_>) -> Result<(), AskError<M>> {
         let msg =
             self.check_caller(msg).and_then(|msg| self.check_state(msg)).inspect_err(|e| self.rejected(e.code()))?;
-        let times = self.shared.core.times(self.timeout.map_or(self.shared.ask_limit, |d| self.shared.core.coarse(d)));
+        let times = self
+            .addr
+            .shared
+            .core
+            .times(self.timeout.map_or(self.addr.shared.ask_limit, |d| self.addr.shared.core.coarse(d)));
         let (asker, slot) = AskSlot::pair(msg, cx.waker().clone(), times);
         self.asker = Some(asker);
-        let offer = self.shared.offer(slot, self.lane);
+        let offer = self.addr.shared.offer(slot, self.lane);
         match offer {
             Offer::Accepted => {
                 match self.timeout {
                     Some(d) if d < SWEPT_FROM || self.lane == Lane::Control => self.arm(d),
-                    None if self.lane == Lane::Control => self.arm(self.shared.limits.ask),
-                    _ => self.shared.due.note(times.deadline),
+                    None if self.lane == Lane::Control => self.arm(self.addr.shared.limits.ask),
+                    _ => self.addr.shared.due.note(times.deadline),
                 }
                 Ok(())
             }
             Offer::Closed => Err(self.undelivered(|shared, msg| shared.refusal(msg).into())),
-            Offer::Full(item) if self.shared.may_wait(self.lane) => self.wait_for_room(item),
+            Offer::Full(item) if self.addr.shared.may_wait(self.lane) => self.wait_for_room(item),
             Offer::Full(_) => Err(self.undelivered(|_, msg| AskError::MailboxFull(msg))),
         }
     }
 
     /// Refuses what would wait for itself.
     fn check_caller(&mut self, msg: M) -> Result<M, AskError<M>> {
-        if home::current_actor() == self.shared.id {
+        if home::current_actor() == self.addr.shared.id {
             return Err(AskError::SelfAsk(msg));
         }
-        match self.shared.core.waits.ask(home::current_actor(), self.shared.id) {
+        match self.addr.shared.core.waits.ask(home::current_actor(), self.addr.shared.id) {
             Ok(edge) => {
                 self.edge = edge;
                 Ok(msg)
             }
             Err(actors) => {
-                self.shared.core.ask_cycle(&actors);
+                self.addr.shared.core.ask_cycle(&actors);
                 Err(AskError::Cycle { msg, actors })
             }
         }
     }
 
     fn rejected(&self, code: &'static str) {
-        self.shared.core.rejected(&self.shared.name, message_name::<M>(), code);
+        self.addr.shared.core.rejected(&self.addr.shared.name, message_name::<M>(), code);
     }
 
     fn check_state(&self, msg: M) -> Result<M, AskError<M>> {
         if self.on_restart == OnRestart::Wait {
             return Ok(msg);
         }
-        match *self.shared.state.borrow() {
+        match *self.addr.shared.state.borrow() {
             State::Restarting { retry_after, .. } => Err(AskError::Restarting { msg, retry_after }),
             State::Stalled { since } => Err(AskError::Stalled { msg, since }),
             _ => Ok(msg),
@@ -149,24 +166,28 @@ where
     }
 
     fn wait_for_room(&mut self, item: Item<A>) -> Result<(), AskError<M>> {
-        if let State::Stalled { since } = *self.shared.state.borrow() {
+        let stalled = match *self.addr.shared.state.borrow() {
+            State::Stalled { since } => Some(since),
+            _ => None,
+        };
+        if let Some(since) = stalled {
             return Err(self.undelivered(|_, msg| AskError::Stalled { msg, since }));
         }
-        let (shared, lane) = (self.shared, self.lane);
+        let (shared, lane) = (self.addr.shared.clone(), self.lane);
         self.room = Some(Box::pin(async move { shared.sender(lane).send(item).await.is_ok() }));
-        self.arm(self.timeout.unwrap_or(self.shared.limits.ask));
+        self.arm(self.timeout.unwrap_or(self.addr.shared.limits.ask));
         Ok(())
     }
 
     fn arm(&mut self, d: Duration) {
-        self.timer = Some((self.shared.core.sleep(d), Instant::now()));
+        self.timer = Some((self.addr.shared.core.sleep(d), Instant::now()));
     }
 
     fn undelivered(&mut self, error: impl FnOnce(&Shared<A>, M) -> AskError<M>) -> AskError<M> {
         let Some(GivenUp::Message(msg)) = self.asker.take().map(|mut asker| asker.give_up()) else {
             unreachable!("a message that was not accepted is still in its slot");
         };
-        let error = error(self.shared, msg);
+        let error = error(&self.addr.shared, msg);
         self.rejected(error.code());
         error
     }
@@ -194,7 +215,7 @@ where
     }
 }
 
-impl<A, M> Future for Ask<'_, A, M>
+impl<A, M> Future for Ask<A, M>
 where
     A: Actor<Context = Context<A>> + Handler<M, Result: 'static>,
     M: Message<Result: Send> + Send + 'static,
@@ -219,23 +240,23 @@ where
             if !sent {
                 return Poll::Ready(Err(this.undelivered(|shared, msg| shared.refusal(msg).into())));
             }
-            this.shared.sent(this.lane);
+            this.addr.shared.sent(this.lane);
             // The timer stays: it is exact, and armed already.
         }
         this.poll_timer(cx)
     }
 }
 
-impl<A: Actor<Context = Context<A>>, M: Message> Ask<'_, A, M> {
+impl<A: Actor<Context = Context<A>>, M: Message> Ask<A, M> {
     /// The message was taken back from the mailbox, if it had got there.
     fn dead_letter(&self, reason: DeadReason) {
         if self.room.is_none() {
-            self.shared.core.dead_letter(&self.shared.name, message_name::<M>(), reason);
+            self.addr.shared.core.dead_letter(&self.addr.shared.name, message_name::<M>(), reason);
         }
     }
 }
 
-impl<A: Actor<Context = Context<A>>, M: Message> Drop for Ask<'_, A, M> {
+impl<A: Actor<Context = Context<A>>, M: Message> Drop for Ask<A, M> {
     fn drop(&mut self) {
         if let Some(mut asker) = self.asker.take()
             && let GivenUp::Message(_) = asker.give_up()

@@ -1,11 +1,6 @@
 //! What a runtime is started with, and its start. Easy to get wrong: the actix System lives on a control thread that hosts
 //! no user actor, so that creating and stopping threads never waits for a handler.
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 
 #[cfg(feature = "test-kit")]
 use actix_rt::System;
@@ -137,7 +132,7 @@ impl Builder {
             return Err(e);
         }
         core.control.spawn(watchdog::tend(Arc::downgrade(&core), self.watchdog));
-        Ok(Runtime { inner: Arc::new(Inner { core, control: Mutex::new(Some(thread)) }) })
+        Ok(Runtime { inner: Inner::new(core, Some(thread)) })
     }
 
     /// The test kit's way: everything on the calling thread, which runs `system`; the caller is the watchdog. `observe` hears of
@@ -160,8 +155,7 @@ impl Builder {
         let home = Home::here(0, &system);
         let control = control::Control { system, timers: Timers::new(handle.clone()), handle };
         let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, home, Arc::new(Once::new()), None));
-        let inner = Inner { core: core.clone(), control: Mutex::new(None) };
-        (Runtime { inner: Arc::new(inner) }, core, self.watchdog)
+        (Runtime { inner: Inner::new(core.clone(), None) }, core, self.watchdog)
     }
 }
 

@@ -2,30 +2,34 @@
 //! or "how are you?". A view with the verbs of `Addr` instead of an option on each of them: the lane is part of the address, so a handler's
 //! caller cannot mix lanes within one conversation by forgetting an argument. Easy to get wrong: order holds within a lane,
 //! never between lanes; and a handler that runs, or an `AtomicResponse`, is not interrupted.
-use std::sync::Arc;
-
 use actix::{Actor, Context, Handler, Message};
 
 use crate::{
-    handle::{ask::Ask, send_error::SendError},
-    host::shared::Shared,
+    handle::{addr::Addr, ask::Ask, send_error::SendError},
     mailbox::door::Lane,
 };
 
 /// An actor's control lane, from `Addr::control`. It holds `CONTROL_MAILBOX` messages, whatever the mailbox holds and does when full.
 /// A flood of control messages leaves the normal lane at least one message in 32.
 pub struct Control<'a, A: Actor<Context = Context<A>>> {
-    pub(crate) shared: &'a Arc<Shared<A>>,
+    pub(crate) addr: &'a Addr<A>,
 }
 
-impl<'a, A: Actor<Context = Context<A>>> Control<'a, A> {
+impl<A: Actor<Context = Context<A>>> Addr<A> {
+    /// The lane that goes before all normal messages, and has room when the mailbox is full.
+    pub fn control(&self) -> Control<'_, A> {
+        Control { addr: self }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Control<'_, A> {
     /// As `Addr::ask`.
-    pub fn ask<M>(&self, msg: M) -> Ask<'a, A, M>
+    pub fn ask<M>(&self, msg: M) -> Ask<A, M>
     where
         A: Handler<M, Result: 'static>,
         M: Message<Result: Send> + Send + 'static,
     {
-        Ask::new(self.shared, msg, Lane::Control)
+        Ask::new(self.addr.clone(), msg, Lane::Control)
     }
 
     /// As `Addr::tell`, in its cancel safety too; waits for room until the actor's `ask_timeout`.
@@ -34,7 +38,7 @@ impl<'a, A: Actor<Context = Context<A>>> Control<'a, A> {
         A: Handler<M, Result: 'static>,
         M: Message<Result: Send> + Send + 'static,
     {
-        self.shared.tell(msg, Lane::Control).await
+        self.addr.shared.tell(msg, Lane::Control).await
     }
 
     /// As `Addr::try_tell`.
@@ -43,6 +47,6 @@ impl<'a, A: Actor<Context = Context<A>>> Control<'a, A> {
         A: Handler<M, Result: 'static>,
         M: Message<Result: Send> + Send + 'static,
     {
-        self.shared.try_tell(msg, Lane::Control)
+        self.addr.shared.try_tell(msg, Lane::Control)
     }
 }

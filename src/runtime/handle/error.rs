@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// A caught panic: whose, in which message, what it said and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PanicInfo {
     /// Name of the actor.
     pub actor: Arc<str>,
@@ -31,6 +32,7 @@ impl fmt::Display for PanicInfo {
 
 /// Why an actor is gone for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopReason {
     /// It stopped itself (`ctx.stop()`) and its restart policy does not bring it back.
     Finished,
@@ -70,6 +72,7 @@ impl fmt::Display for StopReason {
 
 /// Why a message that a handler has seen gets no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AbortReason {
     /// The actor panicked while this reply was still being computed.
     ActorPanicked(PanicInfo),
@@ -102,6 +105,7 @@ impl fmt::Display for AbortReason {
 }
 
 /// Why an ask got no reply.
+#[non_exhaustive]
 pub enum AskError<M> {
     /// Never delivered: the mailbox was full (also: pushed out by a newer message under `Overflow::DropOldest`).
     MailboxFull(M),
@@ -167,6 +171,24 @@ impl<M> AskError<M> {
         }
     }
 
+    /// The same error without the message, to be kept, sent or boxed whatever the message is: `AskError<M>` is `Sync` only if `M` is,
+    /// which `?` into `Box<dyn Error + Send + Sync>` asks for.
+    pub fn without_message(self) -> AskError<()> {
+        match self {
+            Self::MailboxFull(_) => AskError::MailboxFull(()),
+            Self::Restarting { retry_after, .. } => AskError::Restarting { msg: (), retry_after },
+            Self::Stalled { since, .. } => AskError::Stalled { msg: (), since },
+            Self::Stopping(_) => AskError::Stopping(()),
+            Self::Stopped { why, .. } => AskError::Stopped { msg: (), why },
+            Self::TimedOutInQueue(_) => AskError::TimedOutInQueue(()),
+            Self::SelfAsk(_) => AskError::SelfAsk(()),
+            Self::Cycle { actors, .. } => AskError::Cycle { msg: (), actors },
+            Self::TimedOutRunning { ran_for } => AskError::TimedOutRunning { ran_for },
+            Self::Panicked(info) => AskError::Panicked(info),
+            Self::Aborted(why) => AskError::Aborted(why),
+        }
+    }
+
     /// One word for metrics and problem documents.
     pub fn code(&self) -> &'static str {
         match self {
@@ -212,7 +234,9 @@ impl<M> AskError<M> {
 
 impl<M> fmt::Display for AskError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.say(f, std::any::type_name::<M>())
+        // Without its message, an error does not say which it was.
+        let message = if std::any::type_name::<M>() == "()" { "the message" } else { std::any::type_name::<M>() };
+        self.say(f, message)
     }
 }
 
@@ -226,10 +250,19 @@ impl<M> std::error::Error for AskError<M> {}
 
 /// Why `supervise` returned no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The factory or `started()` panicked.
     #[error("start of actor {} failed: {}", .0.actor, .0)]
     Panicked(PanicInfo),
+    /// The factory returned an error.
+    #[error("actor {name} was not started: {cause}")]
+    Failed {
+        /// Its name.
+        name: Arc<str>,
+        /// The error's text, and that of its sources.
+        cause: String,
+    },
     /// The actor stopped itself in its factory or `started()`.
     #[error("actor {0} stopped itself while starting")]
     StoppedItself(Arc<str>),
@@ -270,6 +303,7 @@ pub enum StartError {
 
 /// Why `Addr::stop` did not see an orderly end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StopError {
     /// It ran into its deadline; the actor was ended without finishing its queue.
     #[error("actor {name} did not stop within {within:?} and was ended")]

@@ -9,6 +9,7 @@ use crate::handle::{
 
 /// Why an instance is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RestartReason {
     /// It panicked.
     Panicked,

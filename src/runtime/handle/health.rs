@@ -9,6 +9,7 @@ use crate::{
 
 /// One actor's health.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ActorHealth {
     /// Its name.
     pub name: Arc<str>,
@@ -28,6 +29,7 @@ pub struct ActorHealth {
 
 /// One group's health.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GroupHealth {
     /// Its name.
     pub name: Arc<str>,
@@ -47,6 +49,7 @@ pub struct GroupHealth {
 
 /// What ended in the runtime's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RuntimeFailure {
     /// The actor or group that used up its restarts with no group above it.
     pub name: Arc<str>,
@@ -56,6 +59,7 @@ pub struct RuntimeFailure {
 
 /// The runtime's health; a snapshot without I/O.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Health {
     /// Whether the thread that hosts the actors is there.
     pub thread_alive: bool,

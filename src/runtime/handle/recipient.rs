@@ -50,6 +50,17 @@ pub struct Recipient<M: Message> {
     on_restart: OnRestart,
 }
 
+impl<A: Actor<Context = Context<A>>> Addr<A> {
+    /// This address by one of its messages, to be kept by those who need not know the actor's type.
+    pub fn recipient<M>(&self) -> Recipient<M>
+    where
+        A: Handler<M, Result: 'static>,
+        M: Message<Result: Send> + Send + 'static,
+    {
+        Recipient::new(self.clone())
+    }
+}
+
 impl<M: Message> Clone for Recipient<M> {
     fn clone(&self) -> Self {
         Self { to: self.to.clone(), timeout: self.timeout, on_restart: self.on_restart }

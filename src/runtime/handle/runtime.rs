@@ -1,25 +1,25 @@
 //! `Runtime`: supervises, looks up, reports. Starting its threads is left to `builder`, stopping them to `shutdown`. Easy to
 //! get wrong: whoever awaits here may be any thread, with or without tokio, so timers come from `Core::sleep`.
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
 };
 
 use actix::{Actor, Context};
-use tokio::sync::broadcast;
 
 use crate::{
     handle::{
         addr::Addr,
         builder::Builder,
         error::StartError,
-        event::Event,
+        events::Events,
         group::Group,
         health::{Health, RuntimeFailure},
         spec::ChildSpec,
         state::ShutdownReport,
         watch::Watch,
+        weak_runtime::WeakRuntime,
     },
     host::shared::Shared,
     sync::primitives::lock,
@@ -31,6 +31,17 @@ pub(crate) struct Inner {
     pub(crate) core: Arc<Core>,
     /// The test kit's runtime has none.
     pub(crate) control: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Inner {
+    /// The runtime itself, made known to what its handles share.
+    pub(crate) fn new(core: Arc<Core>, control: Option<JoinHandle<()>>) -> Arc<Self> {
+        let inner = Arc::new(Self { core, control: Mutex::new(control) });
+        let weak: Weak<Self> = Arc::downgrade(&inner);
+        // An error would say that it was known before, and it was made here.
+        let _ = inner.core.runtime.set(weak);
+        inner
+    }
 }
 
 /// The actor runtime's handle.
@@ -93,7 +104,7 @@ impl Runtime {
     /// The living actor of this name and type. The address stays valid across its restarts.
     pub fn lookup<A: Actor<Context = Context<A>>>(&self, name: &str) -> Option<Addr<A>> {
         let any = self.inner.core.registry().find(name)?;
-        any.downcast::<Shared<A>>().ok().map(|shared| Addr { shared })
+        any.downcast::<Shared<A>>().ok().and_then(Addr::another)
     }
 
     /// A snapshot without I/O; never waits for a handler.
@@ -113,9 +124,14 @@ impl Runtime {
         }
     }
 
-    /// Lifecycle events from now on; a listener that falls behind is told how many it missed.
-    pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.inner.core.events.subscribe()
+    /// Events from now on; a listener that falls behind is told how many it missed.
+    pub fn events(&self) -> Events {
+        self.inner.core.listen()
+    }
+
+    /// The same runtime, which keeps nothing alive: for actors that start others.
+    pub fn downgrade(&self) -> WeakRuntime {
+        WeakRuntime::new(&self.inner)
     }
 
     /// What was escalated to the runtime (`OnExhausted::Escalate` with no group above, `StopProcess`), if anything was. The

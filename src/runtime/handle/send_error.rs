@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use crate::handle::error::{AskError, StopReason};
 
 /// Why a tell was not accepted. The message was never delivered and comes back.
+#[non_exhaustive]
 pub enum SendError<M> {
     /// The mailbox was full.
     MailboxFull(M),
@@ -49,6 +50,17 @@ impl<M> SendError<M> {
         AskError::from(self).into_message()
     }
 
+    /// The same error without the message; see `AskError::without_message`.
+    pub fn without_message(self) -> SendError<()> {
+        match self {
+            Self::MailboxFull(_) => SendError::MailboxFull(()),
+            Self::Stalled { since, .. } => SendError::Stalled { msg: (), since },
+            Self::Stopping(_) => SendError::Stopping(()),
+            Self::Stopped { why, .. } => SendError::Stopped { msg: (), why },
+            Self::TimedOutInQueue(_) => SendError::TimedOutInQueue(()),
+        }
+    }
+
     /// One word for metrics and problem documents.
     pub fn code(&self) -> &'static str {
         self.as_ask().code()
@@ -69,7 +81,8 @@ impl<M> From<SendError<M>> for AskError<M> {
 
 impl<M> fmt::Display for SendError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_ask().say(f, std::any::type_name::<M>())
+        let message = if std::any::type_name::<M>() == "()" { "the message" } else { std::any::type_name::<M>() };
+        self.as_ask().say(f, message)
     }
 }
 

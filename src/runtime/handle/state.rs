@@ -7,6 +7,7 @@ use crate::handle::error::StopReason;
 
 /// Where an actor is in its life, as seen through `Addr::watch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
     /// Factory and `started()` are under way for the first time.
     Starting,
@@ -61,6 +62,7 @@ pub struct Handled {
 
 /// What `Runtime::shutdown` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShutdownReport {
     /// Actors that finished their queue and stopped, in the order they did.
     pub drained: Vec<Arc<str>>,

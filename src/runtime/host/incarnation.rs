@@ -18,8 +18,17 @@ use crate::{
     handle::{
         error::{AbortReason, PanicInfo},
         event::Event,
+        spec::Making,
     },
-    host::{hosted::SNAPSHOT, phase::Life, pump::Pump, recovery::Recovery, shared::Shared, snapshots::Snapshots},
+    host::{
+        here::Here,
+        hosted::SNAPSHOT,
+        phase::Life,
+        pump::Pump,
+        recovery::Recovery,
+        shared::Shared,
+        snapshots::{Made, Snapshots},
+    },
     mailbox::{dead::DeadReason, envelope::Failure},
     sync::primitives::lock,
     thread::{home::Home, panics},
@@ -41,6 +50,8 @@ pub(crate) enum End {
 
 /// How an instance ended by itself.
 pub(crate) enum Fault {
+    /// Its factory returned an error.
+    Failed(String),
     Stopped,
     Panicked(PanicInfo),
     StartTimedOut,
@@ -60,7 +71,11 @@ pub(crate) struct Incarnation<A: Actor<Context = Context<A>>> {
     ready: Rc<Cell<bool>>,
     /// Until it is ready: when that would be too late.
     starting: Option<Pin<Box<Sleep>>>,
+    /// An asynchronous factory under way.
+    making: Option<Making<A>>,
     live: Option<Live<A>>,
+    /// The thread knows of it, for `OwnContext`.
+    _here: Here,
 }
 
 impl<A: Actor<Context = Context<A>>> Unpin for Incarnation<A> {}
@@ -68,21 +83,38 @@ impl<A: Actor<Context = Context<A>>> Unpin for Incarnation<A> {}
 impl<A: Actor<Context = Context<A>>> Incarnation<A> {
     pub(crate) fn new(shared: Arc<Shared<A>>, home: Arc<Home>, epoch: u64) -> Self {
         let starting = Some(Box::pin(tokio::time::sleep(shared.limits.start)));
-        Self { shared, home, epoch, ready: Rc::new(Cell::new(false)), starting, live: None }
+        let _here = Here::new(&shared, epoch);
+        Self { shared, home, epoch, ready: Rc::new(Cell::new(false)), starting, making: None, live: None, _here }
     }
 
-    fn poll_live(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let live = self.live.get_or_insert_with(|| {
+    /// Makes the actor if there is none yet, and polls it. An error is its factory's.
+    fn poll_live(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), String>> {
+        if self.live.is_none() {
             let mut ctx = Context::new();
-            let actor = self.shared.make(&mut ctx);
+            let making = match self.making.take() {
+                Some(making) => Made::Later(making),
+                None => self.shared.make(&mut ctx),
+            };
+            let actor = match making {
+                Made::Now(actor) => actor,
+                Made::Failed(cause) => return Poll::Ready(Err(cause)),
+                Made::Later(mut making) => match making.as_mut().poll(cx) {
+                    Poll::Ready(made) => made?,
+                    Poll::Pending => {
+                        self.making = Some(making);
+                        return Poll::Pending;
+                    }
+                },
+            };
             ctx.spawn(Pump::new(self.shared.clone(), self.home.clone(), self.epoch, self.ready.clone()));
             if let Some(snapshots) = Snapshots::new(&self.shared, self.epoch) {
                 ctx.spawn(snapshots);
             }
             let keep = ctx.address();
-            Live { fut: ctx.into_future(actor), _keep: keep }
-        });
-        Pin::new(&mut live.fut).poll(cx)
+            self.live = Some(Live { fut: ctx.into_future(actor), _keep: keep });
+        }
+        let live = self.live.as_mut().expect("it was just made");
+        Pin::new(&mut live.fut).poll(cx).map(Ok)
     }
 
     /// One turn, under guard.
@@ -96,9 +128,14 @@ impl<A: Actor<Context = Context<A>>> Incarnation<A> {
 
     /// Drops the instance without any of its hooks; a panicking destructor is caught.
     fn dispose(&mut self) {
-        let Some(mut live) = self.live.take() else { return };
-        live.fut.ctx().terminate();
-        if let Err(payload) = self.turn(|_| drop(live)) {
+        let (making, mut live) = (self.making.take(), self.live.take());
+        if making.is_none() && live.is_none() {
+            return;
+        }
+        if let Some(live) = &mut live {
+            live.fut.ctx().terminate();
+        }
+        if let Err(payload) = self.turn(|_| drop((making, live))) {
             let panic = panics::caught(payload, self.shared.name.clone(), None);
             log::error!("a destructor panicked while an actor was dropped actor={} panic={panic:?}", self.shared.name);
         }
@@ -157,12 +194,24 @@ impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
         let held = this.shared.held();
         if held {
             match &mut this.live {
+                // Its pump takes a last snapshot and stops it, unless a future that the actor waits for comes first.
+                Some(_) if this.ready.get() && this.shared.recovery().is_some() => {}
                 // This turn runs `stopping()` and `stopped()` and nothing else.
                 Some(live) => live.fut.ctx().stop(),
-                None => return Poll::Ready(End::Held),
+                None => {
+                    this.dispose();
+                    return Poll::Ready(End::Held);
+                }
             }
         }
-        let polled = this.turn(|this| this.poll_live(cx));
+        let mut polled = this.turn(|this| this.poll_live(cx));
+        if held
+            && matches!(polled, Ok(Poll::Pending))
+            && let Some(live) = &mut this.live
+        {
+            live.fut.ctx().stop();
+            polled = this.turn(|this| this.poll_live(cx));
+        }
         let started = this.ready.get();
         if started && this.starting.is_some() && !held {
             this.came_up();
@@ -176,7 +225,8 @@ impl<A: Actor<Context = Context<A>>> Future for Incarnation<A> {
             Ok(_) if this.shared.reclaim(this.epoch).is_none() => End::Fenced,
             Ok(_) if held => End::Held,
             Ok(Poll::Pending) => End::Ended { fault: Fault::StartTimedOut, started },
-            Ok(Poll::Ready(())) => End::Ended { fault: Fault::Stopped, started },
+            Ok(Poll::Ready(Ok(()))) => End::Ended { fault: Fault::Stopped, started },
+            Ok(Poll::Ready(Err(cause))) => End::Ended { fault: Fault::Failed(cause), started },
         };
         this.dispose();
         Poll::Ready(end)

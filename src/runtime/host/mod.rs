@@ -1,4 +1,5 @@
 //! An actor on its thread: the part that outlives its instances, one instance after another, the pump that feeds it.
+pub(crate) mod here;
 pub(crate) mod hosted;
 pub(crate) mod hosting;
 pub(crate) mod incarnation;

@@ -11,10 +11,13 @@ use std::{
     time::Instant,
 };
 
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
+use actix::{Actor, ActorContext, ActorFuture, ActorState, AsyncContext, Context};
 
 use crate::{
-    host::shared::{Next, Shared},
+    host::{
+        shared::{Next, Shared},
+        snapshots,
+    },
     mailbox::{envelope::Item, inbox::Hand},
     thread::home::Home,
 };
@@ -42,11 +45,14 @@ pub(crate) struct Pump<A: Actor<Context = Context<A>>> {
     blocked: bool,
     /// Full batches since the thread came first.
     in_a_row: u32,
+    /// Its actor has snapshots.
+    recovers: bool,
 }
 
 impl<A: Actor<Context = Context<A>>> Pump<A> {
     pub(crate) fn new(shared: Arc<Shared<A>>, home: Arc<Home>, epoch: u64, ready: Rc<Cell<bool>>) -> Self {
-        Self { shared, home, epoch, ready, hand: None, at: 0, spare: Vec::new(), blocked: false, in_a_row: 0 }
+        let recovers = shared.recovery().is_some();
+        Self { shared, home, epoch, ready, hand: None, at: 0, spare: Vec::new(), blocked: false, in_a_row: 0, recovers }
     }
 
     /// There is more to do than one batch: asks for another turn.
@@ -77,6 +83,17 @@ impl<A: Actor<Context = Context<A>>> Pump<A> {
         self.shared.end_urgent(self.epoch);
     }
 
+    /// As many replies are under way as may be.
+    fn is_full(&self) -> bool {
+        self.shared.max_in_flight != usize::MAX && self.shared.replies.in_flight() >= self.shared.max_in_flight
+    }
+
+    /// Stops the instance in order, with a last snapshot.
+    fn stop(&self, actor: &A, ctx: &mut Context<A>) {
+        snapshots::take(&self.shared, self.epoch, actor);
+        ctx.stop();
+    }
+
     fn run(&self, item: &Item<A>, actor: &mut A, ctx: &mut Context<A>) {
         self.home.beat();
         if !self.shared.expire(item, self.shared.core.now()) {
@@ -87,6 +104,9 @@ impl<A: Actor<Context = Context<A>>> Pump<A> {
                     item.run(item, actor, ctx, &self.shared.replies);
                     self.shared.handled(item.message(), begun - sent, begun.elapsed());
                 }
+            }
+            if self.recovers && ctx.state() == ActorState::Stopping {
+                snapshots::take(&self.shared, self.epoch, actor); // the handler stopped it
             }
         }
     }
@@ -123,6 +143,10 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
         if this.shared.fenced(this.epoch) {
             leave(); // from a `started()` that came back too late
         }
+        if this.recovers && this.shared.held() && this.ready.get() {
+            this.stop(actor, ctx);
+            return Poll::Pending;
+        }
         if !this.ready.replace(true) {
             this.shared.set_running(this.shared.restarts.load(Ordering::Relaxed));
         }
@@ -144,6 +168,13 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
                 handled += 1;
                 continue;
             }
+            if this.is_full() {
+                // The reply that makes room wakes the host.
+                let Some(item) = this.shared.next_urgent(this.epoch, cx) else { return Poll::Pending };
+                this.step_urgent(&item, actor, ctx);
+                handled += 1;
+                continue;
+            }
             if this.step(actor, ctx) {
                 handled += 1;
                 continue;
@@ -160,7 +191,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
                 Next::Empty => return Poll::Pending,
                 Next::Fenced => leave(),
                 Next::Closed if this.shared.replies.in_flight() == 0 => {
-                    ctx.stop();
+                    this.stop(actor, ctx);
                     return Poll::Ready(());
                 }
                 Next::Closed => return Poll::Pending, // the last reply wakes the host

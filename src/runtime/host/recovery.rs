@@ -39,8 +39,13 @@ pub(crate) struct Recovery<A: Actor<Context = Context<A>>> {
 impl<A: Actor<Context = Context<A>>> Recovery<A> {
     /// A new instance, and whether it was made from a snapshot.
     pub(crate) fn build(&self, ctx: &mut Context<A>) -> A {
-        let kept = lock(&self.slot).kept.as_ref().map(|(kept, _)| kept.clone());
+        let kept = self.last();
         (self.build)(ctx, kept.as_deref())
+    }
+
+    /// The last snapshot.
+    pub(crate) fn last(&self) -> Option<Kept> {
+        lock(&self.slot).kept.as_ref().map(|(kept, _)| kept.clone())
     }
 
     /// The last snapshot's age.

@@ -89,7 +89,7 @@ async fn host<A: Actor<Context = Context<A>>>(shared: Arc<Shared<A>>, epoch: u64
         let reason = match fault {
             _ if !started => RestartReason::StartFailed,
             Fault::Stopped => RestartReason::StoppedItself,
-            Fault::Panicked(_) | Fault::StartTimedOut => RestartReason::Panicked,
+            Fault::Panicked(_) | Fault::StartTimedOut | Fault::Failed(_) => RestartReason::Panicked,
         };
         if !again(&shared, epoch, reason, &Arc::from(describe(&shared, fault))).await {
             return;
@@ -125,6 +125,9 @@ fn last<A: Actor<Context = Context<A>>>(shared: &Shared<A>, fault: &Fault, stopp
         Fault::Stopped if stopping => Some(StopReason::Requested),
         Fault::Stopped if restart != Restart::Permanent => Some(StopReason::Finished),
         Fault::Panicked(info) if stopping || restart == Restart::Temporary => Some(StopReason::Panicked(info.clone())),
+        Fault::Failed(cause) if stopping || restart == Restart::Temporary => {
+            Some(StopReason::StartFailed(cause.clone()))
+        }
         Fault::StartTimedOut if stopping || restart == Restart::Temporary => {
             Some(StopReason::StartFailed(format!("it took longer than {:?}", shared.limits.start)))
         }
@@ -136,6 +139,7 @@ fn start_error<A: Actor<Context = Context<A>>>(shared: &Shared<A>, fault: Fault)
     let name = shared.name.clone();
     match fault {
         Fault::Panicked(info) => StartError::Panicked(info),
+        Fault::Failed(cause) => StartError::Failed { name, cause },
         Fault::Stopped => StartError::StoppedItself(name),
         Fault::StartTimedOut => StartError::TimedOut { name, after: shared.limits.start },
     }
@@ -144,6 +148,7 @@ fn start_error<A: Actor<Context = Context<A>>>(shared: &Shared<A>, fault: Fault)
 fn describe<A: Actor<Context = Context<A>>>(shared: &Shared<A>, fault: Fault) -> String {
     match fault {
         Fault::Stopped => format!("actor {} stopped itself", shared.name),
+        Fault::Failed(cause) => format!("start of actor {} failed: {cause}", shared.name),
         Fault::Panicked(info) => info.to_string(),
         Fault::StartTimedOut => format!("start of actor {} took longer than {:?}", shared.name, shared.limits.start),
     }

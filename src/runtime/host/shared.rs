@@ -28,7 +28,7 @@ use crate::{
         inbox::{Deal, Doors, Hand, Inbox, Reclaimed},
         replies::Replies,
     },
-    sync::{close::End, due::Due, listed::Listed, primitives::lock},
+    sync::{close::End, due::Due, handles::Handles, listed::Listed, primitives::lock},
     thread::core::Core,
     tree::{node::Node, policy::Ledger},
 };
@@ -57,6 +57,8 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     /// `limits.ask` on the coarse clock.
     pub(crate) ask_limit: u64,
     pub(crate) mailbox: Mailbox,
+    pub(crate) handles: Handles,
+    pub(crate) max_in_flight: usize,
     pub(crate) tx: mpsc::Sender<Item<A>>,
     pub(crate) control: mpsc::Sender<Item<A>>,
     pub(crate) control_waiting: Arc<AtomicIsize>,
@@ -86,11 +88,13 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
 impl<A: Actor<Context = Context<A>>> Shared<A> {
     pub(crate) fn new(core: Arc<Core>, parent: Option<Arc<Node>>, spec: ChildSpec<A>, first: FirstStart) -> Self {
         let (Doors { tx, control, control_waiting }, inbox) = Inbox::new(spec.mailbox.capacity);
+        let id = Core::next_id();
+        let name = if spec.numbered { format!("{}#{id}", spec.name).into() } else { spec.name };
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
-            id: Core::next_id(),
-            replies: Arc::new(Replies::new(core.clone(), spec.name.clone())),
-            name: spec.name,
+            id,
+            replies: Arc::new(Replies::new(core.clone(), name.clone())),
+            name,
             core,
             maker: spec.maker,
             parent,
@@ -98,6 +102,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             limits: spec.limits,
             ask_limit,
             mailbox: spec.mailbox,
+            handles: Handles::new(spec.stops_with_last_handle),
+            max_in_flight: spec.max_in_flight,
             tx,
             control,
             control_waiting,
@@ -132,6 +138,18 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             Deal::Urgent(item) => Next::Urgent(item),
             Deal::Empty => Next::Empty,
             Deal::Closed => Next::Closed,
+        }
+    }
+
+    /// A control message for a pump that takes no other at present, to be followed by `end_urgent`; leaves `cx` to be woken for one.
+    pub(crate) fn next_urgent(&self, epoch: u64, cx: &mut TaskContext<'_>) -> Option<Item<A>> {
+        let mut inbox = lock(&self.inbox);
+        if self.fenced(epoch) {
+            return None;
+        }
+        match inbox.poll_control(cx) {
+            Some(Deal::Urgent(item)) => Some(item),
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ use actix::{Actor, ActorFuture, Context};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::{
-    handle::spec::Maker,
+    handle::spec::{Maker, Making},
     host::{recovery::Recovery, shared::Shared},
     sync::primitives::lock,
 };
@@ -40,39 +40,55 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Snapshots<A> {
         let this = self.get_mut();
         loop {
             ready!(this.due.poll_tick(cx));
-            let Some(recovery) = this.shared.recovery() else { return Poll::Ready(()) };
-            recovery.taking.store(true, Ordering::Release);
-            let taken = (recovery.take)(actor);
-            recovery.taking.store(false, Ordering::Release);
-            let mut slot = lock(&recovery.slot);
-            // Looked at under the lock: what a successor has been lent is not replaced by what its zombie took.
-            if this.shared.fenced(this.epoch) {
+            if !take(&this.shared, this.epoch, actor) {
                 return Poll::Ready(());
             }
-            let before = slot.kept.replace((taken, Instant::now()));
-            slot.failed.clear();
-            drop(slot);
-            drop(before);
         }
     }
+}
+
+/// Takes a snapshot, in the actor's turn; false if there is none to take, or the instance of `epoch` was fenced.
+pub(crate) fn take<A: Actor<Context = Context<A>>>(shared: &Shared<A>, epoch: u64, actor: &A) -> bool {
+    let Some(recovery) = shared.recovery() else { return false };
+    recovery.taking.store(true, Ordering::Release);
+    let taken = (recovery.take)(actor);
+    recovery.taking.store(false, Ordering::Release);
+    let mut slot = lock(&recovery.slot);
+    // Looked at under the lock: what a successor has been lent is not replaced by what its zombie took.
+    if shared.fenced(epoch) {
+        return false;
+    }
+    let before = slot.kept.replace((taken, Instant::now()));
+    slot.failed.clear();
+    drop(slot);
+    drop(before);
+    true
 }
 
 impl<A: Actor<Context = Context<A>>> Shared<A> {
     pub(crate) fn recovery(&self) -> Option<&Recovery<A>> {
         match &self.maker {
-            Maker::Fresh(_) => None,
+            Maker::Fresh(_) | Maker::Later(_) => None,
             Maker::Recovering(recovery) => Some(recovery),
         }
     }
 
-    /// A new instance.
-    pub(crate) fn make(&self, ctx: &mut Context<A>) -> A {
+    /// A new instance, or why there is none; a future that makes one is polled by the instance's own task.
+    pub(crate) fn make(&self, ctx: &mut Context<A>) -> Made<A> {
         match &self.maker {
-            Maker::Fresh(factory) => factory(ctx),
+            Maker::Fresh(factory) => factory(ctx).map_or_else(Made::Failed, Made::Now),
+            Maker::Later(factory) => Made::Later(factory()),
             Maker::Recovering(recovery) => {
                 recovery.taking.store(false, Ordering::Release);
-                recovery.build(ctx)
+                Made::Now(recovery.build(ctx))
             }
         }
     }
+}
+
+/// What a factory comes to.
+pub(crate) enum Made<A> {
+    Now(A),
+    Later(Making<A>),
+    Failed(String),
 }

@@ -115,7 +115,7 @@ impl<A: Actor<Context = Context<A>>> Inbox<A> {
     }
 
     /// With no normal message left: a control message, or the wish to be woken for one; `None` when there will be none.
-    fn poll_control(&mut self, cx: &mut TaskContext<'_>) -> Option<Deal<A>> {
+    pub(crate) fn poll_control(&mut self, cx: &mut TaskContext<'_>) -> Option<Deal<A>> {
         match self.control.poll_recv(cx) {
             Poll::Pending => Some(Deal::Empty),
             Poll::Ready(None) => None,

@@ -3,6 +3,7 @@
 pub(crate) mod close;
 pub(crate) mod due;
 pub(crate) mod hand;
+pub(crate) mod handles;
 pub(crate) mod listed;
 pub(crate) mod once;
 pub(crate) mod primitives;

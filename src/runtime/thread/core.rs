@@ -2,10 +2,11 @@
 //! tick of the watchdog), so deadlines are rounded up by a tick and never fire early; and callbacks are user code, which may panic, so
 //! they are called through `Core::guarded` and under no lock.
 use std::{
+    any::Any,
     cell::Cell,
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +22,7 @@ use tokio::{
 use crate::{
     handle::{
         event::Event,
+        events::Events,
         health::RuntimeFailure,
         spec::OnExhausted,
         state::{Handled, ShutdownReport, Stall},
@@ -49,7 +51,7 @@ use crate::{
 /// Of actors, groups and homes. One counter for the process, since a thread knows by number alone whose turn it is.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// Lifecycle events kept for a slow listener; past it, it is told how many it missed.
+/// Events of each lane kept for a slow listener; past it, it is told how many it missed.
 const EVENTS_KEPT: usize = 256;
 
 /// The watchdog comes by every 25 ms; away for longer than this, it is held up or gone.
@@ -82,7 +84,12 @@ pub(crate) struct Core {
     /// Actors and groups that belong to no group, by id and so in start order.
     members: Mutex<BTreeMap<u64, Member>>,
     pub(crate) agenda: Agenda,
-    pub(crate) events: broadcast::Sender<Event>,
+    /// About supervision.
+    events: broadcast::Sender<Event>,
+    /// In a lane of their own, since there may be very many.
+    letters: broadcast::Sender<Event>,
+    /// The runtime's handle, of a type that is above this one.
+    pub(crate) runtime: OnceLock<Weak<dyn Any + Send + Sync>>,
     pub(crate) plugs: Plugs,
     pub(crate) control: tokio::runtime::Handle,
     timers: Arc<Timers>,
@@ -129,6 +136,8 @@ impl Core {
             members: Mutex::default(),
             agenda: Agenda::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
+            letters: broadcast::Sender::new(EVENTS_KEPT),
+            runtime: OnceLock::new(),
             plugs,
             control: control.handle,
             timers: control.timers,
@@ -249,7 +258,12 @@ impl Core {
     /// Past the callback, to those who listen.
     pub(crate) fn send(&self, event: &Event) {
         // Guarded, for it wakes listeners, whose executors are users' too. An error of the channel says that nobody listens.
-        let _ = panics::catch(|| self.events.send(event.clone()));
+        let lane = if matches!(event, Event::DeadLetter { .. }) { &self.letters } else { &self.events };
+        let _ = panics::catch(|| lane.send(event.clone()));
+    }
+
+    pub(crate) fn listen(&self) -> Events {
+        Events { supervision: self.events.subscribe(), dead_letters: self.letters.subscribe() }
     }
 
     /// Runs code of users outside of any actor's turn: a callback, a destructor, a waker. A panic ends here, and is reported.

@@ -27,6 +27,7 @@ use crate::{
 
 /// What the watchdog does about a stuck handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnStall {
     /// Says so: state, event, health, log.
     Report,

@@ -9,6 +9,7 @@ use crate::handle::{
 
 /// Who is restarted when a member of a group fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Strategy {
     /// That member alone.
     OneForOne,
@@ -20,6 +21,7 @@ pub enum Strategy {
 
 /// Where a group is in its life, as seen through `Group::watch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GroupState {
     /// Its members run, or are restarted one by one.
     Running,

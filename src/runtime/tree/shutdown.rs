@@ -79,6 +79,7 @@ async fn end(mut ending: Ending, deadline: Instant) {
 
 /// What `Group::stop` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StopReport {
     /// Actors that finished their queue and stopped, in the order they did.
     pub drained: Vec<Arc<str>>,

@@ -229,7 +229,7 @@ pub async fn state(addr: &Addr<Act>, what: &str, is: impl Fn(&State) -> bool) ->
 
 /// Awaits an event.
 pub async fn event(
-    events: &mut tokio::sync::broadcast::Receiver<tieout_runtime::Event>,
+    events: &mut tieout_runtime::Events,
     what: &str,
     is: impl Fn(&tieout_runtime::Event) -> bool,
 ) -> tieout_runtime::Event {

@@ -10,10 +10,10 @@ use std::{
 
 use actix::prelude::*;
 use tieout_runtime::{
-    AbortReason, Addr, AskError, ChildSpec, Event, Mailbox, Overflow, Recover, RestartReason, Runtime,
-    test_kit::{TestRuntime, stall},
+    AbortReason, Addr, AskError, ChildSpec, Event, Events, EventsError, GroupSpec, Mailbox, Overflow, OwnContext,
+    Recover, RestartReason, Runtime, Strategy,
+    test_kit::{TestRuntime, inject_panic, stall},
 };
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::actor::{Add, Log, hold, quick, spec, stop};
 
@@ -105,7 +105,7 @@ impl Handler<Detached> for Kept {
     }
 }
 
-fn seen(events: &mut Receiver<Event>) -> Vec<Event> {
+fn seen(events: &mut Events) -> Vec<Event> {
     std::iter::from_fn(|| events.try_recv().ok()).collect()
 }
 
@@ -248,7 +248,7 @@ async fn a_listener_that_lags_is_told_how_many_events_it_missed() {
     let happened = told.load(Ordering::Relaxed) - before;
     assert!(happened >= 999, "each message but the waiting one is a dead letter: {happened}");
     let missed = match events.recv().await {
-        Err(RecvError::Lagged(missed)) => missed,
+        Err(EventsError::MissedDeadLetters(missed)) => missed,
         other => panic!("it is not told: {other:?}"),
     };
     let kept = seen(&mut events).len() as u64;
@@ -256,4 +256,71 @@ async fn a_listener_that_lags_is_told_how_many_events_it_missed() {
     assert!(kept <= 256, "what is kept for a listener is bounded: {kept}");
     open.send(()).unwrap();
     stop(rt).await;
+}
+
+/// Stops itself: from its handler, or from a timer, where it says itself that a snapshot is due.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave {
+    from_a_timer: bool,
+}
+impl Handler<Leave> for Kept {
+    type Result = ();
+    fn handle(&mut self, m: Leave, ctx: &mut Context<Self>) {
+        if !m.from_a_timer {
+            return ctx.stop();
+        }
+        ctx.run_later(Duration::from_millis(1), |kept, ctx| {
+            assert!(ctx.keep_snapshot(kept));
+            ctx.stop();
+        });
+    }
+}
+
+#[test]
+fn every_orderly_end_leaves_a_last_snapshot() {
+    let never = Duration::from_secs(1_000_000);
+    for how in ["ctx.stop() in a handler", "in a timer", "stop", "group stop", "group restart", "shutdown"] {
+        let rt = TestRuntime::new();
+        let addr = rt.block_on(async {
+            let group = rt.group(GroupSpec::new("group", Strategy::OneForAll)).unwrap();
+            let frail = group.supervise(spec("frail", &Log::default())).await.unwrap();
+            let addr = group.supervise(kept(never, |n| n, |_| {})).await.unwrap();
+            addr.ask(Plus(142)).await.unwrap();
+            assert_eq!(addr.last_snapshot(), None, "{how}");
+            match how {
+                "ctx.stop() in a handler" => addr.ask(Leave { from_a_timer: false }).await.unwrap(),
+                "in a timer" => {
+                    addr.ask(Leave { from_a_timer: true }).await.unwrap();
+                    rt.pass(Duration::from_secs(1)).await;
+                }
+                "stop" => addr.stop(Duration::from_secs(1)).await.unwrap(),
+                "group stop" => assert!(group.stop(Duration::from_secs(1)).await.clean()),
+                "group restart" => {
+                    let mut restarts = group.restarts();
+                    inject_panic(&frail).unwrap();
+                    restarts.wait_for(|n| *n == 1).await.unwrap();
+                }
+                _ => assert!(rt.shutdown(Duration::from_secs(1)).await.clean()),
+            }
+            if matches!(how, "ctx.stop() in a handler" | "in a timer" | "group restart") {
+                assert_eq!(addr.ask(Plus(1)).await.unwrap(), 143, "{how}: the next instance goes on from it");
+            }
+            addr
+        });
+        assert_eq!(addr.last_snapshot().as_deref(), Some(&142), "{how}");
+    }
+}
+
+#[test]
+fn a_panic_leaves_no_last_snapshot_of_the_torn_state() {
+    let rt = TestRuntime::new();
+    rt.block_on(async {
+        let addr = rt.supervise(kept(Duration::from_secs(1_000_000), |n| n, |_| {})).await.unwrap();
+        addr.ask(Plus(142)).await.unwrap();
+        inject_panic(&addr).unwrap();
+        assert_eq!(addr.ask(Plus(1)).await.unwrap(), 1);
+        assert_eq!(addr.last_snapshot(), None);
+    });
+    rt.assert_clean();
 }

@@ -2,8 +2,7 @@
 //! queued asks, cuts asynchronous ones, runs `stopped()` without a reactor, and joins nothing.
 use std::time::Duration;
 
-use tieout_runtime::{Addr, AskError, Restart, Runtime, SendError, StartError, State, StopReason};
-use tokio::sync::broadcast;
+use tieout_runtime::{Addr, AskError, EventsError, Restart, Runtime, SendError, StartError, State, StopReason};
 
 use crate::actor::{Act, Add, Do, LIMIT, Log, StopYourself, ViaActFuture, ViaFuture, block, one, spec, state};
 
@@ -194,7 +193,7 @@ async fn a_shutdown_whose_caller_goes_away_comes_to_its_end_and_ends_its_threads
         }
         assert!(asking.await.unwrap(), "the drain goes on");
         // The channel of the events closes with the last of the runtime, on whichever thread that is.
-        let closed = async { while !matches!(events.recv().await, Err(broadcast::error::RecvError::Closed)) {} };
+        let closed = async { while !matches!(events.recv().await, Err(EventsError::Ended)) {} };
         tokio::time::timeout(LIMIT, closed).await.expect("nothing of the runtime is left");
     }
 }

@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tieout_runtime::{Addr, AskError, Event, OnRestart, OnStall, Runtime, State};
-use tokio::sync::broadcast;
+use tieout_runtime::{Addr, AskError, Event, Events, OnRestart, OnStall, Runtime, State};
 
 use crate::actor::{Act, Add, Do, LIMIT, Log, ViaFuture, block, event, spec, state};
 
@@ -80,7 +79,7 @@ async fn fail_fast_calls_the_owner_with_the_name() {
 struct Twice {
     rt: Runtime,
     addr: Addr<Act>,
-    events: broadcast::Receiver<Event>,
+    events: Events,
     open: [mpsc::Sender<()>; 2],
 }
 
