@@ -52,7 +52,7 @@ impl Builder {
         }
     }
 
-    /// Prefix of its threads' names; "actors" by default.
+    /// Prefix of the names of its control thread and watchdog; "actors" by default. The thread of the actors is named by actix.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self

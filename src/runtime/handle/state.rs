@@ -72,7 +72,7 @@ pub struct ShutdownReport {
     pub dead_letters_by_reason: Vec<(&'static str, u64)>,
     /// Actors that did not stop in time and were ended.
     pub timed_out: Vec<Arc<str>>,
-    /// Threads that did not end in time.
+    /// Threads that did not end in time, by the names that other tools show.
     pub leaked_threads: Vec<String>,
     /// How often over the runtime's life the thread of the actors ended unasked (`Event::ThreadLost`).
     pub lost_threads: u64,

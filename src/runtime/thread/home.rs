@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -46,6 +46,8 @@ pub(crate) struct Home {
     /// A ping through the thread's own task queue has not come back.
     pinged: Arc<AtomicBool>,
     ended: watch::Receiver<bool>,
+    /// As the operating system's tools show it.
+    thread_name: OnceLock<String>,
 }
 
 /// Whose thread it is.
@@ -101,9 +103,12 @@ impl Home {
             beat: AtomicU64::new(0),
             pinged: Arc::new(AtomicBool::new(false)),
             ended,
+            thread_name: OnceLock::new(),
         });
         let here = home.clone();
         home.arbiter.spawn_fn(move || {
+            // An error would say that it was set before, and this runs once.
+            let _ = here.thread_name.set(std::thread::current().name().unwrap_or_default().to_owned());
             panics::note_on_this_thread();
             HOSTING.with(|h| h.set(true));
             HERE.with(|h| *h.borrow_mut() = Some(EndSignal { home: here, ended: ended_tx }));
@@ -126,6 +131,7 @@ impl Home {
             beat: AtomicU64::new(0),
             pinged: Arc::new(AtomicBool::new(false)),
             ended,
+            thread_name: OnceLock::new(),
         })
     }
 
@@ -247,7 +253,8 @@ impl Home {
     }
 
     pub(crate) fn label(&self) -> String {
-        format!("actors-{}", self.id)
+        // Without a name it was told to end before its first task.
+        self.thread_name.get().cloned().unwrap_or_else(|| format!("actors-{}", self.id))
     }
 }
 
