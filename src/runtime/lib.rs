@@ -39,7 +39,7 @@ pub use handle::{
     recover::{DEFAULT_SNAPSHOT_TRIES, Recover},
     runtime::Runtime,
     send_error::SendError,
-    spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overflow, Restart},
+    spec::{Backoff, ChildSpec, DEFAULT_MAILBOX, Mailbox, OnExhausted, Overflow, Placement, Restart},
     state::{Handled, ShutdownReport, Stall, State},
     watch::{Watch, WatchEnded},
     weak_addr::WeakAddr,

@@ -20,6 +20,6 @@
 //! ```
 pub use crate::{
     Addr as SupervisedAddr, AskError, Backoff, ChildSpec, Event, Group, GroupSpec, Mailbox, OnExhausted, OnRestart,
-    OnStall, Overflow, OwnContext, Recipient as SupervisedRecipient, Recover, Restart, Runtime, StartError, StopError,
-    StopReason, Strategy, WeakAddr as WeakSupervisedAddr, WeakRuntime,
+    OnStall, Overflow, OwnContext, Placement, Recipient as SupervisedRecipient, Recover, Restart, Runtime, StartError,
+    StopError, StopReason, Strategy, WeakAddr as WeakSupervisedAddr, WeakRuntime,
 };

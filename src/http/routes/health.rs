@@ -12,7 +12,7 @@ use crate::{
     db::store::Status,
     http::state::AppState,
     protocol::principal::Grant,
-    runtime::{Health, State as ActorState},
+    runtime::Health,
 };
 use axum::{
     Json,
@@ -222,7 +222,7 @@ fn relay_check(link: &Link) -> RelayCheck {
 fn realtime_check(health: &RealtimeHealth) -> RealtimeCheck {
     let state = match (&health.hub, health.mode) {
         _ if health.draining => "draining",
-        (Some(state), _) => state_word(state),
+        (Some(state), _) => state.code(),
         (None, Mode::On) => "starting",
         (None, Mode::Lazy) => "not_started",
         (None, Mode::Off) => "off",
@@ -252,7 +252,7 @@ fn actors(health: &Health) -> ActorsCheck {
     });
     let actors = health.actors.iter().map(|actor| ActorCheck {
         name: actor.name.to_string(),
-        state: state_word(&actor.state),
+        state: actor.state.code(),
         mailbox_depth: actor.mailbox_depth,
         restarts: actor.restarts,
     });
@@ -263,16 +263,5 @@ fn actors(health: &Health) -> ActorsCheck {
         failed: health.failed.as_ref().map(|f| FailedCheck { name: f.name.to_string(), cause: f.cause.to_string() }),
         leaked_threads: health.leaked_threads,
         actors: actors.collect(),
-    }
-}
-
-fn state_word(state: &ActorState) -> &'static str {
-    match state {
-        ActorState::Starting => "starting",
-        ActorState::Running => "running",
-        ActorState::Restarting { .. } => "restarting",
-        ActorState::Stalled { .. } => "stalled",
-        ActorState::Stopping => "stopping",
-        ActorState::Stopped { .. } => "stopped",
     }
 }

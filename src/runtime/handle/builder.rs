@@ -13,7 +13,7 @@ use crate::{
         state::Handled,
     },
     mailbox::dead::Rejected,
-    sync::{once::Once, primitives::lock},
+    sync::once::Once,
     thread::{
         control::{self, ControlThread},
         core::{Core, Plugs},
@@ -30,6 +30,7 @@ const TICK: Duration = Duration::from_millis(25);
 /// Settings of a runtime, from `Runtime::builder`.
 pub struct Builder {
     name: String,
+    threads: usize,
     watchdog: Settings,
     plugs: Plugs,
 }
@@ -38,6 +39,7 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             name: "actors".to_owned(),
+            threads: 1,
             watchdog: Settings { after: Duration::from_secs(2), on_stall: OnStall::Report, max_leaked: 4 },
             plugs: Plugs {
                 on_event: None,
@@ -55,6 +57,13 @@ impl Builder {
     /// Prefix of the names of its control thread and watchdog; "actors" by default. The thread of the actors is named by actix.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// How many threads host actors; one by default, and at least. Where an actor goes is `ChildSpec::placement`'s. A stuck handler stops
+    /// the actors of its own thread alone. The test kit's runtime has one.
+    pub fn threads(mut self, n: usize) -> Self {
+        self.threads = n.max(1);
         self
     }
 
@@ -116,17 +125,19 @@ impl Builder {
         panics::install();
         let shutdown = Arc::new(Once::new());
         let (control, ControlThread { thread, quit }) = control::start(&self.name, shutdown.clone())?;
-        let home = match Home::start(0, &control.handle) {
-            Ok(home) => home,
+        let homes: io::Result<Vec<_>> = (0..self.threads).map(|slot| Home::start(slot, 0, &control.handle)).collect();
+        let homes = match homes {
+            Ok(homes) => homes,
             Err(e) => {
+                // Those that were started end with the System.
                 drop(quit);
                 join(thread);
                 return Err(e);
             }
         };
-        let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, home, shutdown, Some(quit)));
+        let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, homes, shutdown, Some(quit)));
         if let Err(e) = watchdog::start(&core, self.watchdog) {
-            lock(&core.home).stop();
+            core.homes().iter().for_each(|home| home.stop());
             drop(core);
             join(thread);
             return Err(e);
@@ -152,9 +163,9 @@ impl Builder {
                 on_event(event);
             }
         }));
-        let home = Home::here(0, &system);
+        let home = Home::here(0, 0, &system);
         let control = control::Control { system, timers: Timers::new(handle.clone()), handle };
-        let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, home, Arc::new(Once::new()), None));
+        let core = Arc::new(Core::new(self.name, TICK, self.plugs, control, vec![home], Arc::new(Once::new()), None));
         (Runtime { inner: Inner::new(core.clone(), None) }, core, self.watchdog)
     }
 }

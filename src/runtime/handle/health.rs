@@ -61,9 +61,9 @@ pub struct RuntimeFailure {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether the thread that hosts the actors is there.
+    /// Whether every thread that hosts actors is there.
     pub thread_alive: bool,
-    /// The stuck handler, if any.
+    /// The stuck handler, if any; of several threads' the first.
     pub stalled: Option<Stall>,
     /// What was escalated to the runtime, if anything was. It stays.
     pub failed: Option<RuntimeFailure>,

@@ -110,10 +110,9 @@ impl Runtime {
     /// A snapshot without I/O; never waits for a handler.
     pub fn health(&self) -> Health {
         let core = &self.inner.core;
-        let home = lock(&core.home).clone();
         Health {
-            thread_alive: home.arbiter().alive() && !home.has_ended(),
-            stalled: lock(&core.stall).clone(),
+            thread_alive: core.homes().iter().all(|home| home.arbiter().alive() && !home.has_ended()),
+            stalled: lock(&core.stalls).values().next().cloned(),
             failed: core.failed.borrow().clone(),
             leaked_threads: lock(&core.retired).iter().filter(|h| !h.has_ended()).count(),
             lost_threads: core.lost_threads.load(Ordering::Relaxed),

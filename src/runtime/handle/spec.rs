@@ -91,6 +91,16 @@ impl Mailbox {
     }
 }
 
+/// Which of the runtime's threads hosts an actor (`Builder::threads`). With one thread it is that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Placement {
+    /// One after another.
+    Spread,
+    /// This one, modulo their number: actors with one number share a thread, and reach each other without a wake-up of another.
+    Thread(usize),
+}
+
 /// Messages a mailbox holds unless `mailbox()` says otherwise; past it senders wait.
 pub const DEFAULT_MAILBOX: usize = 1024;
 
@@ -130,6 +140,7 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(crate) numbered: bool,
     pub(crate) stops_with_last_handle: bool,
     pub(crate) max_in_flight: usize,
+    pub(crate) placement: Placement,
     pub(crate) maker: Maker<A>,
     pub(crate) policy: Policy,
     /// It was given an intensity of its own, which a group respects.
@@ -258,6 +269,12 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         self
     }
 
+    /// Which of the runtime's threads hosts it, across restarts; `Spread` by default.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
     /// At most `n` (at least 1) messages are handled whose asynchronous reply is not there yet: past that the mailbox is not read until one
     /// is, so that its bound bounds the work too. Control messages pass. No bound by default.
     pub fn max_in_flight(mut self, n: usize) -> Self {
@@ -271,6 +288,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
             numbered: false,
             stops_with_last_handle: false,
             max_in_flight: usize::MAX,
+            placement: Placement::Spread,
             maker,
             policy: Policy::default(),
             own_intensity: false,

@@ -34,6 +34,20 @@ pub enum State {
     },
 }
 
+impl State {
+    /// One word for metrics and health documents.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Restarting { .. } => "restarting",
+            Self::Stalled { .. } => "stalled",
+            Self::Stopping => "stopping",
+            Self::Stopped { .. } => "stopped",
+        }
+    }
+}
+
 /// A handler that does not return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stall {

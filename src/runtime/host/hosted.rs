@@ -18,6 +18,8 @@ pub(crate) const SNAPSHOT: &str = "(snapshot)";
 pub(crate) trait Hosted: Send + Sync {
     fn id(&self) -> u64;
     fn name(&self) -> &Arc<str>;
+    /// Which of the runtime's threads hosts it.
+    fn slot(&self) -> usize;
     fn health(&self) -> ActorHealth;
     fn start_limit(&self) -> Duration;
     fn stop_limit(&self) -> Duration;

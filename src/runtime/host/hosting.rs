@@ -35,6 +35,10 @@ impl<A: Actor<Context = Context<A>>> Hosted for Shared<A> {
         &self.name
     }
 
+    fn slot(&self) -> usize {
+        self.slot
+    }
+
     fn health(&self) -> ActorHealth {
         ActorHealth {
             name: self.name.clone(),

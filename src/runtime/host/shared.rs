@@ -59,6 +59,8 @@ pub(crate) struct Shared<A: Actor<Context = Context<A>>> {
     pub(crate) mailbox: Mailbox,
     pub(crate) handles: Handles,
     pub(crate) max_in_flight: usize,
+    /// Which of the runtime's threads hosts it.
+    pub(crate) slot: usize,
     pub(crate) tx: mpsc::Sender<Item<A>>,
     pub(crate) control: mpsc::Sender<Item<A>>,
     pub(crate) control_waiting: Arc<AtomicIsize>,
@@ -90,6 +92,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
         let (Doors { tx, control, control_waiting }, inbox) = Inbox::new(spec.mailbox.capacity);
         let id = Core::next_id();
         let name = if spec.numbered { format!("{}#{id}", spec.name).into() } else { spec.name };
+        let slot = core.slot(spec.placement);
         let ask_limit = core.coarse(spec.limits.ask);
         Self {
             id,
@@ -104,6 +107,7 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             mailbox: spec.mailbox,
             handles: Handles::new(spec.stops_with_last_handle),
             max_in_flight: spec.max_in_flight,
+            slot,
             tx,
             control,
             control_waiting,

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +24,7 @@ use crate::{
         event::Event,
         events::Events,
         health::RuntimeFailure,
-        spec::OnExhausted,
+        spec::{OnExhausted, Placement},
         state::{Handled, ShutdownReport, Stall},
     },
     host::hosted::Hosted,
@@ -94,15 +94,21 @@ pub(crate) struct Core {
     pub(crate) control: tokio::runtime::Handle,
     timers: Arc<Timers>,
     pub(crate) system: System,
-    pub(crate) home: Mutex<Arc<Home>>,
-    /// No thread hosts actors any more; changed with `home` locked.
+    /// One per thread; fixed in number.
+    pub(crate) homes: Mutex<Vec<Arc<Home>>>,
+    /// As many.
+    pub(crate) threads: usize,
+    /// For actors that are spread: the next one's.
+    next_slot: AtomicUsize,
+    /// No thread hosts actors any more; changed with `homes` locked.
     pub(crate) unhosted: AtomicBool,
     /// Threads of actors that ended unasked.
     pub(crate) lost_threads: AtomicU64,
     /// Panics of user code outside of any actor's turn.
     stray_panics: AtomicU64,
     pub(crate) retired: Mutex<Vec<Arc<Home>>>,
-    pub(crate) stall: Mutex<Option<Stall>>,
+    /// The stuck handlers, by thread.
+    pub(crate) stalls: Mutex<BTreeMap<usize, Stall>>,
     pub(crate) failed: watch::Sender<Option<RuntimeFailure>>,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) waits: Arc<Waits>,
@@ -120,7 +126,7 @@ impl Core {
         tick: Duration,
         plugs: Plugs,
         control: Control,
-        home: Arc<Home>,
+        homes: Vec<Arc<Home>>,
         shutdown: Arc<Once<ShutdownReport>>,
         quit: Option<oneshot::Sender<ShutdownReport>>,
     ) -> Self {
@@ -142,12 +148,14 @@ impl Core {
             control: control.handle,
             timers: control.timers,
             system: control.system,
-            home: Mutex::new(home),
+            threads: homes.len(),
+            homes: Mutex::new(homes),
+            next_slot: AtomicUsize::new(0),
             unhosted: AtomicBool::new(false),
             lost_threads: AtomicU64::new(0),
             stray_panics: AtomicU64::new(0),
             retired: Mutex::new(Vec::new()),
-            stall: Mutex::new(None),
+            stalls: Mutex::default(),
             failed: watch::Sender::new(None),
             dead_letters: DeadLetters::default(),
             waits,
@@ -213,6 +221,20 @@ impl Core {
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         lock(&self.registry)
+    }
+
+    /// The threads' present homes.
+    pub(crate) fn homes(&self) -> Vec<Arc<Home>> {
+        lock(&self.homes).clone()
+    }
+
+    /// Which thread hosts an actor of this placement.
+    pub(crate) fn slot(&self, placement: Placement) -> usize {
+        let n = match placement {
+            Placement::Spread => self.next_slot.fetch_add(1, Ordering::Relaxed),
+            Placement::Thread(n) => n,
+        };
+        n % self.threads
     }
 
     /// Every living actor, in start order.

@@ -33,6 +33,8 @@ const THREAD_START_LIMIT: Duration = Duration::from_secs(10);
 /// One hosting thread.
 pub(crate) struct Home {
     pub(crate) id: u64,
+    /// Which of the runtime's threads it is; its successor has the same.
+    pub(crate) slot: usize,
     arbiter: ArbiterHandle,
     thread: Thread,
     /// Given up by the watchdog: what its actors still send is refused.
@@ -85,7 +87,7 @@ impl Drop for EndSignal {
 
 impl Home {
     /// A fresh thread, made by the control thread, which knows the System; blocks until it is up.
-    pub(crate) fn start(id: u64, control: &Handle) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(slot: usize, id: u64, control: &Handle) -> io::Result<Arc<Self>> {
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
         control.spawn(async move {
             // The receiver is gone only when the limit below has passed.
@@ -95,6 +97,7 @@ impl Home {
         let (ended_tx, ended) = watch::channel(false);
         let home = Arc::new(Self {
             id,
+            slot,
             arbiter: arbiter.handle(),
             thread: Thread::Own(Mutex::new(Some(arbiter))),
             retired: Arc::new(AtomicBool::new(false)),
@@ -118,11 +121,12 @@ impl Home {
 
     /// A home on the calling thread, which runs `system`.
     #[cfg(feature = "test-kit")]
-    pub(crate) fn here(id: u64, system: &System) -> Arc<Self> {
+    pub(crate) fn here(slot: usize, id: u64, system: &System) -> Arc<Self> {
         panics::note_on_this_thread();
         let (ended_tx, ended) = watch::channel(false);
         Arc::new(Self {
             id,
+            slot,
             arbiter: system.arbiter().clone(),
             thread: Thread::Callers(ended_tx),
             retired: Arc::new(AtomicBool::new(false)),
@@ -138,9 +142,9 @@ impl Home {
     /// The home that follows this one when it is given up.
     pub(crate) fn successor(&self, id: u64, control: &Handle) -> io::Result<Arc<Self>> {
         match &self.thread {
-            Thread::Own(_) => Self::start(id, control),
+            Thread::Own(_) => Self::start(self.slot, id, control),
             #[cfg(feature = "test-kit")]
-            Thread::Callers(_) => Ok(Self::here(id, &System::current())),
+            Thread::Callers(_) => Ok(Self::here(self.slot, id, &System::current())),
         }
     }
 

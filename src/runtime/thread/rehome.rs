@@ -25,27 +25,32 @@ const LOST: &str = "the thread that hosts the actors ended unasked: a handler st
 /// Moves everybody off the stuck thread; false when no fresh one can be had.
 pub(crate) fn off_stuck(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall) -> bool {
     let Some(actors) = move_all(core, stuck, Move::Stuck(stall.for_)) else { return false };
-    *lock(&core.stall) = None;
+    lock(&core.stalls).remove(&stuck.slot);
     core.emit(&Event::Rehomed { stall: stall.clone(), actors });
     true
 }
 
-/// Rebuilds everybody on a fresh thread, up to the default intensity; past it the runtime has failed.
-pub(crate) fn after_loss(core: &Arc<Core>, lost: &Arc<Home>, losses: &mut Ledger) {
-    if core.unhosted.load(Ordering::Acquire) {
+/// Rebuilds everybody of these threads on fresh ones, up to the default intensity; past it the runtime has failed. Threads that are lost
+/// at once, as by a stop of the System, are one loss.
+pub(crate) fn after_loss(core: &Arc<Core>, lost: &[Arc<Home>], losses: &mut Ledger) {
+    if lost.is_empty() || core.unhosted.load(Ordering::Acquire) {
         return;
     }
-    core.lost_threads.fetch_add(1, Ordering::Relaxed);
-    log::error!("{LOST}");
-    *lock(&core.stall) = None;
+    log::error!("{LOST} threads={}", lost.len());
+    for home in lost {
+        core.lost_threads.fetch_add(1, Ordering::Relaxed);
+        lock(&core.stalls).remove(&home.slot);
+    }
     let policy = Policy::default();
     if losses.failed(&policy, Instant::now().into_std(), 0.0) == Verdict::Exhausted {
         let (n, window) = (policy.max_failures, policy.window);
         return give_up(core, &format!("more than {n} times in {window:?} {LOST}").into());
     }
-    match move_all(core, lost, Move::Lost) {
-        Some(actors) => core.emit(&Event::ThreadLost { actors }),
-        None => give_up(core, &format!("{LOST}; no other could be started").into()),
+    for home in lost {
+        match move_all(core, home, Move::Lost) {
+            Some(actors) => core.emit(&Event::ThreadLost { actors }),
+            None => return give_up(core, &format!("{LOST}; no other could be started").into()),
+        }
     }
 }
 
@@ -58,10 +63,10 @@ fn move_all(core: &Arc<Core>, from: &Arc<Home>, why: Move) -> Option<usize> {
             return None;
         }
     };
-    *lock(&core.home) = fresh.clone();
+    lock(&core.homes)[from.slot] = fresh.clone();
     lock(&core.retired).push(from.clone());
     from.retire();
-    let actors = core.actors();
+    let actors: Vec<_> = core.actors().into_iter().filter(|actor| actor.slot() == from.slot).collect();
     let moved = actors.len();
     for hosted in actors {
         core.guarded("(a move)", || hosted.rehome(&fresh, why));
@@ -73,7 +78,7 @@ fn move_all(core: &Arc<Core>, from: &Arc<Home>, why: Move) -> Option<usize> {
 fn give_up(core: &Arc<Core>, cause: &Arc<str>) {
     {
         // Beside a start: it has seen this, or its actor is among those below.
-        let _home = lock(&core.home);
+        let _homes = lock(&core.homes);
         core.unhosted.store(true, Ordering::Release);
     }
     core.exhausted(&core.name.as_str().into(), OnExhausted::Escalate, cause);

@@ -112,7 +112,8 @@ fn run(core: &Weak<Core>, stop: Arc<AtomicBool>, tick: Duration, settings: Setti
 /// What the watchdog remembers from tick to tick.
 pub(crate) struct Rounds {
     settings: Settings,
-    suspect: Option<Suspect>,
+    /// One per thread.
+    suspects: Vec<Option<Suspect>>,
     last: Instant,
     ticks: u32,
     losses: Ledger,
@@ -124,7 +125,7 @@ impl Rounds {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            suspect: None,
+            suspects: Vec::new(),
             last: Instant::now(),
             ticks: 0,
             losses: Ledger::default(),
@@ -141,20 +142,27 @@ impl Rounds {
         if self.stop.load(Ordering::Acquire) {
             return; // it was held up, and verdicts are another's
         }
-        let home = lock(&core.home).clone();
-        if home.is_lost() && !core.closing.load(Ordering::Acquire) {
-            self.suspect = None;
-            rehome::after_loss(core, &home, &mut self.losses);
+        self.suspects.resize_with(core.threads, || None);
+        if !core.closing.load(Ordering::Acquire) {
+            let lost: Vec<_> = core.homes().into_iter().filter(|home| home.is_lost()).collect();
+            for home in &lost {
+                self.suspects[home.slot] = None;
+            }
+            rehome::after_loss(core, &lost, &mut self.losses);
         }
         let late = self.last.elapsed() > core.tick * 4 + self.settings.after / 2;
         self.last = Instant::now();
         if late {
             // A stall that was reported stays: only its end takes it back.
-            self.suspect.take_if(|s| s.reported.is_none());
+            for suspect in &mut self.suspects {
+                suspect.take_if(|s| s.reported.is_none());
+            }
             return;
         }
         self.ticks = self.ticks.wrapping_add(1);
-        look(core, &mut self.suspect, self.settings, self.ticks.is_multiple_of(PING_EVERY));
+        for home in core.homes() {
+            look(core, &home, &mut self.suspects[home.slot], self.settings, self.ticks.is_multiple_of(PING_EVERY));
+        }
     }
 }
 
@@ -166,8 +174,7 @@ fn sweep(core: &Core, hosted: Arc<dyn Hosted>, now: u64) {
     });
 }
 
-fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, ping: bool) {
-    let home = lock(&core.home).clone();
+fn look(core: &Arc<Core>, home: &Arc<Home>, suspect: &mut Option<Suspect>, settings: Settings, ping: bool) {
     let pulse = home.pulse();
     let answers = home.answers();
     if answers && ping {
@@ -176,7 +183,7 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
     let same = !(pulse.0 == 0 && answers) && suspect.as_ref().is_some_and(|s| s.home == home.id && s.pulse == pulse);
     if !same {
         if let Some(stall) = suspect.take().and_then(|s| s.reported) {
-            recovered(core, stall);
+            recovered(core, home.slot, stall);
         }
         *suspect = Some(Suspect { home: home.id, pulse, seen: Instant::now(), reported: None, stays: None });
         return;
@@ -186,9 +193,9 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
         return;
     }
     let stall = name(core, pulse.0, s.seen.elapsed());
-    *lock(&core.stall) = Some(stall.clone());
+    lock(&core.stalls).insert(home.slot, stall.clone());
     if s.reported.replace(stall.clone()).is_some() {
-        if s.stays.is_some_and(|before| given_up(core) < before) && move_or_say(core, &home, &stall, settings, s) {
+        if s.stays.is_some_and(|before| given_up(core) < before) && move_or_say(core, home, &stall, settings, s) {
             *suspect = None;
         }
         return;
@@ -201,7 +208,7 @@ fn look(core: &Arc<Core>, suspect: &mut Option<Suspect>, settings: Settings, pin
             core.fatal(&format!("actor {} has been stuck in {} for {:?}", stall.actor, stall.message, stall.for_))
         }
         OnStall::Rehome => {
-            if move_or_say(core, &home, &stall, settings, s) {
+            if move_or_say(core, home, &stall, settings, s) {
                 *suspect = None;
             }
         }
@@ -242,9 +249,9 @@ fn name(core: &Core, id: u64, for_: Duration) -> Stall {
     Stall { actor: hosted.name().clone(), message, for_ }
 }
 
-fn recovered(core: &Core, stall: Stall) {
-    *lock(&core.stall) = None;
-    for hosted in core.actors() {
+fn recovered(core: &Core, slot: usize, stall: Stall) {
+    lock(&core.stalls).remove(&slot);
+    for hosted in core.actors().into_iter().filter(|hosted| hosted.slot() == slot) {
         hosted.stalled(None);
     }
     log::warn!("a stuck handler returned actor={} message={}", stall.actor, stall.message);

@@ -164,7 +164,7 @@ async fn stop_threads(core: &Core, deadline: Instant) -> Vec<String> {
         }
     }
     let mut homes = std::mem::take(&mut *lock(&core.retired));
-    homes.push(lock(&core.home).clone());
+    homes.extend(core.homes());
     for home in &homes {
         home.stop();
     }
@@ -193,7 +193,7 @@ pub(crate) fn abandon(core: &Arc<Core>) {
     for home in lock(&core.retired).iter() {
         home.stop();
     }
-    lock(&core.home).stop();
+    core.homes().iter().for_each(|home| home.stop());
     core.system.stop();
     // The control thread ends by this.
     drop(lock(&core.quit).take());

@@ -111,14 +111,15 @@ async fn admit<A: Actor<Context = Context<A>>>(
 
 fn launch<A: Actor<Context = Context<A>>>(core: &Core, shared: &Arc<Shared<A>>) -> Result<(), StartError> {
     // Under this lock a move to another thread can't come between the choice of the home and the launch. Nothing of users runs under it.
-    let home = lock(&core.home);
+    let homes = lock(&core.homes);
+    let home = &homes[shared.slot];
     if core.unhosted.load(Ordering::Acquire) {
         return Err(StartError::Stopped { name: shared.name.clone(), why: StopReason::ThreadLost });
     }
     shared.launched.store(true, Ordering::Release);
-    let sent = run::launch(shared, shared.epoch(), &home);
+    let sent = run::launch(shared, shared.epoch(), home);
     let ended = !sent && home.is_told();
-    drop(home);
+    drop(homes);
     if ended {
         shared.finish(StopReason::ThreadLost);
     }

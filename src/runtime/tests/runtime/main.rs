@@ -22,5 +22,6 @@ mod sessions;
 mod shutdown;
 mod starts_anywhere;
 mod strays;
+mod threads;
 mod tree;
 mod watchdog;
