@@ -6,6 +6,7 @@ use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 use actix_rt::System;
 
 #[cfg(feature = "test-kit")]
+use crate::thread::timer::Timers;
 use crate::{
     handle::{
         event::Event,
@@ -19,7 +20,6 @@ use crate::{
         core::{Core, Plugs},
         home::Home,
         panics,
-        timer::Timers,
         watchdog::{self, OnStall, Settings},
     },
 };
