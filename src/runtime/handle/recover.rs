@@ -73,8 +73,9 @@ pub trait Recover: Actor<Context = Context<Self>> {
 
 impl<A: Recover> ChildSpec<A> {
     /// An actor called `name` that goes on from its last snapshot. One is taken `every` so often while the actor runs (the
-    /// first after the first period), never after a panic, and lent to `build` at every restart and re-homing; without one
-    /// `build` gets `None`. What happened since the snapshot is lost: keep in it what can be caught up with.
+    /// first after the first period) and at every orderly end, never after a panic, and lent to `build` at every restart and re-homing; without
+    /// one `build` gets `None`. What happened since the snapshot is lost: keep in it what can be caught up with. `Addr::last_snapshot` hands
+    /// the last one out.
     ///
     /// A factory of its own rather than an option of [`ChildSpec::new`], whose factory it would replace.
     pub fn recovering(
