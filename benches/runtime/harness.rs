@@ -18,7 +18,8 @@ async fn raw_actor(mut rx: mpsc::Receiver<RawAsk>) {
     }
 }
 
-fn cpu_ns() -> f64 {
+/// CPU time of the whole process.
+pub fn cpu_ns() -> f64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a plain call that fills `t`.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };

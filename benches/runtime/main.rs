@@ -1,5 +1,6 @@
 //! What an ask costs: `runtime::Addr::ask`, default deadline on, against a raw tokio mpsc + oneshot ask of a task on a
-//! dedicated current-thread runtime. `cargo bench --bench runtime [-- ROUNDS]`. Against other actor libraries: `peers/`. The figure is CPU time of the whole process
+//! dedicated current-thread runtime. `cargo bench --bench runtime [-- ROUNDS]`. Against other actor libraries: `peers/`; what many actors
+//! cost: `scale`. The figure is CPU time of the whole process
 //! (askers, actor, wake-ups) per ask, which other load on the machine disturbs less than wall time. Every round measures
 //! every system, in rotated order; printed are medians and the median of the per-round ratios. Easy to get wrong: compare within a
 //! run only, never across runs.
@@ -17,6 +18,7 @@ use tieout_runtime::{Addr, ChildSpec, Mailbox, Runtime};
 use harness::{MAILBOX, Target, compare, measure, raw};
 
 mod harness;
+mod scale;
 
 struct Sum(u64);
 impl Actor for Sum {
@@ -56,6 +58,10 @@ impl Target for Own5s {
 const SAMPLE_EVERY: u32 = 16;
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = args.iter().position(|arg| arg == "scale") {
+        return scale::run(args.get(at + 1).and_then(|n| n.parse().ok()));
+    }
     let app = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let (raw, raw_thread) = raw();
     let spec = || ChildSpec::new("sum", |_: &mut Context<Sum>| Sum(0)).mailbox(Mailbox::bounded(MAILBOX));

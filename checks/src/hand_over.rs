@@ -4,12 +4,12 @@
 use std::{future::poll_fn, task::Waker};
 
 use crate::{
-    close::{End, Queue},
-    hand::Hand,
     interleave::{block_on, interleave, thread},
     queue::{Receiver, Sender},
-    reply::{Asker, Slot},
-    sync::{Arc, AtomicUsize, Mutex, Ordering, lock},
+    sync::close::{End, Queue},
+    sync::hand::Hand,
+    sync::primitives::{Arc, AtomicUsize, Mutex, Ordering, lock},
+    sync::reply::{Asker, Slot},
 };
 
 type Item = Arc<Slot<u8, u8, &'static str, ()>>;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::{
-    close::Queue,
-    sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, lock},
+    sync::close::Queue,
+    sync::primitives::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, lock},
 };
 
 /// The sending side.

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     interleave::{block_on, interleave, thread},
-    once::Once,
-    sync::{Arc, AtomicBool, Mutex, Ordering, lock},
+    sync::once::Once,
+    sync::primitives::{Arc, AtomicBool, Mutex, Ordering, lock},
 };
 
 #[test]

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     interleave::{block_on, interleave, thread},
-    reply::{Asker, GivenUp, Parcel, Slot},
-    sync::Arc,
+    sync::primitives::Arc,
+    sync::reply::{Asker, GivenUp, Parcel, Slot},
 };
 
 /// A value that is counted: made, and dropped once. Boxed, so that Miri sees a second drop or a leak.

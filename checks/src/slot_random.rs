@@ -4,7 +4,7 @@ use std::task::{Poll, Waker};
 
 use proptest::prelude::*;
 
-use crate::reply::{GivenUp, Slot};
+use crate::sync::reply::{GivenUp, Slot};
 
 #[derive(Debug, Clone, Copy)]
 enum Call {

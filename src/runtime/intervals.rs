@@ -9,7 +9,7 @@ use std::{
 use actix::{Actor, ActorFuture, AsyncContext, Context, SpawnHandle};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::timer::FOREVER;
+use crate::thread::timer::FOREVER;
 
 /// Calls `tick` every `period`, first after one `period`, as `AsyncContext::run_interval` does; but of the ticks that came due while
 /// the actor was busy or its thread was stuck, it makes up for one only, and then keeps the old beat. For work whose repetition gains

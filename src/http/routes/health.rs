@@ -9,7 +9,7 @@ use crate::cluster::Link;
 use crate::db::store::Status;
 use crate::http::state::AppState;
 use crate::protocol::principal::Grant;
-use crate::runtime::{Health, State as ActorState};
+use crate::runtime::Health;
 use axum::{
     Json,
     extract::{Extension, State},
@@ -218,7 +218,7 @@ fn relay_check(link: &Link) -> RelayCheck {
 fn realtime_check(health: &RealtimeHealth) -> RealtimeCheck {
     let state = match (&health.hub, health.mode) {
         _ if health.draining => "draining",
-        (Some(state), _) => state_word(state),
+        (Some(state), _) => state.code(),
         (None, Mode::On) => "starting",
         (None, Mode::Lazy) => "not_started",
         (None, Mode::Off) => "off",
@@ -248,7 +248,7 @@ fn actors(health: &Health) -> ActorsCheck {
     });
     let actors = health.actors.iter().map(|actor| ActorCheck {
         name: actor.name.to_string(),
-        state: state_word(&actor.state),
+        state: actor.state.code(),
         mailbox_depth: actor.mailbox_depth,
         restarts: actor.restarts,
     });
@@ -259,16 +259,5 @@ fn actors(health: &Health) -> ActorsCheck {
         failed: health.failed.as_ref().map(|f| FailedCheck { name: f.name.to_string(), cause: f.cause.to_string() }),
         leaked_threads: health.leaked_threads,
         actors: actors.collect(),
-    }
-}
-
-fn state_word(state: &ActorState) -> &'static str {
-    match state {
-        ActorState::Starting => "starting",
-        ActorState::Running => "running",
-        ActorState::Restarting { .. } => "restarting",
-        ActorState::Stalled { .. } => "stalled",
-        ActorState::Stopping => "stopping",
-        ActorState::Stopped { .. } => "stopped",
     }
 }

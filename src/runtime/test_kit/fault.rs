@@ -13,12 +13,13 @@ use actix::{Actor, Context};
 
 use super::local;
 use crate::{
-    addr::Addr,
-    envelope::{Envelope, Failure, Times},
-    inbox::Item,
-    send_error::SendError,
-    shared::Shared,
-    tell::{Lane, Offer},
+    handle::{addr::Addr, send_error::SendError},
+    mailbox::{
+        door::{Lane, Offer},
+        envelope::{Envelope, Failure, Item},
+        replies::Replies,
+        times::Times,
+    },
 };
 
 /// The text of an injected panic.
@@ -47,7 +48,7 @@ impl<A: Actor<Context = Context<A>>> Envelope<A> for Fault {
         &self.times
     }
 
-    fn run(&self, _: &Item<A>, _: &mut A, _: &mut Context<A>, _: &Arc<Shared<A>>) {
+    fn run(&self, _: &Item<A>, _: &mut A, _: &mut Context<A>, _: &Arc<Replies<A>>) {
         if self.done.swap(true, Ordering::AcqRel) {
             return;
         }

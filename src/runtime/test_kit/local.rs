@@ -16,13 +16,9 @@ use actix_rt::{System, SystemRunner};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    builder::Builder,
-    core::{Core, lock},
-    error::StopReason,
-    event::Event,
-    state::State,
-    system::Runtime,
-    watchdog::Rounds,
+    handle::{builder::Builder, error::StopReason, event::Event, runtime::Runtime, state::State},
+    sync::primitives::lock,
+    thread::{core::Core, watchdog::Rounds},
 };
 
 /// Virtual time after which a future given to `block_on` counts as hung.

@@ -14,7 +14,10 @@ use actix::{
 };
 use tokio::sync::Notify;
 
-use crate::{addr::Addr, core::lock, error::StartError, spec::ChildSpec, system::Runtime};
+use crate::{
+    handle::{addr::Addr, error::StartError, runtime::Runtime, spec::ChildSpec},
+    sync::primitives::lock,
+};
 
 /// How long `next` and `expect` wait; virtual under a `TestRuntime`.
 const WAIT: Duration = Duration::from_secs(10);
