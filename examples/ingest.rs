@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example ingest [rows]`. The bare engine is SQLite's C interface: one prepared statement, the
 //! same table, the same pragmas, batches of the same size in immediate transactions. Every figure is the best of three.
+#![allow(unsafe_code, reason = "SQLite's own interface is what it is measured against")]
 use libsqlite3_sys as ffi;
 use std::ffi::CString;
 use std::path::Path;

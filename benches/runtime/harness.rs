@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub const MAILBOX: usize = 1024;
+pub(crate) const MAILBOX: usize = 1024;
 const ASKERS: [usize; 3] = [1, 64, 1024];
 
 type RawAsk = (u64, oneshot::Sender<u64>);
@@ -19,20 +19,23 @@ async fn raw_actor(mut rx: mpsc::Receiver<RawAsk>) {
 }
 
 /// CPU time of the whole process.
-pub fn cpu_ns() -> f64 {
+pub(crate) fn cpu_ns() -> f64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a plain call that fills `t`.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };
+    #[allow(unsafe_code, reason = "the clock of the process is the system's")]
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t)
+    };
     t.tv_sec as f64 * 1e9 + t.tv_nsec as f64
 }
 
 /// Something to ask; each asker task has a clone of its own and asks by reference.
-pub trait Target: Clone + Send + Sync + 'static {
+pub(crate) trait Target: Clone + Send + Sync + 'static {
     fn ask(&self, x: u64) -> impl Future<Output = u64> + Send;
 }
 
 #[derive(Clone)]
-pub struct Raw(mpsc::Sender<RawAsk>);
+pub(crate) struct Raw(mpsc::Sender<RawAsk>);
 impl Target for Raw {
     async fn ask(&self, x: u64) -> u64 {
         let (tx, rx) = oneshot::channel();
@@ -42,7 +45,7 @@ impl Target for Raw {
 }
 
 /// CPU ns per ask of `askers` tasks on `app` that ask in a loop.
-pub fn measure(app: &tokio::runtime::Runtime, askers: usize, target: &impl Target) -> f64 {
+pub(crate) fn measure(app: &tokio::runtime::Runtime, askers: usize, target: &impl Target) -> f64 {
     let per = if askers == 1 { 10_000 } else { 200_000 / askers };
     let start = cpu_ns();
     let tasks: Vec<_> = (0..askers)
@@ -69,7 +72,7 @@ fn median(mut v: Vec<f64>) -> f64 {
 }
 
 /// Raw tokio on a thread of its own, and that thread.
-pub fn raw() -> (Raw, std::thread::JoinHandle<()>) {
+pub(crate) fn raw() -> (Raw, std::thread::JoinHandle<()>) {
     let (raw, rx) = mpsc::channel(MAILBOX);
     let thread = std::thread::spawn(move || {
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -79,10 +82,10 @@ pub fn raw() -> (Raw, std::thread::JoinHandle<()>) {
 }
 
 /// One system to measure: its name, and CPU ns per ask with so many askers.
-pub type System<'a> = (&'a str, Box<dyn Fn(usize) -> f64 + 'a>);
+pub(crate) type System<'a> = (&'a str, Box<dyn Fn(usize) -> f64 + 'a>);
 
 /// Measures every system in every round, in rotated order, and prints medians; the first system is what the ratios are to.
-pub fn compare(systems: &[System<'_>]) {
+pub(crate) fn compare(systems: &[System<'_>]) {
     let rounds: usize = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(9);
     println!("CPU ns per ask, median of {rounds} interleaved rounds (ratio to raw: median of per-round ratios)");
     println!("{:<24}{:>20}{:>20}{:>20}", "", "1 asker", "64 askers", "1024 askers");

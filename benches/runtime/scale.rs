@@ -24,7 +24,7 @@ impl Actor for Session {
 }
 
 /// All numbers, or the one that is given.
-pub fn run(number: Option<usize>) {
+pub(crate) fn run(number: Option<usize>) {
     if let Some(n) = number {
         return one(n);
     }

@@ -15,7 +15,7 @@ use std::{
 /// The file of the generated token inside the data directory.
 const FILE: &str = "token";
 /// Fewest bytes of a static token: it lives for long, and a short one is found by trying.
-pub const MIN_TOKEN_BYTES: usize = 32;
+pub(super) const MIN_TOKEN_BYTES: usize = 32;
 /// Bytes of randomness in a generated token.
 const RANDOM_BYTES: usize = 24;
 

@@ -4,7 +4,7 @@
 //! memory, so a list whose items may be long reads their sizes first.
 
 /// Bytes of one page's items, unless one item alone has more.
-pub const PAGE_BYTES: u64 = 4 << 20;
+pub(super) const PAGE_BYTES: u64 = 4 << 20;
 
 /// How many of the first items, given their sizes, make a page of `most` bytes: at least one, when there is one.
 pub(crate) fn fitting(sizes: impl IntoIterator<Item = u64>, most: u64) -> usize {

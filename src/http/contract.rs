@@ -79,58 +79,58 @@ pub(super) fn operation(id: &'static str, summary: &'static str) -> Operation {
 
 impl Operation {
     /// It answers without a token.
-    pub fn open(mut self) -> Self {
+    pub(super) fn open(mut self) -> Self {
         self.open = true;
         self
     }
 
     /// It takes this query string.
-    pub fn query<T: JsonSchema>(mut self) -> Self {
+    pub(super) fn query<T: JsonSchema>(mut self) -> Self {
         self.query = Some(T::json_schema);
         self
     }
 
     /// It takes these headers.
-    pub fn headers(mut self, named: &'static [Header]) -> Self {
+    pub(super) fn headers(mut self, named: &'static [Header]) -> Self {
         self.headers = named;
         self
     }
 
     /// It takes this JSON.
-    pub fn takes<T: JsonSchema>(mut self) -> Self {
+    pub(super) fn takes<T: JsonSchema>(mut self) -> Self {
         self.body = Content::Json(T::json_schema);
         self
     }
 
     /// It takes a body of these media types.
-    pub fn takes_raw(mut self, kinds: &'static [&'static str]) -> Self {
+    pub(super) fn takes_raw(mut self, kinds: &'static [&'static str]) -> Self {
         self.body = Content::Raw(kinds);
         self
     }
 
     /// It answers this JSON.
-    pub fn json<T: JsonSchema>(self, status: u16) -> Self {
+    pub(super) fn json<T: JsonSchema>(self, status: u16) -> Self {
         self.answer(status, Content::Json(|generator| generator.subschema_for::<T>()))
     }
 
     /// It answers these media types.
-    pub fn raw(self, status: u16, kinds: &'static [&'static str]) -> Self {
+    pub(super) fn raw(self, status: u16, kinds: &'static [&'static str]) -> Self {
         self.answer(status, Content::Raw(kinds))
     }
 
     /// It answers without a body.
-    pub fn empty(self, status: u16) -> Self {
+    pub(super) fn empty(self, status: u16) -> Self {
         self.answer(status, Content::Empty)
     }
 
     /// It refuses with a problem of this status.
-    pub fn refuses(mut self, status: u16, when: &'static str) -> Self {
+    pub(super) fn refuses(mut self, status: u16, when: &'static str) -> Self {
         self.refusals.push((status, when));
         self
     }
 
     /// The last answer says up to which event it is true.
-    pub fn positioned(mut self) -> Self {
+    pub(super) fn positioned(mut self) -> Self {
         if let Some(answer) = self.answers.last_mut() {
             answer.position = true;
         }
@@ -150,11 +150,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { router: Router::new(), operations: Vec::new() }
     }
 
-    pub fn get<H: Handler<T, AppState>, T: 'static>(
+    pub(super) fn get<H: Handler<T, AppState>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -163,7 +163,7 @@ impl Table {
         self.at(Method::GET, path, on(MethodFilter::GET, handler), operation)
     }
 
-    pub fn post<H: Handler<T, AppState>, T: 'static>(
+    pub(super) fn post<H: Handler<T, AppState>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -172,7 +172,7 @@ impl Table {
         self.at(Method::POST, path, on(MethodFilter::POST, handler), operation)
     }
 
-    pub fn patch<H: Handler<T, AppState>, T: 'static>(
+    pub(super) fn patch<H: Handler<T, AppState>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -181,7 +181,7 @@ impl Table {
         self.at(Method::PATCH, path, on(MethodFilter::PATCH, handler), operation)
     }
 
-    pub fn delete<H: Handler<T, AppState>, T: 'static>(
+    pub(super) fn delete<H: Handler<T, AppState>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -197,7 +197,7 @@ impl Table {
     }
 
     /// The router, and what it holds.
-    pub fn finish(self) -> (Router<AppState>, Vec<Operation>) {
+    pub(super) fn finish(self) -> (Router<AppState>, Vec<Operation>) {
         (self.router, self.operations)
     }
 }

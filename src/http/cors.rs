@@ -27,12 +27,12 @@ pub(super) struct Sharing {
 
 impl Sharing {
     /// For the answer to a request with these headers.
-    pub fn of(auth: &Auth, headers: &HeaderMap) -> Self {
+    pub(super) fn of(auth: &Auth, headers: &HeaderMap) -> Self {
         Self { varies: auth.shares(), with: auth.allowed_origin(headers) }
     }
 
     /// Answers a browser that asks before the real request; none for anything else.
-    pub fn preflight(&self, request: &Request) -> Option<Response> {
+    pub(super) fn preflight(&self, request: &Request) -> Option<Response> {
         let asks = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if self.with.is_none() || request.method() != Method::OPTIONS || !asks {
             return None;
@@ -47,7 +47,7 @@ impl Sharing {
     }
 
     /// Puts it into the answer's headers.
-    pub fn mark(self, headers: &mut HeaderMap) {
+    pub(super) fn mark(self, headers: &mut HeaderMap) {
         if self.varies {
             headers.append(header::VARY, HeaderValue::from(HeaderName::from_static("origin")));
         }

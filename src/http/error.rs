@@ -31,7 +31,7 @@ impl std::fmt::Display for ApiError {
 }
 
 /// What a handler answers.
-pub type ApiResult<T> = Result<T, ApiError>;
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     /// A problem with this status, machine-readable `code` and sentence.

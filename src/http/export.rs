@@ -24,7 +24,7 @@ pub(super) enum Format {
 
 impl Format {
     /// Its media type.
-    pub fn media_type(self) -> &'static str {
+    pub(super) fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",
             Self::Jsonl => "application/jsonl; charset=utf-8",
@@ -32,7 +32,7 @@ impl Format {
     }
 
     /// Its file extension.
-    pub fn extension(self) -> &'static str {
+    pub(super) fn extension(self) -> &'static str {
         match self {
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
@@ -62,7 +62,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     /// `columns` are those of the file whose unmatched records are listed; empty for matches.
-    pub fn new(
+    pub(super) fn new(
         format: Format,
         safe: Option<Safe>,
         status: ResultStatus,
@@ -78,7 +78,7 @@ impl Encoder {
     }
 
     /// The text of these items.
-    pub fn encode(&mut self, items: &[ResultItem]) -> ApiResult<Vec<u8>> {
+    pub(super) fn encode(&mut self, items: &[ResultItem]) -> ApiResult<Vec<u8>> {
         let first = !std::mem::replace(&mut self.begun, true);
         match self.format {
             Format::Jsonl => jsonl(items),

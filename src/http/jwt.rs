@@ -13,9 +13,9 @@ use std::time::Duration;
 pub mod signatures;
 
 /// Shortest shared secret: as long as the hash, RFC 7518 section 3.2.
-pub const MIN_SECRET_BYTES: usize = 32;
+pub(super) const MIN_SECRET_BYTES: usize = 32;
 /// Longest `sub`, in bytes.
-pub const MAX_USER_BYTES: usize = 128;
+pub(super) const MAX_USER_BYTES: usize = 128;
 
 /// What makes up the door for signed tokens.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! The doors: hyper's accept loop, the pipeline every request goes through, the routes, the WebSocket, the page.
 //!
-//! A request's way: [`listener`] accepts its connection, [`pipeline`] admits it ([`auth`]), [`router`] finds its handler
+//! A request's way: [`connection`] accepts its connection, [`pipeline`] admits it ([`auth`]), [`router`] finds its handler
 //! in [`routes`], [`error`] turns what went wrong into an answer.
 mod auth;
 mod commit;

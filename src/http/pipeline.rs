@@ -31,7 +31,7 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// Answers a request. Never fails.
-    pub async fn answer(self, mut request: Request) -> Response {
+    pub(super) async fn answer(self, mut request: Request) -> Response {
         let started = Instant::now();
         let id = RequestId::of(request.headers());
         let method = request.method().clone();
@@ -55,7 +55,7 @@ impl Pipeline {
     }
 
     /// An answer for a connection that is one too many.
-    pub fn refuse(&self, request: &Request, limit: &'static str) -> Response {
+    pub(super) fn refuse(&self, request: &Request, limit: &'static str) -> Response {
         let limits = &self.state.config.limits;
         let detail = match limit {
             "connections_per_address" => {

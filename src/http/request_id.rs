@@ -14,7 +14,7 @@ pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The caller's id if it is a sane one, else a fresh one.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let given = headers.get("x-request-id").filter(|value| is_sane(value.as_bytes()));
         Self(given.cloned().unwrap_or_else(|| {
             let fresh = uuid::Uuid::now_v7().hyphenated().to_string();
@@ -23,12 +23,12 @@ impl RequestId {
     }
 
     /// As text.
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         self.0.to_str().expect("only visible ASCII is taken over or made")
     }
 
     /// As the value of the answer's header.
-    pub fn header(&self) -> HeaderValue {
+    pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 }

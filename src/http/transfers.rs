@@ -168,7 +168,7 @@ impl Pace {
     }
 
     /// `bytes` moved after `waited`. What is wrong, when it is too slow.
-    pub fn keep(&mut self, waited: Duration, bytes: u64) -> Result<(), String> {
+    pub(super) fn keep(&mut self, waited: Duration, bytes: u64) -> Result<(), String> {
         self.waited += waited;
         self.moved += bytes;
         if self.waited < self.window {

@@ -10,7 +10,7 @@ use super::{
     manifests::{Files, Report, items, names, seconds, text},
 };
 
-pub const FILE: &str = "deploy/compose/haproxy.cfg";
+pub(crate) const FILE: &str = "deploy/compose/haproxy.cfg";
 
 /// Section, such as `backend tieout`, to its lines without comments.
 fn sections(text: &str) -> BTreeMap<&str, Vec<&str>> {
@@ -22,7 +22,7 @@ fn sections(text: &str) -> BTreeMap<&str, Vec<&str>> {
     all
 }
 
-pub fn check(files: &Files, found: &mut Report) {
+pub(crate) fn check(files: &Files, found: &mut Report) {
     let compose = files.yaml(compose::FILE, found);
     let sections = sections(files.text(FILE));
     let image = Image::read(files);

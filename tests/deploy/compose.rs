@@ -10,12 +10,12 @@ use super::{
     settings::{self, Environment},
 };
 
-pub const FILE: &str = "compose.yaml";
+pub(crate) const FILE: &str = "compose.yaml";
 const SCRIPT: &str = "deploy/compose/secrets.sh";
 const SECRETS: &str = "deploy/compose/secrets";
 
 /// Service to its definition, of those that run Tieout.
-pub fn replicas(compose: &Value) -> BTreeMap<&str, &Value> {
+pub(crate) fn replicas(compose: &Value) -> BTreeMap<&str, &Value> {
     let services = compose["services"].as_object().into_iter().flatten();
     services
         .filter(|(_, service)| service["image"] == "tieout")
@@ -23,7 +23,7 @@ pub fn replicas(compose: &Value) -> BTreeMap<&str, &Value> {
         .collect()
 }
 
-pub fn check(files: &Files, found: &mut Report) {
+pub(crate) fn check(files: &Files, found: &mut Report) {
     let compose = files.yaml(FILE, found);
     let image = Image::read(files);
     for (name, service) in compose["services"].as_object().into_iter().flatten() {
@@ -122,7 +122,7 @@ fn reaches(whose: &str, service: &Value, other: &str, compose: &Value, found: &m
 }
 
 /// The host in `scheme://user:password@host:port/…`.
-pub fn host(url: &str) -> &str {
+pub(crate) fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -2,7 +2,7 @@
 //! last stage counts.
 use super::manifests::Files;
 
-pub struct Image {
+pub(crate) struct Image {
     pub port: u16,
     /// `uid:gid`
     pub user: String,
@@ -11,7 +11,7 @@ pub struct Image {
 }
 
 impl Image {
-    pub fn read(files: &Files) -> Image {
+    pub(crate) fn read(files: &Files) -> Image {
         let text = files.text("Dockerfile");
         let last = text.rsplit("\nFROM ").next().unwrap_or_default();
         let of = |word: &str| last.lines().find_map(|line| line.strip_prefix(word)).map(str::trim);
@@ -23,7 +23,7 @@ impl Image {
         }
     }
 
-    pub fn uid(&self) -> Option<u64> {
+    pub(crate) fn uid(&self) -> Option<u64> {
         self.user.split(':').next()?.parse().ok()
     }
 }

@@ -35,7 +35,7 @@ impl Objects<'_> {
     }
 }
 
-pub fn check(files: &Files, found: &mut Report) {
+pub(crate) fn check(files: &Files, found: &mut Report) {
     let image = Image::read(files);
     for overlay in kustomize::overlays(files) {
         let objects = Objects { overlay: &overlay, all: kustomize::rendered(files, &overlay, found) };

@@ -10,7 +10,7 @@ use super::manifests::{Files, Report, items, names, text};
 const BASE: &str = "deploy/k8s/base";
 const OVERLAYS: &str = "deploy/k8s/overlays/";
 
-pub fn check(files: &Files, found: &mut Report) {
+pub(crate) fn check(files: &Files, found: &mut Report) {
     let overlays = overlays(files);
     found.expect(!overlays.is_empty(), format!("{OVERLAYS}: there is none"));
     for folder in overlays.iter().map(String::as_str).chain([BASE]) {
@@ -25,7 +25,7 @@ pub fn check(files: &Files, found: &mut Report) {
     }
 }
 
-pub fn overlays(files: &Files) -> Vec<String> {
+pub(crate) fn overlays(files: &Files) -> Vec<String> {
     let all = files.0.keys().filter(|path| path.starts_with(OVERLAYS) && path.ends_with("/kustomization.yaml"));
     all.filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned())).collect()
 }
@@ -38,7 +38,7 @@ fn kustomization(files: &Files, folder: &str, found: &mut Report) -> Value {
 }
 
 /// The objects that an overlay gives the cluster.
-pub fn rendered(files: &Files, overlay: &str, found: &mut Report) -> Vec<Value> {
+pub(crate) fn rendered(files: &Files, overlay: &str, found: &mut Report) -> Vec<Value> {
     let mut objects = Vec::new();
     let list = kustomization(files, overlay, found);
     let base = kustomization(files, BASE, found);
@@ -75,7 +75,7 @@ pub fn rendered(files: &Files, overlay: &str, found: &mut Report) -> Vec<Value> 
 }
 
 /// By kind and name, without what an overlay's `namespace` and `images` set, which is not looked at here.
-pub fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
+pub(crate) fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
     let named = objects.into_iter().map(|mut object| {
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("namespace");

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 /// What is wrong, in words with the file's name.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     pub problems: Vec<String>,
 }
 
 impl Report {
-    pub fn expect(&mut self, holds: bool, otherwise: impl Into<String>) {
+    pub(crate) fn expect(&mut self, holds: bool, otherwise: impl Into<String>) {
         if !holds {
             self.problems.push(otherwise.into());
         }
@@ -20,10 +20,10 @@ impl Report {
 
 /// Path inside the repository to text.
 #[derive(Clone)]
-pub struct Files(pub BTreeMap<String, String>);
+pub(crate) struct Files(pub BTreeMap<String, String>);
 
 impl Files {
-    pub fn of_the_repository() -> Files {
+    pub(crate) fn of_the_repository() -> Files {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut files = Files(BTreeMap::new());
         for name in ["Dockerfile", "compose.yaml", ".gitignore", "docs/METRICS.md", "src/http/router.rs"] {
@@ -49,12 +49,12 @@ impl Files {
         self.0.insert(path.to_string_lossy().into_owned(), text);
     }
 
-    pub fn text(&self, path: &str) -> &str {
+    pub(crate) fn text(&self, path: &str) -> &str {
         self.0.get(path).unwrap_or_else(|| panic!("there is no file {path}"))
     }
 
     /// The only document of a file.
-    pub fn yaml(&self, path: &str, found: &mut Report) -> Value {
+    pub(crate) fn yaml(&self, path: &str, found: &mut Report) -> Value {
         serde_saphyr::from_str(self.text(path)).unwrap_or_else(|error| {
             found.problems.push(format!("{path} is no YAML with one document: {error}"));
             Value::Null
@@ -63,7 +63,7 @@ impl Files {
 }
 
 /// The texts of a list; of a map, its keys.
-pub fn names(value: &Value) -> Vec<&str> {
+pub(crate) fn names(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
         Value::Object(map) => map.keys().map(String::as_str).collect(),
@@ -72,16 +72,16 @@ pub fn names(value: &Value) -> Vec<&str> {
 }
 
 /// The items of a list that need not be there.
-pub fn items(value: &Value) -> &[Value] {
+pub(crate) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// The text at a place; empty when there is none.
-pub fn text<'a>(value: &'a Value, place: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, place: &str) -> &'a str {
     value.pointer(place).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Seconds of a time such as `60s` or `1m`; none when it is no time.
-pub fn seconds(text: &str) -> Option<u64> {
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     text.parse::<tieout::config::Seconds>().ok().map(|time| time.0.as_secs())
 }

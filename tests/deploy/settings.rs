@@ -14,10 +14,10 @@ use super::{image::Image, manifests::Report};
 const BESIDE: &[&str] = &["TIEOUT_CONFIG", "TIEOUT_TOKEN"];
 
 /// Variable to value; `None` is a value that only the cluster knows.
-pub type Environment = BTreeMap<String, Option<String>>;
+pub(crate) type Environment = BTreeMap<String, Option<String>>;
 
 /// The settings that a container with this environment would run with.
-pub fn config(whose: &str, environment: &Environment, found: &mut Report) -> Option<Config> {
+pub(crate) fn config(whose: &str, environment: &Environment, found: &mut Report) -> Option<Config> {
     for name in environment.keys().filter(|name| name.starts_with("TIEOUT_")) {
         let known = SETTINGS.iter().any(|setting| format!("TIEOUT_{}", setting.name.to_ascii_uppercase()) == **name);
         found.expect(known || BESIDE.contains(&name.as_str()), format!("{whose}: {name} is no setting"));
@@ -33,7 +33,7 @@ pub fn config(whose: &str, environment: &Environment, found: &mut Report) -> Opt
 }
 
 /// Checks one value by its setting's own rule.
-pub fn value(whose: &str, setting: &str, value: &str, found: &mut Report) {
+pub(crate) fn value(whose: &str, setting: &str, value: &str, found: &mut Report) {
     let variable = format!("TIEOUT_{}", setting.to_ascii_uppercase());
     let Some(config) = config(whose, &Environment::from([(variable, Some(value.to_owned()))]), found) else { return };
     if let Err(error) = tieout::app::store_options(&config) {
@@ -49,7 +49,7 @@ pub fn value(whose: &str, setting: &str, value: &str, found: &mut Report) {
 }
 
 /// What must hold of a replica's settings wherever it runs.
-pub fn replica(whose: &str, config: &Config, image: &Image, found: &mut Report) {
+pub(crate) fn replica(whose: &str, config: &Config, image: &Image, found: &mut Report) {
     found.expect(config.listen.port() == image.port, format!("{whose}: listens elsewhere than the image exposes"));
     found.expect(config.listen.ip().is_unspecified(), format!("{whose}: is not reachable from other containers"));
     found.expect(config.data_dir.as_os_str() == image.data.as_str(), format!("{whose}: data_dir is not the image's"));
@@ -63,7 +63,7 @@ pub fn replica(whose: &str, config: &Config, image: &Image, found: &mut Report) 
 }
 
 /// Who may be killed `grace` seconds after the stop began, of which the first `before` pass without a signal.
-pub fn grace(whose: &str, config: &Config, before: u64, grace: u64, found: &mut Report) {
+pub(crate) fn grace(whose: &str, config: &Config, before: u64, grace: u64, found: &mut Report) {
     let needed = before + config.shutdown_timeout.0.as_secs() + 5;
     found.expect(grace >= needed, format!("{whose}: is killed after {grace} s, and may need {needed} s to stop"));
 }

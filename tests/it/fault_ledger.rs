@@ -15,7 +15,7 @@ mod tests;
 
 /// Everything that was said so far. Shared by all publishers and subscribers of a test.
 #[derive(Default)]
-pub struct Ledger(Mutex<Books>);
+pub(crate) struct Ledger(Mutex<Books>);
 
 #[derive(Default)]
 struct Books {
@@ -47,7 +47,7 @@ struct Subscriber {
 
 /// What the books say.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Requests whose client was told that they are stored.
     pub acknowledged: usize,
     /// Requests whose client was told that they are not.
@@ -63,13 +63,13 @@ pub struct Verdict {
 
 impl Ledger {
     /// A request is about to be sent, for the first time or again.
-    pub fn asked(&self, project: &str, key: &str) {
+    pub(crate) fn asked(&self, project: &str, key: &str) {
         let request = || Request { project: project.into(), answers: Vec::new(), refused: false };
         self.books().requests.entry(key.into()).or_insert_with(request);
     }
 
     /// It was answered 200.
-    pub fn committed(&self, key: &str, ep: &str, off: u64) {
+    pub(crate) fn committed(&self, key: &str, ep: &str, off: u64) {
         let mut books = self.books();
         let request = books.requests.get_mut(key).expect("only what was asked is answered");
         request.answers.push((ep.into(), off));
@@ -77,12 +77,12 @@ impl Ledger {
     }
 
     /// It was refused for good (4xx): it must not be stored.
-    pub fn refused(&self, key: &str) {
+    pub(crate) fn refused(&self, key: &str) {
         self.books().requests.get_mut(key).expect("only what was asked is refused").refused = true;
     }
 
     /// A subscriber has joined: `body` is its `ProjectJoined`. Every later join is one that asked for what was missed.
-    pub fn joined(&self, subscriber: &str, project: &str, body: &Value) {
+    pub(crate) fn joined(&self, subscriber: &str, project: &str, body: &Value) {
         let mut books = self.books();
         let ep = body["ep"].as_str().unwrap_or_default();
         let Some(known) = books.subscribers.get(subscriber) else {
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// A subscriber was sent a message. Only durable events count.
-    pub fn saw(&self, subscriber: &str, message: &Value) {
+    pub(crate) fn saw(&self, subscriber: &str, message: &Value) {
         let (Some(ep), Some(off)) = (message["ep"].as_str(), message["off"].as_u64()) else { return };
         // Not an event: where the room stands.
         if message.get("ProjectJoined").is_some() {
@@ -118,29 +118,29 @@ impl Ledger {
     }
 
     /// The last offset that a subscriber saw, or where it joined.
-    pub fn position(&self, subscriber: &str) -> Option<(String, u64)> {
+    pub(crate) fn position(&self, subscriber: &str) -> Option<(String, u64)> {
         let books = self.books();
         let known = books.subscribers.get(subscriber)?;
         Some((known.ep.clone(), known.events.last().map_or(known.after, |(off, _)| *off)))
     }
 
     /// The highest offset that anyone was told or saw, by project.
-    pub fn head(&self, project: &str) -> u64 {
+    pub(crate) fn head(&self, project: &str) -> u64 {
         self.books().head(project)
     }
 
     /// Requests that were answered 200 so far.
-    pub fn acknowledged(&self) -> usize {
+    pub(crate) fn acknowledged(&self) -> usize {
         self.books().requests.values().filter(|request| !request.answers.is_empty()).count()
     }
 
     /// The longest time from an answer of 200 until somebody saw the event.
-    pub fn slowest_event(&self) -> Duration {
+    pub(crate) fn slowest_event(&self) -> Duration {
         self.books().slowest_event
     }
 
     /// Judges. Call it when every subscriber has had the time to see everything.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         self.books().verdict()
     }
 
@@ -152,7 +152,7 @@ impl Ledger {
 
 impl Verdict {
     /// Fails the test unless all is well.
-    pub fn assert_sound(&self) {
+    pub(crate) fn assert_sound(&self) {
         assert!(self.broken.is_empty(), "{self}\n{}", self.broken.join("\n"));
     }
 }
@@ -171,7 +171,7 @@ impl fmt::Display for Verdict {
 }
 
 /// The key that an event carries: publishers of these tests put it into the message.
-pub fn key_of(message: &Value) -> Option<&str> {
+pub(crate) fn key_of(message: &Value) -> Option<&str> {
     message["Notification"]["message"].as_str()
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// One fault and what came of it.
-pub struct Row<'a> {
+pub(crate) struct Row<'a> {
     /// What was done to what.
     pub fault: &'a str,
     /// What clients were told meanwhile.
@@ -20,7 +20,7 @@ pub struct Row<'a> {
 }
 
 /// Files a row; `name` orders the table, such as `10-postgres-killed`. A row of an unsound ledger is not filed: the test fails.
-pub fn report(name: &str, row: &Row<'_>) {
+pub(crate) fn report(name: &str, row: &Row<'_>) {
     row.ledger.assert_sound();
     let folder = env::var_os("TIEOUT_FAULT_TABLE").map_or_else(default_folder, PathBuf::from);
     fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

@@ -12,32 +12,32 @@ use tieout::{
 };
 
 /// Longest wait of these tests for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct TestApp {
+pub(crate) struct TestApp {
     app: App,
     home: TempDir,
     pub client: reqwest::Client,
 }
 
 /// An answer, read whole.
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The problem body of a refusal with this status and code.
-    pub fn problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
         let body = self.json();
@@ -49,12 +49,12 @@ impl Answer {
 
 impl TestApp {
     /// Starts with these settings on top of the defaults and waits until the store is ready.
-    pub async fn start(settings: &[(&'static str, &str)]) -> Self {
+    pub(crate) async fn start(settings: &[(&'static str, &str)]) -> Self {
         Self::start_on(settings, Relay::local(&LocalBus::new(), ReplicaId::new("test"))).await
     }
 
     /// As a replica on this relay, with a store of its own all the same.
-    pub async fn start_on(settings: &[(&'static str, &str)], relay: Relay) -> Self {
+    pub(crate) async fn start_on(settings: &[(&'static str, &str)], relay: Relay) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut values = BTreeMap::from([
             ("listen", "127.0.0.1:0".to_owned()),
@@ -71,77 +71,77 @@ impl TestApp {
         Self { app, home, client }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.app.address()
     }
 
     /// The realtime layer, for what it can only be asked inside the process.
-    pub fn realtime(&self) -> &tieout::actors::hub::Realtime {
+    pub(crate) fn realtime(&self) -> &tieout::actors::hub::Realtime {
         &self.app.state().realtime
     }
 
     /// Who this is among the replicas on its relay.
-    pub fn replica(&self) -> ReplicaId {
+    pub(crate) fn replica(&self) -> ReplicaId {
         self.realtime().replica()
     }
 
     /// The janitor, to have it sweep now.
-    pub fn janitor(&self) -> &tieout::actors::janitor::Janitor {
+    pub(crate) fn janitor(&self) -> &tieout::actors::janitor::Janitor {
         self.app.janitor()
     }
 
     /// The store, to see whether it is there.
-    pub fn store(&self) -> &tieout::db::Store {
+    pub(crate) fn store(&self) -> &tieout::db::Store {
         &self.app.state().store
     }
 
     /// The data directory.
-    pub fn data(&self) -> std::path::PathBuf {
+    pub(crate) fn data(&self) -> std::path::PathBuf {
         self.home.path().join("data")
     }
 
     /// Live connections.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.app.state().realtime.connections()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
 
-    pub fn uploads(&self) -> Vec<String> {
+    pub(crate) fn uploads(&self) -> Vec<String> {
         files(&self.home.path().join("data/uploads"))
     }
 
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Answer { status, headers, text: response.text().await.unwrap() }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.client.get(self.url(path))).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.client.post(self.url(path)).json(&body)).await
     }
 
     /// A fresh project's id.
-    pub async fn project(&self) -> String {
+    pub(crate) async fn project(&self) -> String {
         let made = self.post("/api/v1/projects", serde_json::json!({ "name": "p" })).await;
         assert_eq!(made.status, 201, "{}", made.text);
         made.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// Uploads bytes as they are.
-    pub async fn upload(&self, project: &str, bytes: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn upload(&self, project: &str, bytes: impl Into<reqwest::Body>) -> Answer {
         let path = format!("/api/v1/projects/{project}/sources?filename=f.csv");
         self.send(self.client.post(self.url(&path)).body(bytes)).await
     }
 
     /// Stops it; every task, actor and connection must end by itself.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop(self.client);
         assert!(self.app.stop().await.clean, "something did not end by itself");
     }
@@ -155,7 +155,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 /// Waits until `done` holds.
-pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !done() {
         assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");

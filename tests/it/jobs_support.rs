@@ -13,24 +13,24 @@ use tieout::reconcile::{ReadOptions, infer_rules, profile};
 use tieout::runtime::Runtime;
 
 /// A store with job actors over it.
-pub struct TestJobs {
+pub(crate) struct TestJobs {
     pub kept: TestStore,
     pub runtime: Runtime,
     pub jobs: Jobs,
 }
 
 impl TestJobs {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::over(TestStore::new().await).await
     }
 
     /// A process start on an existing store.
-    pub async fn over(kept: TestStore) -> Self {
+    pub(crate) async fn over(kept: TestStore) -> Self {
         Self::with(kept, Limits::default()).await
     }
 
     /// The same under these limits, but for the pause between looks.
-    pub async fn with(kept: TestStore, limits: Limits) -> Self {
+    pub(crate) async fn with(kept: TestStore, limits: Limits) -> Self {
         let runtime = Runtime::builder().name("test").start().expect("threads");
         let realtime = Realtime::start(Mode::Off, &runtime, kept.store.clone(), Options::default()).await.expect("off");
         let limits = Limits { poll_interval: Duration::from_millis(50), ..limits };
@@ -40,19 +40,19 @@ impl TestJobs {
     }
 
     /// Ends the process part; nothing may be left running.
-    pub async fn stop(self) -> TestStore {
+    pub(crate) async fn stop(self) -> TestStore {
         assert!(self.jobs.stop(DEADLINE).await, "runners were left");
         let report = self.runtime.shutdown(DEADLINE).await;
         assert!(report.clean(), "{report:?}");
         self.kept
     }
 
-    pub async fn wait(&self, id: JobId, what: &str, wanted: impl Fn(&Job) -> bool) -> Job {
+    pub(crate) async fn wait(&self, id: JobId, what: &str, wanted: impl Fn(&Job) -> bool) -> Job {
         wait_job(&self.kept, id, what, wanted).await
     }
 }
 
-pub async fn wait_job(kept: &TestStore, id: JobId, what: &str, wanted: impl Fn(&Job) -> bool) -> Job {
+pub(crate) async fn wait_job(kept: &TestStore, id: JobId, what: &str, wanted: impl Fn(&Job) -> bool) -> Job {
     let mut tick = tokio::time::interval(Duration::from_millis(5));
     let began = std::time::Instant::now();
     loop {
@@ -67,12 +67,12 @@ pub async fn wait_job(kept: &TestStore, id: JobId, what: &str, wanted: impl Fn(&
 }
 
 /// Stores a file as HTTP would.
-pub async fn upload(kept: &TestStore, project: ProjectId, name: &str, content: &[u8]) -> SourceId {
+pub(crate) async fn upload(kept: &TestStore, project: ProjectId, name: &str, content: &[u8]) -> SourceId {
     upload_as(kept, project, name, content, |_| ()).await
 }
 
 /// The same with another profile, as another version might have stored it.
-pub async fn upload_as(
+pub(crate) async fn upload_as(
     kept: &TestStore,
     project: ProjectId,
     name: &str,
@@ -94,7 +94,7 @@ pub async fn upload_as(
 }
 
 /// Uploads two files and queues a job without rules of the user's, as HTTP would.
-pub async fn queued(kept: &TestStore, left: &[u8], right: &[u8]) -> Job {
+pub(crate) async fn queued(kept: &TestStore, left: &[u8], right: &[u8]) -> Job {
     let project = projects::create(&kept.store, "books").await.unwrap().value.id;
     let left_id = upload(kept, project, "left", left).await;
     let right_id = upload(kept, project, "right", right).await;
@@ -102,7 +102,7 @@ pub async fn queued(kept: &TestStore, left: &[u8], right: &[u8]) -> Job {
 }
 
 /// Queues a job for two sources, which may be changed first.
-pub async fn queued_of(
+pub(crate) async fn queued_of(
     kept: &TestStore,
     project: ProjectId,
     (left_id, left): (SourceId, &[u8]),
@@ -125,7 +125,7 @@ pub async fn queued_of(
 }
 
 /// All results of a job.
-pub async fn all(kept: &TestStore, id: JobId) -> Vec<ResultItem> {
+pub(crate) async fn all(kept: &TestStore, id: JobId) -> Vec<ResultItem> {
     let (mut items, mut after) = (Vec::new(), None);
     loop {
         let page = results::page(&kept.store, id, ResultStatus::All, after.as_deref(), 500).await.unwrap();
@@ -138,7 +138,7 @@ pub async fn all(kept: &TestStore, id: JobId) -> Vec<ResultItem> {
 }
 
 /// Two files whose rows agree but for one missing on either side.
-pub fn files(rows: u32) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn files(rows: u32) -> (Vec<u8>, Vec<u8>) {
     let side = |prefix: &str, missing: u32| {
         let mut text = "id,date,amount,reference,name\n".to_owned();
         for row in (0..rows).filter(|row| *row != missing) {

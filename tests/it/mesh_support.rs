@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 /// Replicas over one store and one bus.
-pub struct Replicas {
+pub(crate) struct Replicas {
     pub store: TestStore,
     pub bus: LocalBus,
     pub all: Vec<Replica>,
@@ -33,7 +33,7 @@ pub struct Replicas {
 }
 
 /// One of them.
-pub struct Replica {
+pub(crate) struct Replica {
     pub id: ReplicaId,
     pub realtime: Realtime,
     _runtime: Runtime,
@@ -41,7 +41,7 @@ pub struct Replica {
 }
 
 /// Short enough for a test, and in the same proportions as the real ones.
-pub fn quick() -> MeshLimits {
+pub(crate) fn quick() -> MeshLimits {
     MeshLimits {
         compare_every: Duration::from_secs(600),
         poll_every: Duration::from_millis(200),
@@ -54,20 +54,20 @@ pub fn quick() -> MeshLimits {
 }
 
 /// Without a limit on how fast a test may talk.
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { inbound_rate: 0, ..Limits::default() }
 }
 
 impl Replicas {
-    pub async fn start(many: usize) -> Self {
+    pub(crate) async fn start(many: usize) -> Self {
         Self::with(many, quick()).await
     }
 
-    pub async fn with(many: usize, mesh: MeshLimits) -> Self {
+    pub(crate) async fn with(many: usize, mesh: MeshLimits) -> Self {
         Self::tuned(many, mesh, limits()).await
     }
 
-    pub async fn tuned(many: usize, mesh: MeshLimits, limits: Limits) -> Self {
+    pub(crate) async fn tuned(many: usize, mesh: MeshLimits, limits: Limits) -> Self {
         let (store, bus) = (TestStore::new().await, LocalBus::new());
         let mut this = Self { store, bus, all: Vec::new(), wakes: false };
         this.join_many(many, &mesh, &limits).await;
@@ -75,7 +75,7 @@ impl Replicas {
     }
 
     /// On a PostgreSQL, whose words they hear.
-    pub async fn over_postgres(many: usize) -> Self {
+    pub(crate) async fn over_postgres(many: usize) -> Self {
         let url = Postgres::shared().database().await;
         let store = TestStore::with(|_| Options::postgres(url.parse().expect("an address"))).await;
         let mut this = Self { store, bus: LocalBus::new(), all: Vec::new(), wakes: true };
@@ -91,7 +91,7 @@ impl Replicas {
     }
 
     /// On relays of whatever kind; the bus is nobody's then.
-    pub async fn over(relays: impl IntoIterator<Item = Relay>) -> Self {
+    pub(crate) async fn over(relays: impl IntoIterator<Item = Relay>) -> Self {
         let mut this = Self { store: TestStore::new().await, bus: LocalBus::new(), all: Vec::new(), wakes: false };
         for relay in relays {
             this.join(relay, quick(), limits()).await;
@@ -116,7 +116,7 @@ impl Replicas {
     }
 
     /// When a sign of life has crossed the bus that says somebody is in this room.
-    pub fn beat_with(&self, project: ProjectId) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn beat_with(&self, project: ProjectId) -> impl Future<Output = ()> + use<> {
         let (told, heard) = tokio::sync::oneshot::channel();
         let mut told = Some(told);
         self.bus.interfere(move |message, _| {
@@ -134,12 +134,12 @@ impl Replicas {
         async move { heard.await.expect("the bus lives") }
     }
 
-    pub async fn project(&self) -> ProjectId {
+    pub(crate) async fn project(&self) -> ProjectId {
         projects::create(&self.store.store, "room").await.expect("a project").value.id
     }
 
     /// Commits an event and publishes it on this replica.
-    pub async fn change(&self, on: usize, project: ProjectId, name: &str) -> u64 {
+    pub(crate) async fn change(&self, on: usize, project: ProjectId, name: &str) -> u64 {
         let event = self.commit(project, name).await;
         let off = event.off;
         self.all[on].realtime.publish(event);
@@ -147,12 +147,12 @@ impl Replicas {
     }
 
     /// Commits an event that nobody is told of.
-    pub async fn commit(&self, project: ProjectId, name: &str) -> DurableEvent {
+    pub(crate) async fn commit(&self, project: ProjectId, name: &str) -> DurableEvent {
         projects::rename(&self.store.store, project, name).await.expect("renamed").event.expect("an event")
     }
 
     /// A user's client on this replica.
-    pub async fn client(&self, on: usize, user: &str) -> Client {
+    pub(crate) async fn client(&self, on: usize, user: &str) -> Client {
         let mut client = Client::open(self.all[on].address).await;
         let known = client.ask("Auth", json!({ "token": user })).await;
         assert_eq!(known["AuthSuccess"]["user_id"], user, "{known}");
@@ -160,7 +160,7 @@ impl Replicas {
     }
 
     /// The same, in a room; also what it was told there.
-    pub async fn joined(&self, on: usize, user: &str, project: ProjectId) -> (Client, Value) {
+    pub(crate) async fn joined(&self, on: usize, user: &str, project: ProjectId) -> (Client, Value) {
         let mut client = self.client(on, user).await;
         let joined = client.join(project, None).await;
         (client, joined)

@@ -20,7 +20,7 @@ fn node() -> (Redis, String) {
 }
 
 /// A cluster of three masters that know each other.
-pub async fn cluster() -> [Redis; 3] {
+pub(crate) async fn cluster() -> [Redis; 3] {
     let servers = RANGES.map(|(from, to)| {
         let (server, bus) = node();
         assert_eq!(server.command(&format!("CLUSTER ADDSLOTSRANGE {from} {to}")), ["OK"]);

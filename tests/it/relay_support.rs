@@ -13,27 +13,27 @@ use crate::support::redis::Redis;
 use crate::support::{LONG, SHORT, within};
 
 /// Where replicas meet.
-pub enum Ground {
+pub(crate) enum Ground {
     Local(LocalBus),
     Redis(Redis),
     Cluster(Vec<Redis>),
 }
 
 impl Ground {
-    pub fn in_process() -> Self {
+    pub(crate) fn in_process() -> Self {
         Self::Local(LocalBus::new())
     }
 
-    pub fn over_redis() -> Self {
+    pub(crate) fn over_redis() -> Self {
         Self::Redis(Redis::start())
     }
 
-    pub async fn over_a_cluster() -> Self {
+    pub(crate) async fn over_a_cluster() -> Self {
         Self::Cluster(crate::relay_cluster::cluster().await.into())
     }
 
     /// A replica whose messages get through.
-    pub async fn replica(&self, name: &str) -> Replica {
+    pub(crate) async fn replica(&self, name: &str) -> Replica {
         match self {
             Self::Local(bus) => Replica::new(Relay::local(bus, ReplicaId::new(name))),
             Self::Redis(server) => Self::started(name, std::slice::from_ref(server)).await,
@@ -51,12 +51,12 @@ impl Ground {
 }
 
 /// The address of a server or proxy without a password.
-pub fn url(port: u16) -> String {
+pub(crate) fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
 /// Options with short times.
-pub fn options(name: &str, urls: &[&str]) -> Options {
+pub(crate) fn options(name: &str, urls: &[&str]) -> Options {
     let mut options = Options::new(ReplicaId::new(name));
     options.urls = urls.iter().map(|url| (*url).to_owned()).collect();
     options.probe_every = Duration::from_millis(200);
@@ -65,45 +65,45 @@ pub fn options(name: &str, urls: &[&str]) -> Options {
 }
 
 /// A relay with its receiving end.
-pub struct Replica {
+pub(crate) struct Replica {
     pub relay: Relay,
     pub incoming: Receiver<Incoming>,
 }
 
 impl Replica {
-    pub fn start(options: &Options) -> Self {
+    pub(crate) fn start(options: &Options) -> Self {
         Self::new(Relay::start(options).expect("options that can work"))
     }
 
-    pub fn new(relay: Relay) -> Self {
+    pub(crate) fn new(relay: Relay) -> Self {
         let incoming = relay.incoming().expect("given once");
         Self { relay, incoming }
     }
 
-    pub fn say(&self, channel: Channel, text: &str) {
+    pub(crate) fn say(&self, channel: Channel, text: &str) {
         self.relay.publish(channel, Bytes::copy_from_slice(text.as_bytes()));
     }
 
     /// The next message's text.
-    pub async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         self.next_from().await.1
     }
 
     /// The next message's sender and text.
-    pub async fn next_from(&mut self) -> (ReplicaId, String) {
+    pub(crate) async fn next_from(&mut self) -> (ReplicaId, String) {
         let message = within(SHORT, "a message", self.incoming.recv()).await.expect("the relay lives");
         (message.from, String::from_utf8(message.payload.to_vec()).expect("a text"))
     }
 
     /// Waits until messages get through.
-    pub async fn up(&self) {
+    pub(crate) async fn up(&self) {
         let mut link = self.relay.link();
         let seen = tokio::time::timeout(LONG, link.wait_for(Link::is_up)).await.is_ok();
         assert!(seen, "waited {LONG:?} for the link to be up: {:?}", *self.relay.link().borrow());
     }
 
     /// Waits until messages are known not to get through; the reason.
-    pub async fn down(&self) -> String {
+    pub(crate) async fn down(&self) -> String {
         let mut link = self.relay.link();
         let seen = within(LONG, "the link to be down", link.wait_for(|link| !link.is_up())).await;
         match &*seen.expect("the relay lives") {
@@ -112,12 +112,12 @@ impl Replica {
         }
     }
 
-    pub fn gaps(&self) -> u64 {
+    pub(crate) fn gaps(&self) -> u64 {
         *self.relay.gaps().borrow()
     }
 
     /// Waits until what `other` says over `channel` is heard here; nothing of it is left to be read.
-    pub async fn hears(&mut self, other: &Replica, channel: Channel) {
+    pub(crate) async fn hears(&mut self, other: &Replica, channel: Channel) {
         static WORDS: AtomicU32 = AtomicU32::new(0);
         let word = format!("do you hear? {}", WORDS.fetch_add(1, Ordering::Relaxed));
         within(LONG, "a message to get through", async {

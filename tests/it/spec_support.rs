@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// A document whose schemas are compiled when first asked for.
-pub struct Schemas {
+pub(crate) struct Schemas {
     document: Value,
     compiled: HashMap<String, boon::SchemaIndex>,
     schemas: boon::Schemas,
@@ -13,17 +13,17 @@ pub struct Schemas {
 const AT: &str = "https://tieout.invalid/document.json";
 
 impl Schemas {
-    pub fn new(document: Value) -> Self {
+    pub(crate) fn new(document: Value) -> Self {
         Self { document, compiled: HashMap::new(), schemas: boon::Schemas::new() }
     }
 
     /// Whether the schema at this JSON pointer of the document accepts the value.
-    pub fn accepts(&mut self, pointer: &str, value: &Value) -> bool {
+    pub(crate) fn accepts(&mut self, pointer: &str, value: &Value) -> bool {
         self.verdict(pointer, value).is_ok()
     }
 
     /// Panics with the place when it does not.
-    pub fn check(&mut self, pointer: &str, value: &Value, what: &str) {
+    pub(crate) fn check(&mut self, pointer: &str, value: &Value, what: &str) {
         if let Err(error) = self.verdict(pointer, value) {
             panic!("{what} is not what the document says at {pointer}\n{error}\n{value:#}");
         }
@@ -55,7 +55,7 @@ fn escaped(pointer: &str) -> String {
 
 /// The document with every object schema closed: what the server sends must be listed, though clients are told to
 /// expect more.
-pub fn closed(mut document: Value) -> Value {
+pub(crate) fn closed(mut document: Value) -> Value {
     fn close(value: &mut Value) {
         match value {
             Value::Object(members) => {
@@ -73,7 +73,7 @@ pub fn closed(mut document: Value) -> Value {
 }
 
 /// Panics at a `$ref` that points nowhere within the document.
-pub fn references_resolve(document: &Value) {
+pub(crate) fn references_resolve(document: &Value) {
     fn walk(document: &Value, value: &Value) {
         match value {
             Value::Object(members) => {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// One server-sent event.
 #[derive(Debug, Default, Clone)]
-pub struct Event {
+pub(crate) struct Event {
     pub id: Option<String>,
     pub retry: Option<u64>,
     pub kind: Option<String>,
@@ -15,19 +15,19 @@ pub struct Event {
 }
 
 /// A client that reads a stream as a browser does.
-pub struct Events {
+pub(crate) struct Events {
     body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     buffer: String,
     pub last_id: String,
 }
 
 impl Events {
-    pub async fn open(app: &TestApp, query: &str, last_id: Option<&str>) -> Self {
+    pub(crate) async fn open(app: &TestApp, query: &str, last_id: Option<&str>) -> Self {
         Self::open_as(app, None, query, last_id).await
     }
 
     /// With a bearer token.
-    pub async fn open_as(app: &TestApp, token: Option<&str>, query: &str, last_id: Option<&str>) -> Self {
+    pub(crate) async fn open_as(app: &TestApp, token: Option<&str>, query: &str, last_id: Option<&str>) -> Self {
         let mut request = reqwest::Client::new().get(app.url(&format!("/events?{query}")));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -42,7 +42,7 @@ impl Events {
     }
 
     /// The next event that has data; none when the stream has ended.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             while let Some(end) = self.buffer.find("\n\n") {
                 let block: String = self.buffer.drain(..end + 2).collect();
@@ -73,7 +73,7 @@ impl Events {
         }
     }
 
-    pub async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Event {
+    pub(crate) async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Event {
         loop {
             let event = self.next().await.expect("the stream goes on");
             if wanted(&event.data) {
@@ -83,7 +83,7 @@ impl Events {
     }
 
     /// The offsets of durable events up to and with `last`.
-    pub async fn offsets_until(&mut self, last: u64) -> Vec<u64> {
+    pub(crate) async fn offsets_until(&mut self, last: u64) -> Vec<u64> {
         let mut seen = Vec::new();
         while seen.last() != Some(&last) {
             seen.push(self.wait(|data| data["off"].is_u64()).await.data["off"].as_u64().unwrap());

@@ -10,10 +10,10 @@ use tieout::db::{DurableEvent, Options, Status, Store, jobs, projects, sources};
 use tieout::protocol::ids::{JobId, ProjectId, SourceId};
 
 /// How long a condition may take before the test says what it waited for.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A store in a directory of its own.
-pub struct TestStore {
+pub(crate) struct TestStore {
     pub store: Store,
     pub dir: tempfile::TempDir,
     url: Option<String>,
@@ -21,7 +21,7 @@ pub struct TestStore {
 
 impl TestStore {
     /// A ready store on the engine that the tests are run on; its options may be changed first.
-    pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let url = database_url();
         let options = match &url {
@@ -32,14 +32,14 @@ impl TestStore {
     }
 
     /// A ready store in a file, for what only a file can do.
-    pub async fn sqlite(change: impl FnOnce(Options) -> Options) -> Self {
+    pub(crate) async fn sqlite(change: impl FnOnce(Options) -> Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let options = change(Options::sqlite(database(&dir)));
         Self::open(options, dir).await
     }
 
     /// A ready store on this PostgreSQL database, which others may share.
-    pub async fn at(url: &str, change: impl FnOnce(Options) -> Options) -> Self {
+    pub(crate) async fn at(url: &str, change: impl FnOnce(Options) -> Options) -> Self {
         let options = change(Options::postgres(url.parse().expect("an address")));
         let opened = Self::open(options, tempfile::tempdir().expect("a temporary directory")).await;
         Self { url: Some(url.into()), ..opened }
@@ -52,7 +52,7 @@ impl TestStore {
     }
 
     /// Runs statements beside the store, as a process of another version might.
-    pub async fn sql(&self, statements: &str) {
+    pub(crate) async fn sql(&self, statements: &str) {
         match &self.url {
             Some(url) => {
                 let (client, _task) = connect(url).await;
@@ -67,12 +67,12 @@ impl TestStore {
         }
     }
 
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|options| options).await
     }
 
     /// Two sources of a new project.
-    pub async fn project(&self) -> (ProjectId, SourceId, SourceId) {
+    pub(crate) async fn project(&self) -> (ProjectId, SourceId, SourceId) {
         let project = projects::create(&self.store, "books").await.expect("a project").value.id;
         let mut ids = Vec::new();
         for name in ["bank", "ledger"] {
@@ -83,19 +83,19 @@ impl TestStore {
     }
 
     /// A queued job of a new project.
-    pub async fn queued_job(&self) -> jobs::Job {
+    pub(crate) async fn queued_job(&self) -> jobs::Job {
         let (project, left, right) = self.project().await;
         self.queued_job_of(project, left, right).await
     }
 
-    pub async fn queued_job_of(&self, project: ProjectId, left: SourceId, right: SourceId) -> jobs::Job {
+    pub(crate) async fn queued_job_of(&self, project: ProjectId, left: SourceId, right: SourceId) -> jobs::Job {
         let job = jobs::create(&self.store, new_job(project, left, right)).await.expect("a job").value;
         jobs::enqueue(&self.store, job.id).await.expect("queued").value
     }
 }
 
 /// Takes back what looks abandoned, as a dispatcher does.
-pub async fn recover(store: &Store, owner: &str, alive: Vec<JobId>) -> Vec<DurableEvent> {
+pub(crate) async fn recover(store: &Store, owner: &str, alive: Vec<JobId>) -> Vec<DurableEvent> {
     let mut events = Vec::new();
     for dead in jobs::abandoned(store, owner, alive, true).await.expect("the store answers") {
         events.extend(jobs::take_back(store, owner, dead).await.expect("the store answers"));
@@ -103,7 +103,7 @@ pub async fn recover(store: &Store, owner: &str, alive: Vec<JobId>) -> Vec<Durab
     events
 }
 
-pub fn new_source(project_id: ProjectId, name: &str) -> sources::NewSource {
+pub(crate) fn new_source(project_id: ProjectId, name: &str) -> sources::NewSource {
     sources::NewSource {
         id: SourceId::generate(),
         project_id,
@@ -116,13 +116,13 @@ pub fn new_source(project_id: ProjectId, name: &str) -> sources::NewSource {
     }
 }
 
-pub fn new_job(project_id: ProjectId, left: SourceId, right: SourceId) -> jobs::NewJob {
+pub(crate) fn new_job(project_id: ProjectId, left: SourceId, right: SourceId) -> jobs::NewJob {
     let options = serde_json::json!({"left_id": "id", "right_id": "id"});
     jobs::NewJob { project_id, left, right, rules: serde_json::json!({}), options }
 }
 
 /// Waits until the status is as `wanted` and returns it.
-pub async fn wait_status(store: &Store, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+pub(crate) async fn wait_status(store: &Store, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
     let mut status = store.status();
     let outcome = tokio::time::timeout(DEADLINE, status.wait_for(|now| wanted(now))).await;
     match outcome {
@@ -131,12 +131,12 @@ pub async fn wait_status(store: &Store, what: &str, wanted: impl Fn(&Status) -> 
     }
 }
 
-pub fn database(dir: &tempfile::TempDir) -> PathBuf {
+pub(crate) fn database(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("tieout.sqlite")
 }
 
 /// `tieout` with these words on a database, a file of `dir` or the one at `url`: its exit code and what it printed.
-pub fn command(words: &[&str], dir: &Path, url: &str) -> (Option<i32>, String) {
+pub(crate) fn command(words: &[&str], dir: &Path, url: &str) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_tieout"))
         .args(words)
         .arg("--data-dir")

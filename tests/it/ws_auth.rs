@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// A file with the secret of signed tokens, as an editor leaves it.
-pub fn secret_file() -> tempfile::NamedTempFile {
+pub(crate) fn secret_file() -> tempfile::NamedTempFile {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), [SECRET, b"\n"].concat()).unwrap();
     secret
 }
 
 /// An app that takes signed tokens.
-pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::NamedTempFile) {
+pub(crate) async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::NamedTempFile) {
     let (keyed, secret) = keyed();
     let mut all: Vec<(&'static str, &str)> = keyed.iter().map(|(name, value)| (*name, value.as_str())).collect();
     all.extend_from_slice(settings);
@@ -23,20 +23,20 @@ pub async fn app_with(settings: &[(&'static str, &str)]) -> (TestApp, tempfile::
 }
 
 /// The settings of one that takes signed tokens.
-pub fn keyed() -> ([(&'static str, String); 1], tempfile::NamedTempFile) {
+pub(crate) fn keyed() -> ([(&'static str, String); 1], tempfile::NamedTempFile) {
     let secret = secret_file();
     ([("jwt_secret_file", secret.path().to_str().unwrap().to_owned())], secret)
 }
 
 /// A real server that takes signed tokens.
-pub async fn server_with(options: Options) -> (Server, tempfile::NamedTempFile) {
+pub(crate) async fn server_with(options: Options) -> (Server, tempfile::NamedTempFile) {
     let secret = secret_file();
     let options = options.arg("--jwt-secret-file").arg(secret.path().to_str().unwrap());
     (Server::start(options).await, secret)
 }
 
 /// A socket to `address` that has said who it is, and the server's word on that.
-pub async fn authenticated_at(address: SocketAddr, token: &str) -> (Socket, Value) {
+pub(crate) async fn authenticated_at(address: SocketAddr, token: &str) -> (Socket, Value) {
     let mut socket = Socket::open(address).await;
     let reply = socket.ask("Auth", json!({ "token": token })).await;
     assert!(reply["AuthSuccess"].is_object(), "{reply}");
@@ -44,19 +44,19 @@ pub async fn authenticated_at(address: SocketAddr, token: &str) -> (Socket, Valu
 }
 
 /// A token of this user that lapses after so many seconds.
-pub fn token(user: &str, role: &str, seconds: i64) -> String {
+pub(crate) fn token(user: &str, role: &str, seconds: i64) -> String {
     let claims = json!({ "sub": user, "role": role, "exp": get_current_timestamp() as i64 + seconds });
     tieout::http::signatures::install();
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
 /// A socket that has said who it is.
-pub async fn authenticated(app: &TestApp, token: &str) -> (Socket, Value) {
+pub(crate) async fn authenticated(app: &TestApp, token: &str) -> (Socket, Value) {
     authenticated_at(app.address(), token).await
 }
 
 /// A project that an owner has made.
-pub async fn project(app: &TestApp) -> String {
+pub(crate) async fn project(app: &TestApp) -> String {
     let request = app.client.post(app.url("/api/v1/projects")).bearer_auth(token("olga", "owner", 600));
     let made = app.send(request.json(&json!({ "name": "p" }))).await;
     assert_eq!(made.status, 201, "{}", made.text);

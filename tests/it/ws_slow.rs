@@ -75,7 +75,7 @@ async fn a_member_that_never_reads_is_closed() {
 }
 
 /// Large ephemeral frames to the room, each awaited by their sender.
-pub async fn flood(client: &mut Client, project: tieout::protocol::ids::ProjectId, count: usize) {
+pub(crate) async fn flood(client: &mut Client, project: tieout::protocol::ids::ProjectId, count: usize) {
     let body = json!({"project_id": project, "action": "note", "data": "y".repeat(20_000)});
     for _ in 0..count {
         client.socket.feed(json!({"Collaboration": body}).to_string().into()).await.expect("feeds");

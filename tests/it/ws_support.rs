@@ -29,13 +29,13 @@ use tokio_util::task::TaskTracker;
 use crate::store_support::TestStore;
 
 /// How long a condition may take.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The token that the test server takes.
-pub const TOKEN: &str = "sesame";
+pub(crate) const TOKEN: &str = "sesame";
 
 /// A server of one route.
-pub struct WsServer {
+pub(crate) struct WsServer {
     pub store: TestStore,
     pub runtime: Runtime,
     pub realtime: Realtime,
@@ -45,12 +45,12 @@ pub struct WsServer {
 }
 
 impl WsServer {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(true, Limits { inbound_rate: 0, ..Limits::default() }).await
     }
 
     /// `known`: callers need no token.
-    pub async fn with(known: bool, limits: Limits) -> Self {
+    pub(crate) async fn with(known: bool, limits: Limits) -> Self {
         let store = TestStore::new().await;
         let runtime = Runtime::builder().name("ws-test").start().expect("the runtime starts");
         let options = Options { threads: 3, limits, ..Options::default() };
@@ -68,24 +68,24 @@ impl WsServer {
     }
 
     /// A new project.
-    pub async fn project(&self) -> ProjectId {
+    pub(crate) async fn project(&self) -> ProjectId {
         projects::create(&self.store.store, "room").await.expect("a project").value.id
     }
 
     /// Commit a durable event without publishing it.
-    pub async fn commit(&self, project: ProjectId, name: &str) -> DurableEvent {
+    pub(crate) async fn commit(&self, project: ProjectId, name: &str) -> DurableEvent {
         projects::rename(&self.store.store, project, name).await.expect("renamed").event.expect("an event")
     }
 
     /// Commit and publish.
-    pub async fn change(&self, project: ProjectId, name: &str) -> u64 {
+    pub(crate) async fn change(&self, project: ProjectId, name: &str) -> u64 {
         let event = self.commit(project, name).await;
         let off = event.off;
         self.realtime.publish(event);
         off
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let mut client = Client::open(self.address).await;
         if self.known {
             let hello = client.message().await;
@@ -94,14 +94,14 @@ impl WsServer {
         client
     }
 
-    pub async fn joined(&self, project: ProjectId) -> (Client, Value) {
+    pub(crate) async fn joined(&self, project: ProjectId) -> (Client, Value) {
         let mut client = self.client().await;
         let joined = client.join(project, None).await;
         (client, joined)
     }
 }
 
-pub async fn accept(listener: TcpListener, door: Door, known: bool) {
+pub(crate) async fn accept(listener: TcpListener, door: Door, known: bool) {
     while let Ok((stream, _)) = listener.accept().await {
         let door = door.clone();
         tokio::spawn(async move {
@@ -133,20 +133,20 @@ pub async fn accept(listener: TcpListener, door: Door, known: bool) {
 }
 
 /// One client.
-pub struct Client {
+pub(crate) struct Client {
     pub socket: WebSocketStream<TcpStream>,
     next: u64,
 }
 
 impl Client {
-    pub async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let (client, chosen) = Self::offering(address, Some(SUBPROTOCOL)).await;
         assert_eq!(chosen.as_deref(), Some(SUBPROTOCOL));
         client
     }
 
     /// Opens with this offer of subprotocols; also gives what the server chose.
-    pub async fn offering(address: SocketAddr, offer: Option<&str>) -> (Self, Option<String>) {
+    pub(crate) async fn offering(address: SocketAddr, offer: Option<&str>) -> (Self, Option<String>) {
         let stream = TcpStream::connect(address).await.expect("connects");
         let mut request = format!("ws://{address}/ws").into_client_request().expect("a request");
         if let Some(offer) = offer {
@@ -161,16 +161,16 @@ impl Client {
         }
     }
 
-    pub async fn send(&mut self, value: Value) {
+    pub(crate) async fn send(&mut self, value: Value) {
         self.send_text(&value.to_string()).await;
     }
 
-    pub async fn send_text(&mut self, text: &str) {
+    pub(crate) async fn send_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.expect("sends");
     }
 
     /// The next message, or the close frame.
-    pub async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
+    pub(crate) async fn next(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
             let message = tokio::time::timeout(DEADLINE, self.socket.next()).await.expect("waited for a message");
             match message {
@@ -182,12 +182,12 @@ impl Client {
         }
     }
 
-    pub async fn message(&mut self) -> Value {
+    pub(crate) async fn message(&mut self) -> Value {
         self.next().await.expect("a message, not a close")
     }
 
     /// The next message that `wanted` accepts; others are dropped.
-    pub async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let message = self.message().await;
             if wanted(&message) {
@@ -197,14 +197,14 @@ impl Client {
     }
 
     /// Ask and get the reply; what comes before it is dropped.
-    pub async fn ask(&mut self, name: &str, body: Value) -> Value {
+    pub(crate) async fn ask(&mut self, name: &str, body: Value) -> Value {
         self.next += 1;
         let id = self.next;
         self.send(json!({"id": id, name: body})).await;
         self.wait(|message| message["re"] == id).await
     }
 
-    pub async fn join(&mut self, project: ProjectId, since: Option<(&str, u64)>) -> Value {
+    pub(crate) async fn join(&mut self, project: ProjectId, since: Option<(&str, u64)>) -> Value {
         let mut body = json!({"project_id": project});
         if let Some((ep, off)) = since {
             body["since"] = json!({"ep": ep, "off": off});
@@ -215,7 +215,7 @@ impl Client {
     }
 
     /// The offsets of durable events up to and with `last`.
-    pub async fn offsets_until(&mut self, last: u64) -> Vec<u64> {
+    pub(crate) async fn offsets_until(&mut self, last: u64) -> Vec<u64> {
         let mut seen = Vec::new();
         while seen.last() != Some(&last) {
             let message = self.message().await;
@@ -227,7 +227,7 @@ impl Client {
     }
 
     /// The close frame; what comes before it is dropped.
-    pub async fn closed(&mut self) -> Option<CloseFrame> {
+    pub(crate) async fn closed(&mut self) -> Option<CloseFrame> {
         loop {
             if let Err(frame) = self.next().await {
                 return frame;

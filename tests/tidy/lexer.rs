@@ -2,7 +2,7 @@
 //! Leaves every line where it was. Easy to get wrong: a lifetime (`'a`) is not an unfinished character literal.
 
 /// The source with comments, string and character literals replaced by spaces.
-pub fn mask_comments_and_strings(source: &str) -> String {
+pub(crate) fn mask_comments_and_strings(source: &str) -> String {
     let s: Vec<char> = source.chars().collect();
     let mut out = String::with_capacity(source.len());
     let mut i = 0;
@@ -27,7 +27,7 @@ pub fn mask_comments_and_strings(source: &str) -> String {
 }
 
 /// Masked source with each item behind `#[cfg(test)]` or `#[test]` replaced by spaces, to its closing brace or `;`.
-pub fn mask_test_items(code: &str) -> String {
+pub(crate) fn mask_test_items(code: &str) -> String {
     let mut s: Vec<char> = code.chars().collect();
     for marker in ["#[cfg(test)]", "#[test]", "#[tokio::test"] {
         let wanted: Vec<char> = marker.chars().collect();

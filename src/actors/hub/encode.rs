@@ -24,7 +24,7 @@ struct Update<'a> {
 
 /// The event with its frame; a `DataUpdate` of more than `most` bytes names the URL of its entity instead of carrying it. Other events
 /// are small by their making.
-pub fn encode(event: &DurableEvent, most: usize) -> Event {
+pub(crate) fn encode(event: &DurableEvent, most: usize) -> Event {
     let DurableEvent { ref ep, off, ts_ms, ref body, .. } = *event;
     let short = if body.len() > most { shortened(body) } else { None };
     let bytes = server::durable((ep, off), ts_ms, short.as_deref().unwrap_or(body));

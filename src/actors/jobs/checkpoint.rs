@@ -116,7 +116,7 @@ impl From<NewResult> for Kept {
 }
 
 impl Kept {
-    pub fn at(self, ordinal: u64) -> NewResult {
+    pub(super) fn at(self, ordinal: u64) -> NewResult {
         let Self(status, match_id, kind, related_id, state, probability, comparisons, explanation, text, lines) = self;
         NewResult {
             ordinal,
@@ -160,21 +160,21 @@ pub(super) struct Parting<'a> {
 
 impl<'a> Parting<'a> {
     /// For so many results, matches among them.
-    pub fn new(run: &'a Run, results: u64, matches: u64) -> Self {
+    pub(super) fn new(run: &'a Run, results: u64, matches: u64) -> Self {
         let here = (results <= batch_rows(&run.shared.store) as u64).then(Vec::new);
         Self { run, held: Vec::new(), here, results, lines: 0, matches }
     }
 
-    pub fn results(&mut self, rows: impl Iterator<Item = NewResult>) -> Result<(), Stop> {
+    pub(super) fn results(&mut self, rows: impl Iterator<Item = NewResult>) -> Result<(), Stop> {
         let bytes = |kept: &Kept| kept.6.len() + kept.7.len() + kept.9.len() * LINE_BYTES;
         self.all(rows.map(Kept::from), bytes, Part::Results)
     }
 
-    pub fn texts(&mut self, rows: impl Iterator<Item = ResultText>) -> Result<(), Stop> {
+    pub(super) fn texts(&mut self, rows: impl Iterator<Item = ResultText>) -> Result<(), Stop> {
         self.all(rows, |text| text.comparisons.len() + text.explanation.len(), Part::Texts)
     }
 
-    pub fn problems(&mut self, rows: impl Iterator<Item = RowProblem>) -> Result<(), Stop> {
+    pub(super) fn problems(&mut self, rows: impl Iterator<Item = RowProblem>) -> Result<(), Stop> {
         let bytes = |problem: &RowProblem| problem.column.len() + problem.value.len() + problem.reason.len();
         self.all(rows, bytes, Part::Problems)
     }
@@ -217,7 +217,7 @@ impl<'a> Parting<'a> {
     }
 
     /// All that was taken; from here on the job can go on from it.
-    pub fn found(self, counts: Counts) -> Result<Found, Stop> {
+    pub(super) fn found(self, counts: Counts) -> Result<Found, Stop> {
         let Self { run, held, here, results, lines, matches } = self;
         let attempt = run.flight.fence;
         let head = Head { made_by: MADE_BY.into(), parts: held, results, lines, matches, counts };
@@ -256,7 +256,7 @@ fn cut<T>(
 
 impl Head {
     /// What is staged of it in the end.
-    pub fn staged(&self) -> Staged {
+    pub(super) fn staged(&self) -> Staged {
         let rows = |kind| self.parts.iter().filter(|held| held.kind == kind).map(|held| held.rows).sum();
         Staged { results: self.results, lines: self.lines, texts: rows(Kind::Texts), problems: rows(Kind::Problems) }
     }
@@ -264,7 +264,7 @@ impl Head {
 
 impl Found {
     /// One of the parts that the head names.
-    pub fn part(&self, run: &Run, at: usize) -> Result<Part, Stop> {
+    pub(super) fn part(&self, run: &Run, at: usize) -> Result<Part, Stop> {
         let stored;
         let text = match &self.parts {
             Parts::Here(parts) => &parts[at],

@@ -81,13 +81,13 @@ impl fmt::Debug for Asks {
 
 impl Asks {
     /// The others can be heard from now on, or no more.
-    pub fn hears(&self, up: bool) {
+    pub(super) fn hears(&self, up: bool) {
         let mut known = lock(&self.known);
         known.since = up.then(|| known.since.unwrap_or_else(Instant::now));
     }
 
     /// It gave a sign of life. True when it was not known to live.
-    pub fn lives(&self, replica: &ReplicaId, limits: &MeshLimits) -> bool {
+    pub(super) fn lives(&self, replica: &ReplicaId, limits: &MeshLimits) -> bool {
         let now = Instant::now();
         let heard = &mut lock(&self.known).heard;
         heard.retain(|_, heard| now.duration_since(*heard) < REMEMBERED);
@@ -99,7 +99,7 @@ impl Asks {
     }
 
     /// It has gone, and what it had with it.
-    pub fn gone(&self, replica: &ReplicaId) {
+    pub(super) fn gone(&self, replica: &ReplicaId) {
         lock(&self.known).heard.remove(replica);
         let of = replica.mark();
         let theirs: Vec<Open> = lock(&self.open).extract_if(|_, open| open.of == of).map(|(_, open)| open).collect();
@@ -110,25 +110,25 @@ impl Asks {
     }
 
     /// Whether all who live have been heard of: the others could be heard for long enough.
-    pub fn knows_all(&self, limits: &MeshLimits) -> bool {
+    pub(super) fn knows_all(&self, limits: &MeshLimits) -> bool {
         lock(&self.known).since.is_some_and(|since| since.elapsed() >= limits.suspect_after)
     }
 
     /// The replicas heard of within this time.
-    pub fn heard_within(&self, within: Duration) -> Vec<ReplicaId> {
+    pub(super) fn heard_within(&self, within: Duration) -> Vec<ReplicaId> {
         let known = lock(&self.known);
         let heard = known.heard.iter().filter(|(_, heard)| heard.elapsed() < within);
         heard.map(|(replica, _)| replica.clone()).collect()
     }
 
     /// What this replica says to a question.
-    pub fn answer(&self, question: &str) -> Said {
+    pub(super) fn answer(&self, question: &str) -> Said {
         // Who has no doors yet has given nothing out.
         self.answerer.get().map_or(Said::NotMine, |answerer| answerer(question))
     }
 
     /// Another replica has answered.
-    pub fn answered(&self, from: &ReplicaId, id: u64, answer: Option<String>) {
+    pub(super) fn answered(&self, from: &ReplicaId, id: u64, answer: Option<String>) {
         let mut open = lock(&self.open);
         if open.get(&id).is_some_and(|open| open.of == from.mark())
             && let Some(one) = open.remove(&id)

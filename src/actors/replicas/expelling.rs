@@ -62,7 +62,7 @@ impl Expels {
     }
 
     /// It has been done there.
-    pub fn confirm(&self, from: &ReplicaId, id: u64) {
+    pub(super) fn confirm(&self, from: &ReplicaId, id: u64) {
         if let Some(kept) = lock(&self.kept).iter_mut().find(|kept| kept.id == id) {
             kept.waits_for.remove(from);
             kept.confirmed.insert(from.clone());
@@ -71,7 +71,7 @@ impl Expels {
     }
 
     /// It has gone, and its connections with it.
-    pub fn gone(&self, replica: &ReplicaId) {
+    pub(super) fn gone(&self, replica: &ReplicaId) {
         for kept in lock(&self.kept).iter_mut() {
             kept.waits_for.remove(replica);
         }
@@ -86,12 +86,12 @@ impl Expels {
     }
 
     /// Whether this was not done here before, for that replica.
-    pub fn is_new(&self, from: &ReplicaId, id: u64) -> bool {
+    pub(super) fn is_new(&self, from: &ReplicaId, id: u64) -> bool {
         !lock(&self.done).iter().any(|(of, done)| *done == id && of == from)
     }
 
     /// It is done here now.
-    pub fn done(&self, from: &ReplicaId, id: u64) {
+    pub(super) fn done(&self, from: &ReplicaId, id: u64) {
         let mut done = lock(&self.done);
         if done.len() >= MAX_DONE {
             done.pop_front();

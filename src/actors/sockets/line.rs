@@ -64,7 +64,7 @@ fn reached(tick: u32, due: u32) -> bool {
 
 impl Line {
     /// A connection that came at `tick` and is pinged first at `ping_at`, both in the shards' milliseconds.
-    pub fn new(peer: Arc<Peer>, tick: u32, ping_at: u32) -> Self {
+    pub(super) fn new(peer: Arc<Peer>, tick: u32, ping_at: u32) -> Self {
         Self {
             peer,
             rooms: SmallVec::new(),
@@ -80,7 +80,7 @@ impl Line {
     /// It is in `room`, with this reply and what it has missed. `handed` is up to where the room's members here have been
     /// handed its events. Who joins again what it is in may not have read yet what it was sent since it asked: it gets
     /// nothing twice.
-    pub fn enter(&mut self, room: ProjectId, reply: Bytes, missed: Missed, handed: Option<u64>) {
+    pub(super) fn enter(&mut self, room: ProjectId, reply: Bytes, missed: Missed, handed: Option<u64>) {
         let after = missed.after();
         let known = self.rooms.iter_mut().find(|member| member.room == room);
         match (known, handed) {
@@ -100,7 +100,7 @@ impl Line {
     }
 
     /// Look after one connection; returns the bytes that wait for it.
-    pub fn sweep(&mut self, limits: &Limits, tick: u32, now: Instant) -> usize {
+    pub(super) fn sweep(&mut self, limits: &Limits, tick: u32, now: Instant) -> usize {
         let (closed, waiting) = {
             let outbox = self.peer.outbox();
             (outbox.is_closed(), outbox.waiting_bytes())

@@ -47,12 +47,12 @@ enum Place {
 }
 
 impl Frames {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { place: Place::Preface(0), credit: BURST, sent: 0, refilled: now }
     }
 
     /// The client was sent so much.
-    pub fn sent(&mut self, bytes: usize) {
+    pub(super) fn sent(&mut self, bytes: usize) {
         if matches!(self.place, Place::Elsewhere) {
             return;
         }
@@ -65,7 +65,7 @@ impl Frames {
     ///
     /// # Errors
     /// [`Flood`]: the connection is to be closed.
-    pub fn received(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Flood> {
+    pub(super) fn received(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Flood> {
         while let Some(first) = bytes.first() {
             match self.place {
                 Place::Elsewhere => return Ok(()),

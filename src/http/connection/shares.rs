@@ -36,12 +36,12 @@ pub(in crate::http) struct Share {
 
 impl Shares {
     /// At most so many connections of an address outside of `proxies`.
-    pub fn new(most: u64, proxies: Vec<ipnet::IpNet>) -> Arc<Self> {
+    pub(crate) fn new(most: u64, proxies: Vec<ipnet::IpNet>) -> Arc<Self> {
         Arc::new(Self { most, proxies, open: Mutex::default(), accepted: AtomicU64::new(0) })
     }
 
     /// Who has connected from there.
-    pub fn peer(&self, address: IpAddr) -> Peer {
+    pub(crate) fn peer(&self, address: IpAddr) -> Peer {
         let connection = self.accepted.fetch_add(1, Ordering::Relaxed);
         let address = address.to_canonical();
         if self.proxies.iter().any(|proxies| proxies.contains(&address)) {
@@ -55,7 +55,7 @@ impl Shares {
     }
 
     /// One more connection; none when the address has its share.
-    pub fn enter(self: &Arc<Self>, peer: Peer) -> Option<Share> {
+    pub(crate) fn enter(self: &Arc<Self>, peer: Peer) -> Option<Share> {
         if let Some(address) = peer.address {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             let count = open.entry(address).or_default();

@@ -41,17 +41,17 @@ pub(in crate::http) struct Cut(CancellationToken);
 
 impl Cut {
     /// Ends it where it is.
-    pub fn now(&self) {
+    pub(crate) fn now(&self) {
         self.0.cancel();
     }
 
     /// Waits until it is ended.
-    pub async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.0.cancelled().await;
     }
 
     /// Ends it when the guard is dropped.
-    pub fn drop_guard(self) -> DropGuard {
+    pub(crate) fn drop_guard(self) -> DropGuard {
         self.0.drop_guard()
     }
 }
@@ -81,18 +81,18 @@ struct Stream {
 
 impl Streams {
     /// Those of the connection that `connection` ends, as tasks of `tasks`. An answer may stand still for `patience`.
-    pub fn new(connection: Cut, tasks: TaskTracker, patience: Duration) -> Self {
+    pub(crate) fn new(connection: Cut, tasks: TaskTracker, patience: Duration) -> Self {
         let (running, _) = watch::channel(0);
         Self(Arc::new(Shared { connection, tasks, patience, running, stalled: AtomicU32::new(0) }))
     }
 
     /// What ends the stream that this task answers, or the connection.
-    pub fn cut(&self) -> Cut {
+    pub(crate) fn cut(&self) -> Cut {
         STREAM.try_with(|stream| stream.cut.clone()).unwrap_or_else(|_| self.0.connection.clone())
     }
 
     /// An answer's body as the stream of this task gives it to hyper.
-    pub fn watched(&self, body: Body) -> Body {
+    pub(crate) fn watched(&self, body: Body) -> Body {
         match STREAM.try_with(Arc::clone) {
             Ok(stream) => Body::new(Watched { body, rest: Bytes::new(), stream }),
             Err(_) => body,
@@ -100,7 +100,7 @@ impl Streams {
     }
 
     /// Ends when no stream has run for as long as one may stand still.
-    pub async fn idle(&self) {
+    pub(crate) async fn idle(&self) {
         let mut running = self.0.running.subscribe();
         loop {
             // The sender is ours: it can't be gone. What is waited for is let go at once, for it holds the channel's lock.
@@ -112,7 +112,7 @@ impl Streams {
     }
 
     /// As [`Streams::idle`], after there was a stream; so never on HTTP/1.
-    pub async fn idle_again(&self) {
+    pub(crate) async fn idle_again(&self) {
         let mut running = self.0.running.subscribe();
         drop(running.wait_for(|running| *running > 0).await);
         self.idle().await;

@@ -33,13 +33,13 @@ pub(in crate::http) struct Wire {
 
 impl Wire {
     /// A stream on which writes may stand still for `patience`.
-    pub fn new(stream: TcpStream, patience: Duration) -> Self {
+    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
         limit_unsent(&stream, true);
         Self { stream, patience, standstill: None, frames: Frames::new(Instant::now()) }
     }
 
     /// The stream alone, for another protocol.
-    pub fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> TcpStream {
         limit_unsent(&self.stream, false);
         self.stream
     }

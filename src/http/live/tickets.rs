@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Tickets that one user may have unused; past it the request is refused.
-pub const TICKETS_PER_USER: usize = 32;
+pub(crate) const TICKETS_PER_USER: usize = 32;
 
 /// What was given out and not used yet. Lapsed ones are thrown away when a new one is asked for.
 pub struct Tickets {

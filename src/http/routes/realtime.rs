@@ -90,7 +90,7 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    pub fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         let ticket = query_pairs(request.uri().query()).find(|(name, _)| *name == "ticket");
         let ticket = ticket.map(|(_, ticket)| ticket.to_owned());
         Self { by_header: request.extensions().get::<Grant>().cloned(), ticket }

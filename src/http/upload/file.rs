@@ -44,7 +44,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Makes the part file, in a blocking task of `tracker`.
-    pub fn start(data_dir: &Path, tracker: &TaskTracker) -> Self {
+    pub(super) fn start(data_dir: &Path, tracker: &TaskTracker) -> Self {
         let (input, chunks) = mpsc::channel(QUEUE_CHUNKS);
         let folder = Folder::of(data_dir);
         let task = tracker.spawn_blocking(move || write(&folder, chunks));
@@ -52,7 +52,7 @@ impl Writer {
     }
 
     /// Takes the next bytes; waits while the disk is behind.
-    pub async fn push(&mut self, chunk: Bytes) -> Result<(), ApiError> {
+    pub(super) async fn push(&mut self, chunk: Bytes) -> Result<(), ApiError> {
         match self.input.send(Input::Chunk(chunk)).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.failure().await),
@@ -60,7 +60,7 @@ impl Writer {
     }
 
     /// Declares the body whole; the file is synced, profiled and named.
-    pub async fn finish(self, options: ReadOptions) -> Result<StoredFile, ApiError> {
+    pub(super) async fn finish(self, options: ReadOptions) -> Result<StoredFile, ApiError> {
         // When the writer is gone already, its task says why.
         let _gone = self.input.send(Input::End(Box::new(options))).await;
         self.task.await.unwrap_or_else(|lost| Err(ApiError::internal(format!("an upload's writer was lost: {lost}"))))

@@ -42,7 +42,7 @@ struct Shared {
 
 impl Form {
     /// The form of a request whose body may have `most` bytes.
-    pub async fn of(request: Request, most: u64) -> ApiResult<Self> {
+    pub(super) async fn of(request: Request, most: u64) -> ApiResult<Self> {
         let (parts, body) = request.into_parts();
         let shared = Arc::new(Shared {
             body: Mutex::new(Some(body.into_data_stream())),
@@ -58,7 +58,7 @@ impl Form {
     }
 
     /// The next field; none at the end of the form.
-    pub async fn next(&mut self) -> ApiResult<Option<Field<'_>>> {
+    pub(super) async fn next(&mut self) -> ApiResult<Option<Field<'_>>> {
         self.shared.between.store(0, Ordering::Relaxed);
         self.shared.in_field.store(false, Ordering::Relaxed);
         let field = self.fields.next_field().await;
@@ -75,7 +75,7 @@ impl Form {
     }
 
     /// What was not read of the body, to be thrown away.
-    pub fn rest(self) -> Option<BodyDataStream> {
+    pub(super) fn rest(self) -> Option<BodyDataStream> {
         self.shared.body.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -35,11 +35,11 @@ impl DecimalStyle {
 }
 
 /// More fraction digits than this are refused: 18 are what the finest currency in use (wei) has.
-pub const MAX_SCALE: u8 = 18;
+pub(crate) const MAX_SCALE: u8 = 18;
 
 /// A parsed decimal: `units / 10^scale`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Decimal {
+pub(crate) struct Decimal {
     /// The digits, signed.
     pub units: i64,
     /// Number of fraction digits.
@@ -48,7 +48,7 @@ pub struct Decimal {
 
 impl Decimal {
     /// The value in units of `10^-scale`; `None` when digits would be lost or it overflows.
-    pub fn at_scale(self, scale: u8) -> Option<i64> {
+    pub(crate) fn at_scale(self, scale: u8) -> Option<i64> {
         if scale < self.scale {
             let divisor = 10_i64.checked_pow(u32::from(self.scale - scale))?;
             return (self.units % divisor == 0).then_some(self.units / divisor);
@@ -146,7 +146,7 @@ impl Plain {
 }
 
 /// Parses one amount: sign, parentheses, Cr or Dr, currency sign or code on either side, grouping, exponent.
-pub fn parse(text: &str, style: DecimalStyle) -> Option<Decimal> {
+pub(crate) fn parse(text: &str, style: DecimalStyle) -> Option<Decimal> {
     match plain(text) {
         Some(plain) => plain.read(style),
         None if currency::is_other_word(text) => None,

@@ -98,7 +98,7 @@ enum Parts {
 }
 
 /// Parses one date in the given style to days since 1970-01-01.
-pub fn parse(text: &str, style: DateStyle) -> Option<i32> {
+pub(crate) fn parse(text: &str, style: DateStyle) -> Option<i32> {
     if let Some((year, month, day)) = plain(text) {
         return days_from_civil(year, month, day);
     }
@@ -315,7 +315,7 @@ fn is_time(rest: &str) -> bool {
 }
 
 /// Days since 1970-01-01 of a proleptic Gregorian date (the era algorithm of H. Hinnant).
-pub fn days_from_civil(year: i32, month: i32, day: i32) -> Option<i32> {
+pub(crate) fn days_from_civil(year: i32, month: i32, day: i32) -> Option<i32> {
     let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     let last = match month {
         2 => 28 + i32::from(leap),
@@ -334,7 +334,7 @@ pub fn days_from_civil(year: i32, month: i32, day: i32) -> Option<i32> {
 }
 
 /// The style that parses most of the values, and how many it parses.
-pub fn sniff_style<'a>(values: impl Iterator<Item = &'a str>) -> (DateStyle, usize) {
+pub(crate) fn sniff_style<'a>(values: impl Iterator<Item = &'a str>) -> (DateStyle, usize) {
     let mut tally = DateTally::default();
     values.for_each(|value| tally.see(fits(value)));
     tally.best()

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Comparisons a rule set may have: a pattern packs four bits for each into one word.
-pub const MAX_COMPARISONS: usize = 16;
+pub(crate) const MAX_COMPARISONS: usize = 16;
 
 /// A rule is wrong; `path` says where in the file.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

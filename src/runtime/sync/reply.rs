@@ -5,6 +5,7 @@
 //! loom and shuttle run this very file (`checks/`). loom found `fail` looking at a message that its handler was taking. Mutations it
 //! caught: transitions with `Relaxed`; a re-registered waker that does not look again for an outcome; a reply that does not give way
 //! to a failure that was first; a `Parcel` taken by a load instead of a swap.
+#![allow(unsafe_code, reason = "the one cell that two threads write: loom, shuttle and Miri run on it")]
 use std::task::{Poll, Waker};
 
 use crate::sync::primitives::{Arc, AtomicBool, AtomicU8, Ordering, UnsafeCell};

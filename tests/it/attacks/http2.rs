@@ -11,18 +11,18 @@ use tokio::{
     },
 };
 
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const PRIORITY: u8 = 2;
-pub const RST_STREAM: u8 = 3;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const PRIORITY: u8 = 2;
+pub(super) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-pub const WINDOW_UPDATE: u8 = 8;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 
 /// One connection.
-pub struct Http2 {
+pub(super) struct Http2 {
     pub writing: OwnedWriteHalf,
     reading: OwnedReadHalf,
     authority: String,
@@ -30,14 +30,14 @@ pub struct Http2 {
 
 /// A frame that came.
 #[derive(Debug)]
-pub struct Frame {
+pub(super) struct Frame {
     pub kind: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
 
 /// A frame as bytes.
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -47,7 +47,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 impl Http2 {
     /// Connects; the server may send `window` bytes on each stream before it is granted more.
-    pub async fn connect(addr: SocketAddr, window: u32) -> Http2 {
+    pub(super) async fn connect(addr: SocketAddr, window: u32) -> Http2 {
         let stream = TcpStream::connect(addr).await.expect("the server accepts");
         let (reading, mut writing) = stream.into_split();
         let setting = [&INITIAL_WINDOW_SIZE[..], &window.to_be_bytes()].concat();
@@ -57,7 +57,7 @@ impl Http2 {
     }
 
     /// Sends a GET on this stream.
-    pub async fn get(&mut self, stream: u32, path: &str) {
+    pub(super) async fn get(&mut self, stream: u32, path: &str) {
         const END_STREAM_AND_HEADERS: u8 = 5;
         // Indexed `:method GET` and `:scheme http`, then `:path` and `:authority` as they are.
         let mut head = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).expect("a short path")];
@@ -71,14 +71,14 @@ impl Http2 {
     }
 
     /// Lets the server send so many more bytes on this stream, and in all.
-    pub async fn grant(&mut self, stream: u32, bytes: u32) {
+    pub(super) async fn grant(&mut self, stream: u32, bytes: u32) {
         let more = bytes.to_be_bytes();
         let both = [frame(WINDOW_UPDATE, 0, stream, &more), frame(WINDOW_UPDATE, 0, 0, &more)].concat();
         self.writing.write_all(&both).await.expect("a grant is sent");
     }
 
     /// The next frame, with settings and pings answered; none when the connection has ended.
-    pub async fn next(&mut self) -> Option<Frame> {
+    pub(super) async fn next(&mut self) -> Option<Frame> {
         loop {
             let mut head = [0; 9];
             self.reading.read_exact(&mut head).await.ok()?;
@@ -99,7 +99,7 @@ impl Http2 {
     }
 
     /// Waits until the connection has ended; gives the streams that were reset before.
-    pub async fn ended(&mut self, within: Duration) -> Vec<u32> {
+    pub(super) async fn ended(&mut self, within: Duration) -> Vec<u32> {
         let mut reset = Vec::new();
         let all = async {
             while let Some(frame) = self.next().await {

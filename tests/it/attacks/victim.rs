@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Answer, Api, Options, Server, eventually, publisher::human};
 
 /// A server and its figures at the beginning of an attack.
-pub struct Victim {
+pub(super) struct Victim {
     pub server: Server,
     rss: u64,
     cpu: Duration,
@@ -21,7 +21,7 @@ pub struct Victim {
 }
 
 /// What an attack cost, and what an honest client saw meanwhile.
-pub struct Cost {
+pub(super) struct Cost {
     /// Bytes above what was taken before.
     pub memory: u64,
     pub cpu: Duration,
@@ -30,7 +30,7 @@ pub struct Cost {
 
 /// Answers to requests, each over a connection of its own.
 #[derive(Debug, Default, Clone)]
-pub struct Seen {
+pub(super) struct Seen {
     pub answered: u32,
     pub refused: u32,
     pub cut: u32,
@@ -39,12 +39,12 @@ pub struct Seen {
 
 impl Victim {
     /// A server with these settings on top of the defaults, and the honest client at work.
-    pub async fn start(options: Options) -> Victim {
+    pub(super) async fn start(options: Options) -> Victim {
         Victim::begin(Server::start(options.sqlite()).await)
     }
 
     /// The attack begins.
-    pub fn begin(server: Server) -> Victim {
+    pub(super) fn begin(server: Server) -> Victim {
         fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("the mark of our own child is set back");
         let (rss, cpu) = (kib(&server, "VmRSS:"), cpu(&server));
         let honest = Honest::start(&server);
@@ -52,19 +52,19 @@ impl Victim {
     }
 
     /// What it takes now, in bytes above what was taken before.
-    pub fn memory(&self) -> u64 {
+    pub(super) fn memory(&self) -> u64 {
         kib(&self.server, "VmRSS:").saturating_sub(self.rss)
     }
 
     /// The attack is over.
-    pub async fn cost(self) -> (Server, Cost) {
+    pub(super) async fn cost(self) -> (Server, Cost) {
         let memory = kib(&self.server, "VmHWM:").saturating_sub(self.rss);
         let cpu = cpu(&self.server).saturating_sub(self.cpu);
         (self.server, Cost { memory, cpu, seen: self.honest.stop().await })
     }
 
     /// The most memory that the process may ask the kernel for.
-    pub fn limit_memory(&self, bytes: u64) {
+    pub(super) fn limit_memory(&self, bytes: u64) {
         let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
         // SAFETY: the pid is that of our own child, which has not been reaped; the old limit is not asked for.
         let set = unsafe { libc::prlimit(self.server.pid(), libc::RLIMIT_AS, &limit, std::ptr::null_mut()) };
@@ -74,7 +74,7 @@ impl Victim {
 
 impl Cost {
     /// Files a row; `name` orders the table. `size` is how much of the attack there was, `told` what the attacker got.
-    pub fn report(&self, name: &str, attack: &str, size: &str, told: &str) {
+    pub(super) fn report(&self, name: &str, attack: &str, size: &str, told: &str) {
         let folder = env::var_os("TIEOUT_ATTACK_TABLE").map_or_else(default_folder, PathBuf::from);
         fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         assert!(![attack, size, told].iter().any(|cell| cell.contains('|')), "a cell has no bar in it");
@@ -89,7 +89,7 @@ impl Cost {
     }
 
     /// Fails when it took more.
-    pub fn at_most(&self, mib: u64, cpu: Duration) {
+    pub(super) fn at_most(&self, mib: u64, cpu: Duration) {
         assert!(self.memory <= mib << 20, "{} MiB were taken, at most {mib} may be", self.memory >> 20);
         assert!(self.cpu <= cpu, "{:?} of a processor were taken, at most {cpu:?} may be", self.cpu);
     }
@@ -143,7 +143,7 @@ impl Honest {
 }
 
 /// A refusal's body, which must name this limit.
-pub fn refused(answer: Answer, status: u16, limit: &str) -> Value {
+pub(super) fn refused(answer: Answer, status: u16, limit: &str) -> Value {
     assert_eq!(answer.status, status, "{}", answer.text);
     let seen = answer.json();
     assert_eq!(seen["limit"], limit, "{seen}");
@@ -151,7 +151,7 @@ pub fn refused(answer: Answer, status: u16, limit: &str) -> Value {
 }
 
 /// An upload that is made while it is sent: `head`, then `bytes` of `fill`.
-pub async fn upload_of(api: &Api, project: &str, head: &'static str, fill: u8, bytes: usize) -> Answer {
+pub(super) async fn upload_of(api: &Api, project: &str, head: &'static str, fill: u8, bytes: usize) -> Answer {
     const PIECE: usize = 256 * 1024;
     let filling = bytes::Bytes::from(vec![fill; PIECE]);
     let pieces = std::iter::once(bytes::Bytes::from_static(head.as_bytes()))
@@ -161,7 +161,7 @@ pub async fn upload_of(api: &Api, project: &str, head: &'static str, fill: u8, b
 }
 
 /// Waits until no more than this is taken above what was before.
-pub async fn memory_back(victim: &Victim, mib: u64, within: Duration) {
+pub(super) async fn memory_back(victim: &Victim, mib: u64, within: Duration) {
     eventually(within, "memory to be given back", || async {
         let taken = victim.memory() >> 20;
         if taken <= mib { Ok(()) } else { Err(format!("{taken} MiB above the beginning")) }

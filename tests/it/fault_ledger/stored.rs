@@ -8,7 +8,7 @@ use super::{Ledger, key_of};
 
 impl Ledger {
     /// What can't be true, given all events of a project as they are stored: offset and message, in order.
-    pub fn against_stored(&self, project: &str, events: &[(u64, Value)]) -> Vec<String> {
+    pub(crate) fn against_stored(&self, project: &str, events: &[(u64, Value)]) -> Vec<String> {
         let books = self.books();
         let mut broken = Vec::new();
         for (at, (off, _)) in (1..).zip(events) {

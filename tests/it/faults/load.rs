@@ -23,7 +23,7 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(20);
 
 /// Clients and publishers at work.
-pub struct Load {
+pub(super) struct Load {
     pub ledger: Arc<Ledger>,
     pub swarm: Swarm,
     project: String,
@@ -31,19 +31,25 @@ pub struct Load {
 }
 
 /// How it ended.
-pub struct Outcome {
+pub(super) struct Outcome {
     pub told: Told,
     pub verdict: Verdict,
 }
 
 impl Load {
     /// So many clients, shared out over these addresses, and one publisher through `api`; waits until it runs well.
-    pub async fn start(api: Api, addresses: &[SocketAddr], project: &str, clients: usize, identity: Identity) -> Load {
+    pub(super) async fn start(
+        api: Api,
+        addresses: &[SocketAddr],
+        project: &str,
+        clients: usize,
+        identity: Identity,
+    ) -> Load {
         Load::of_many(&[api], addresses, project, clients, identity).await
     }
 
     /// The same with a publisher through each of these.
-    pub async fn of_many(
+    pub(super) async fn of_many(
         apis: &[Api],
         addresses: &[SocketAddr],
         project: &str,
@@ -61,7 +67,7 @@ impl Load {
     }
 
     /// Waits until so many more requests have been answered 200, and says how long that took.
-    pub async fn published(&self, more: usize, limit: Duration) -> Duration {
+    pub(super) async fn published(&self, more: usize, limit: Duration) -> Duration {
         let (start, before) = (Instant::now(), self.ledger.acknowledged());
         eventually(limit, &format!("{more} more requests to succeed"), || async {
             let now = self.ledger.acknowledged() - before;
@@ -72,7 +78,7 @@ impl Load {
     }
 
     /// Ends the publishers, lets every client see all, and judges.
-    pub async fn finish(self) -> Outcome {
+    pub(super) async fn finish(self) -> Outcome {
         let mut told = Told::default();
         for publisher in self.publishers {
             told = told.and(publisher.stop().await);
@@ -87,7 +93,7 @@ impl Load {
     }
 
     /// The same, with the database at `url` read back: what is stored is what the ledger says. Gives the project's events.
-    pub async fn finish_on(self, url: &str) -> (Outcome, Vec<Value>) {
+    pub(super) async fn finish_on(self, url: &str) -> (Outcome, Vec<Value>) {
         let (ledger, project) = (self.ledger.clone(), self.project.clone());
         let outcome = self.finish().await;
         let events = stored(url, &project).await;
@@ -98,7 +104,7 @@ impl Load {
 }
 
 /// All events of a project that a database holds: offset and message, in order.
-pub async fn stored(url: &str, project: &str) -> Vec<(u64, Value)> {
+pub(super) async fn stored(url: &str, project: &str) -> Vec<(u64, Value)> {
     let (database, _task) = connect(url).await;
     let rows = database
         .query("SELECT off, body FROM events WHERE project_id::text = $1 ORDER BY off", &[&project])
@@ -113,6 +119,6 @@ pub async fn stored(url: &str, project: &str) -> Vec<(u64, Value)> {
 }
 
 /// Clients of a server on loopback, which asks nobody who they are.
-pub fn nobody() -> Identity {
+pub(super) fn nobody() -> Identity {
     Arc::new(|_| None)
 }

@@ -20,7 +20,7 @@ use crate::{
 const CLIENTS: usize = 20;
 
 /// Both replicas, both stores, and what is between them.
-pub struct Pair {
+pub(super) struct Pair {
     pub a: Replica,
     pub b: Replica,
     pub to_postgres: Proxy,
@@ -35,14 +35,14 @@ pub struct Pair {
 
 impl Pair {
     /// Both are ready and know each other through Redis.
-    pub async fn start() -> Pair {
+    pub(super) async fn start() -> Pair {
         let postgres = Postgres::start();
         let url = postgres.database().await;
         Pair::on(postgres, &url, |_, options| options).await
     }
 
     /// The same on this database of the server, each replica with options of its own.
-    pub async fn on(postgres: Postgres, url: &str, tuned: impl Fn(usize, Options) -> Options) -> Pair {
+    pub(super) async fn on(postgres: Postgres, url: &str, tuned: impl Fn(usize, Options) -> Options) -> Pair {
         let redis = Redis::start();
         let to_postgres = Proxy::start(postgres.port);
         let to_redis = [Proxy::start(redis.port), Proxy::start(redis.port)];
@@ -63,44 +63,44 @@ impl Pair {
     }
 
     /// Clients on both, a publisher on the first.
-    pub async fn load(&self) -> Load {
+    pub(super) async fn load(&self) -> Load {
         Load::start(self.a.api(), &[self.a.addr, self.b.addr], &self.project, CLIENTS, nobody()).await
     }
 
     /// Clients on both, two publishers on each.
-    pub async fn load_of_many(&self) -> Load {
+    pub(super) async fn load_of_many(&self) -> Load {
         let apis = [self.a.api(), self.b.api(), self.a.api(), self.b.api()];
         Load::of_many(&apis, &[self.a.addr, self.b.addr], &self.project, CLIENTS, nobody()).await
     }
 
     /// What the network does between both replicas and Redis.
-    pub async fn set_redis(&self, mode: Mode) {
+    pub(super) async fn set_redis(&self, mode: Mode) {
         for way in &self.to_redis {
             way.set(mode).await;
         }
     }
 
     /// Resets every connection to Redis.
-    pub async fn reset_redis(&self) {
+    pub(super) async fn reset_redis(&self) {
         for way in &self.to_redis {
             way.reset().await;
         }
     }
 
     /// Puts another Redis in its place.
-    pub async fn switch_redis(&self, port: u16) {
+    pub(super) async fn switch_redis(&self, port: u16) {
         for way in &self.to_redis {
             way.switch(port).await;
         }
     }
 
     /// Connections to Redis so far, of each replica.
-    pub fn redis_connections(&self) -> [usize; 2] {
+    pub(super) fn redis_connections(&self) -> [usize; 2] {
         [0, 1].map(|n| self.to_redis[n].accepted())
     }
 
     /// Waits until each replica has opened a connection to Redis that it had not `before`.
-    pub async fn reconnected(&self, before: [usize; 2]) {
+    pub(super) async fn reconnected(&self, before: [usize; 2]) {
         eventually(LONG, "both replicas to connect again", || async {
             let now = self.redis_connections();
             if (0..2).all(|n| now[n] > before[n]) { Ok(()) } else { Err(format!("{before:?}, then {now:?}")) }
@@ -109,7 +109,7 @@ impl Pair {
     }
 
     /// Waits until `/api/ready` of both has this status; for how long.
-    pub async fn both_say(&self, status: &str) -> Duration {
+    pub(super) async fn both_say(&self, status: &str) -> Duration {
         let start = Instant::now();
         for replica in [&self.a, &self.b] {
             eventually(LONG, &format!("a replica to say {status}"), || async {
@@ -122,17 +122,24 @@ impl Pair {
     }
 
     /// The address of the database, past the proxy.
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.postgres.url(&self.database)
     }
 
     /// Ends the load, judges, and files the row. No request may have waited longer than `bound`.
-    pub async fn judge(&self, load: Load, name: &str, fault: &str, recovery: Duration, bound: Duration) -> Outcome {
+    pub(super) async fn judge(
+        &self,
+        load: Load,
+        name: &str,
+        fault: &str,
+        recovery: Duration,
+        bound: Duration,
+    ) -> Outcome {
         self.judge_events(load, name, fault, recovery, bound).await.0
     }
 
     /// The same; gives the project's events as well, as the database has them.
-    pub async fn judge_events(
+    pub(super) async fn judge_events(
         &self,
         load: Load,
         name: &str,

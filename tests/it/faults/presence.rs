@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Waits until whoever comes new to any of these replicas is shown `user-0` to the last.
-pub async fn shown_everywhere(replicas: &[SocketAddr], project: &str, users: usize) {
+pub(super) async fn shown_everywhere(replicas: &[SocketAddr], project: &str, users: usize) {
     for (n, replica) in replicas.iter().enumerate() {
         let bearer = format!("Bearer {}", token(&format!("watcher-{n}"), "viewer", 600));
         eventually(LONG, &format!("{users} users to be shown at replica {n}"), || async {
@@ -27,6 +27,6 @@ pub async fn shown_everywhere(replicas: &[SocketAddr], project: &str, users: usi
 }
 
 /// Those of them that are clients of the swarm.
-pub fn users_of(shown: Vec<String>) -> Vec<String> {
+pub(super) fn users_of(shown: Vec<String>) -> Vec<String> {
     shown.into_iter().filter(|user| user.starts_with("user-")).collect()
 }

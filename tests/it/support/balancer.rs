@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_millis(500);
 
 /// A running balancer; it ends with the value, and every connection through it.
-pub struct Balancer {
+pub(crate) struct Balancer {
     pub addr: SocketAddr,
     ready: Arc<Ready>,
     _tasks: JoinSet<()>,
@@ -39,7 +39,7 @@ struct Ready {
 
 impl Balancer {
     /// In front of these replicas, which need not run yet.
-    pub async fn start(replicas: &[SocketAddr]) -> Balancer {
+    pub(crate) async fn start(replicas: &[SocketAddr]) -> Balancer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("a bound socket has an address");
         let ready = Arc::new(Ready::default());
@@ -51,12 +51,12 @@ impl Balancer {
         Balancer { addr, ready, _tasks: tasks }
     }
 
-    pub fn api(&self) -> Api {
+    pub(crate) fn api(&self) -> Api {
         Api::new(format!("http://{}", self.addr))
     }
 
     /// Waits until so many replicas get new connections.
-    pub async fn has_ready(&self, replicas: usize, limit: Duration) {
+    pub(crate) async fn has_ready(&self, replicas: usize, limit: Duration) {
         eventually(limit, &format!("{replicas} replicas to be ready"), || async {
             let now = self.ready.now.read().expect("nobody panics with it").len();
             if now == replicas { Ok(()) } else { Err(format!("{now} are")) }

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 /// A base address and how to ask it.
 #[derive(Clone)]
-pub struct Api {
+pub(crate) struct Api {
     base: String,
     client: reqwest::Client,
     token: Option<String>,
 }
 
 /// What came back, with the request in words for messages.
-pub struct Answer {
+pub(crate) struct Answer {
     pub request: String,
     pub status: u16,
     pub headers: HeaderMap,
@@ -23,13 +23,13 @@ pub struct Answer {
 
 impl Answer {
     /// The JSON body of an answer that must have this status.
-    pub fn expect(self, status: u16) -> Value {
+    pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{} answered {} {}", self.request, self.status, self.text);
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
     /// A problem (RFC 9457) with this status and code; gives its body.
-    pub fn expect_problem(self, status: u16, code: &str) -> Value {
+    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Value {
         let kind = self.header("content-type").unwrap_or_default().to_owned();
         let request = self.request.clone();
         let (id, seen) = (self.header("x-request-id").map(str::to_owned), self.expect(status));
@@ -40,17 +40,17 @@ impl Answer {
         seen
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{}: {e}: {}", self.request, self.text))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
 impl Api {
-    pub fn new(base: String) -> Api {
+    pub(crate) fn new(base: String) -> Api {
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(60))
             .connect_timeout(Duration::from_secs(5))
@@ -59,13 +59,13 @@ impl Api {
         Api { base, client, token: None }
     }
 
-    pub fn with_token(mut self, token: &str) -> Api {
+    pub(crate) fn with_token(mut self, token: &str) -> Api {
         self.token = Some(token.to_owned());
         self
     }
 
     /// A request to be completed by the test: headers, body.
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.bearer_auth(token),
@@ -74,7 +74,7 @@ impl Api {
     }
 
     /// Sends it; `Err` is the transport's.
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, String> {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, String> {
         let request = request.build().map_err(|e| e.to_string())?;
         let words = format!("{} {}", request.method(), request.url().path());
         let sent = self.client.execute(request).await.map_err(|e| format!("{words}: {}", chain(&e)))?;
@@ -83,40 +83,40 @@ impl Api {
         Ok(Answer { request: words, status, headers, text })
     }
 
-    pub async fn try_get(&self, path: &str) -> Result<Answer, String> {
+    pub(crate) async fn try_get(&self, path: &str) -> Result<Answer, String> {
         self.send(self.request(Method::GET, path)).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.try_get(path).await.unwrap_or_else(|e| panic!("{e}"))
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.try_post(path, body).await.unwrap_or_else(|e| panic!("{e}"))
     }
 
-    pub async fn try_post(&self, path: &str, body: Value) -> Result<Answer, String> {
+    pub(crate) async fn try_post(&self, path: &str, body: Value) -> Result<Answer, String> {
         self.send(self.request(Method::POST, path).json(&body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path)).await.unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Makes a project and gives its id.
-    pub async fn project(&self, name: &str) -> String {
+    pub(crate) async fn project(&self, name: &str) -> String {
         text(&self.post("/api/v1/projects", json!({"name": name})).await.expect(201), "id")
     }
 
     /// Uploads bytes as they are, and gives the answer: 201 new, 200 already there.
-    pub async fn upload(&self, project: &str, filename: &str, bytes: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn upload(&self, project: &str, filename: &str, bytes: impl Into<reqwest::Body>) -> Answer {
         let path = format!("/api/v1/projects/{project}/sources?filename={filename}&name={filename}");
         let request = self.request(Method::POST, &path).header("content-type", "text/csv").body(bytes);
         self.send(request).await.unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Every page of a list, in order, following `next`.
-    pub async fn all(&self, path: &str, limit: usize) -> Vec<Value> {
+    pub(crate) async fn all(&self, path: &str, limit: usize) -> Vec<Value> {
         let join = if path.contains('?') { '&' } else { '?' };
         let (mut items, mut after) = (Vec::new(), String::new());
         loop {
@@ -135,7 +135,7 @@ impl Api {
 }
 
 /// A text member of an object that must have it.
-pub fn text(value: &Value, key: &str) -> String {
+pub(crate) fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_else(|| panic!("no text `{key}` in {value}")).to_owned()
 }
 

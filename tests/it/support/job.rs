@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Api, LONG, Sample, Socket, eventually, http::text, sample::pairs};
 
 /// A job and what it was made from.
-pub struct Run {
+pub(crate) struct Run {
     pub api: Api,
     pub project: String,
     pub left: String,
@@ -17,7 +17,7 @@ pub struct Run {
 
 impl Run {
     /// A project with both files of the sample and a job that has not been started.
-    pub async fn prepare(api: &Api, sample: &Sample) -> Run {
+    pub(crate) async fn prepare(api: &Api, sample: &Sample) -> Run {
         let project = api.project("outer door").await;
         let left = text(&api.upload(&project, "ledger.csv", sample.ledger.clone()).await.expect(201), "id");
         let right = text(&api.upload(&project, "bank.csv", sample.bank.clone()).await.expect(201), "id");
@@ -28,21 +28,21 @@ impl Run {
         Run { api: api.clone(), project, left, right, job }
     }
 
-    pub async fn start(&self) {
+    pub(crate) async fn start(&self) {
         self.api.post(&self.path("/start"), json!({})).await.expect(202);
     }
 
-    pub async fn state(&self) -> Value {
+    pub(crate) async fn state(&self) -> Value {
         self.api.get(&self.path("")).await.expect(200)
     }
 
     /// Waits until the job has completed; gives it.
-    pub async fn completed(&self, within: Duration) -> Value {
+    pub(crate) async fn completed(&self, within: Duration) -> Value {
         self.reaches("completed", within).await
     }
 
     /// Waits until the job is in this state; another terminal state fails at once.
-    pub async fn reaches(&self, wanted: &str, within: Duration) -> Value {
+    pub(crate) async fn reaches(&self, wanted: &str, within: Duration) -> Value {
         eventually(within, &format!("the job to be {wanted}"), || async {
             let job = self.api.try_get(&self.path("")).await?.expect(200);
             let state = text(&job, "state");
@@ -54,7 +54,7 @@ impl Run {
     }
 
     /// Waits until the job is at work: past the queue and not at its end.
-    pub async fn at_work(&self, within: Duration) -> String {
+    pub(crate) async fn at_work(&self, within: Duration) -> String {
         eventually(within, "the job to be at work", || async {
             let state = text(&self.api.try_get(&self.path("")).await?.expect(200), "state");
             match state.as_str() {
@@ -67,19 +67,19 @@ impl Run {
     }
 
     /// All result items with this status.
-    pub async fn results(&self, status: &str) -> Vec<Value> {
+    pub(crate) async fn results(&self, status: &str) -> Vec<Value> {
         self.api.all(&self.path(&format!("/results?status={status}")), 500).await
     }
 
     /// The pairs that the job found, matched and discrepant.
-    pub async fn pairs(&self) -> BTreeSet<(String, String)> {
+    pub(crate) async fn pairs(&self) -> BTreeSet<(String, String)> {
         let mut items = self.results("matched").await;
         items.extend(self.results("discrepancy").await);
         pairs(&items)
     }
 
     /// How often clients were told that the job is over: asks the replica at `addr` for all that ever happened in its project.
-    pub async fn ends_told(&self, addr: SocketAddr, token: Option<&str>) -> usize {
+    pub(crate) async fn ends_told(&self, addr: SocketAddr, token: Option<&str>) -> usize {
         let bearer = token.map(|token| format!("Bearer {token}"));
         let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
         let mut now = Socket::try_open(addr, &headers).await.expect("a socket opens");
@@ -98,11 +98,11 @@ impl Run {
     }
 
     /// A whole result as it is downloaded.
-    pub async fn export(&self, format: &str, status: &str) -> super::Answer {
+    pub(crate) async fn export(&self, format: &str, status: &str) -> super::Answer {
         self.api.get(&self.path(&format!("/export?format={format}&status={status}"))).await
     }
 
-    pub fn path(&self, rest: &str) -> String {
+    pub(crate) fn path(&self, rest: &str) -> String {
         format!("/api/v1/jobs/{}{rest}", self.job)
     }
 }

@@ -10,14 +10,14 @@ use std::process::{Child, Command, Stdio};
 const NOBODY: u32 = 65_534;
 
 /// A running pgbouncer; it ends with the value.
-pub struct Pgbouncer {
+pub(crate) struct Pgbouncer {
     pub port: u16,
     child: Child,
 }
 
 impl Pgbouncer {
     /// Before this server, in this pool mode; waits until it accepts connections.
-    pub async fn start(server: &Postgres, mode: &str) -> Self {
+    pub(crate) async fn start(server: &Postgres, mode: &str) -> Self {
         let port = free_address().port();
         let users = server.file("users.txt", "\"tieout\" \"\"\n");
         let config = format!(
@@ -46,7 +46,7 @@ impl Pgbouncer {
     }
 
     /// The same database through it.
-    pub fn url(&self, database_url: &str) -> String {
+    pub(crate) fn url(&self, database_url: &str) -> String {
         let name = database_url.rsplit('/').next().expect("an address ends with a name");
         format!("postgres://tieout@127.0.0.1:{}/{name}", self.port)
     }

@@ -1,6 +1,7 @@
 //! A private PostgreSQL server on a free loopback port, for as long as the process that asked for it lives.
 //! Leaves connecting to the tests. Easy to get wrong: no destructor runs after a kill -9, so a shell that reads a pipe from
 //! us owns the server; when the pipe ends, whatever ended us, the shell stops the server and removes its directory.
+#![allow(unsafe_code, reason = "signals to its servers")]
 use std::fs::{self, File};
 use std::io::PipeReader;
 use std::net::TcpListener;
@@ -40,7 +41,7 @@ rm -rf "$dir"
 "#;
 
 /// A running server.
-pub struct Postgres {
+pub(crate) struct Postgres {
     /// Where it listens on 127.0.0.1.
     pub port: u16,
     /// Its directory: data, socket and log.
@@ -52,18 +53,18 @@ pub struct Postgres {
 
 impl Postgres {
     /// The server that all tests of this process share, each with databases of its own.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     /// A server of the caller's own, to be stopped and killed; it ends with the value or the process.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(Stdio::piped)
     }
 
     /// A server that ends when the last writer of the pipe is gone.
-    pub fn start_until(lifeline: &PipeReader) -> Self {
+    pub(crate) fn start_until(lifeline: &PipeReader) -> Self {
         Self::start_with(|| Stdio::from(lifeline.try_clone().expect("a pipe can be shared")))
     }
 
@@ -118,20 +119,20 @@ impl Postgres {
     }
 
     /// SIGKILL for the server and its children, as when the machine is cut off its power.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.signal(libc::SIGKILL);
         eventually_gone(&self.dir);
     }
 
     /// Starts it again on the same port and data, with further settings such as `max_connections=5`.
-    pub fn restart(&mut self, settings: &[&str]) {
+    pub(crate) fn restart(&mut self, settings: &[&str]) {
         let owner = own_server(&self.dir, self.port, settings, Stdio::piped());
         self.owners.push(owner);
         self.wait().unwrap_or_else(|log| panic!("PostgreSQL did not start again: {log}"));
     }
 
     /// A copy of `primary` that follows it, and may be promoted.
-    pub fn following(primary: &Self) -> Self {
+    pub(crate) fn following(primary: &Self) -> Self {
         let dir = private_dir();
         let data = dir.join("data");
         let mut copy = Command::new(binaries().join("pg_basebackup"));
@@ -146,7 +147,7 @@ impl Postgres {
     }
 
     /// Has the server speak German, from its next start on. The locale is made for it alone; the catalogue of messages is its package's.
-    pub fn speak_german(&mut self) {
+    pub(crate) fn speak_german(&mut self) {
         let locales = self.dir.join("locales");
         fs::create_dir_all(&locales).expect("a directory of ours");
         let made =
@@ -164,17 +165,17 @@ impl Postgres {
     }
 
     /// It and its children.
-    pub fn processes(&self) -> Vec<i32> {
+    pub(crate) fn processes(&self) -> Vec<i32> {
         server_pids(&self.dir)
     }
 
     /// SIGSTOP for these of its processes.
-    pub fn freeze_some(&self, pids: &[i32]) {
+    pub(crate) fn freeze_some(&self, pids: &[i32]) {
         self.signal_some(libc::SIGSTOP, pids);
     }
 
     /// SIGCONT for these.
-    pub fn thaw_some(&self, pids: &[i32]) {
+    pub(crate) fn thaw_some(&self, pids: &[i32]) {
         self.signal_some(libc::SIGCONT, pids);
     }
 
@@ -187,17 +188,17 @@ impl Postgres {
     }
 
     /// SIGSTOP: it holds its connections and answers nothing.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal(libc::SIGSTOP);
     }
 
     /// SIGCONT.
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal(libc::SIGCONT);
     }
 
     /// A file of the server's own that only it can read; its path.
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.join(name);
         fs::write(&path, text).expect("a file in the server's directory");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
@@ -214,7 +215,7 @@ impl Postgres {
     }
 
     /// A new empty database; its `database_url`.
-    pub async fn database(&self) -> String {
+    pub(crate) async fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let (client, task) = connect(&self.url("postgres")).await;
         client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database is created");
@@ -224,7 +225,7 @@ impl Postgres {
     }
 
     /// The same, from where nothing can be awaited.
-    pub fn new_database(&self) -> String {
+    pub(crate) fn new_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut make = Command::new(binaries().join("createdb"));
         run(make.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER, &name]));
@@ -232,7 +233,7 @@ impl Postgres {
     }
 
     /// The address of a database.
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 }
@@ -290,7 +291,7 @@ fn server_pids(dir: &Path) -> Vec<i32> {
 }
 
 /// The server's processes of replicas and stores whose clients they wait for, out of any transaction.
-pub async fn idle_processes(client: &tokio_postgres::Client) -> Vec<i32> {
+pub(crate) async fn idle_processes(client: &tokio_postgres::Client) -> Vec<i32> {
     let asked = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tieout %' AND state = 'idle'";
     client.query(asked, &[]).await.expect("a superuser sees all").iter().map(|row| row.get(0)).collect()
 }
@@ -304,7 +305,7 @@ fn eventually_gone(dir: &Path) {
 }
 
 /// A plain connection, and the task that drives it until the client is dropped.
-pub async fn connect(
+pub(crate) async fn connect(
     url: &str,
 ) -> (tokio_postgres::Client, tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>) {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("PostgreSQL answers");
@@ -342,7 +343,7 @@ fn template() -> PathBuf {
 }
 
 /// The newest PostgreSQL installed where distributions put it.
-pub fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
     let newest =
         installed.map(|path| path.join("bin")).filter(|bin| bin.join("initdb").exists()).max_by_key(|bin| version(bin));

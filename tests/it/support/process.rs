@@ -20,7 +20,7 @@ const DATABASE_URL: &str = "TIEOUT_DATABASE_URL";
 
 /// What differs from a plain `tieout serve --listen 127.0.0.1:FREE --data-dir TEMP`.
 #[derive(Default, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     args: Vec<String>,
     env: Vec<(String, String)>,
     data: Option<PathBuf>,
@@ -28,24 +28,24 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn arg(mut self, arg: impl Into<String>) -> Options {
+    pub(crate) fn arg(mut self, arg: impl Into<String>) -> Options {
         self.args.push(arg.into());
         self
     }
 
-    pub fn env(mut self, key: &str, value: impl ToString) -> Options {
+    pub(crate) fn env(mut self, key: &str, value: impl ToString) -> Options {
         self.env.push((key.into(), value.to_string()));
         self
     }
 
     /// A data directory of the caller's choice, instead of a fresh one inside the server's temporary folder.
-    pub fn data(mut self, path: impl Into<PathBuf>) -> Options {
+    pub(crate) fn data(mut self, path: impl Into<PathBuf>) -> Options {
         self.data = Some(path.into());
         self
     }
 
     /// A SQLite file, whatever engine the tests are run on: for what only a file can do.
-    pub fn sqlite(self) -> Options {
+    pub(crate) fn sqlite(self) -> Options {
         self.env(DATABASE_URL, "")
     }
 
@@ -55,19 +55,19 @@ impl Options {
     }
 
     /// Listens on every address: what a token is required for. Tests still talk to it over loopback.
-    pub fn everywhere(mut self) -> Options {
+    pub(crate) fn everywhere(mut self) -> Options {
         self.everywhere = true;
         self
     }
 
     /// The test hooks, off in the product, let a test make an actor panic from outside.
-    pub fn hooks(self) -> Options {
+    pub(crate) fn hooks(self) -> Options {
         self.env(HOOKS, "1")
     }
 }
 
 /// A running (or killed, or exited) server.
-pub struct Server {
+pub(crate) struct Server {
     home: TempDir,
     data: PathBuf,
     options: Options,
@@ -78,14 +78,14 @@ pub struct Server {
 
 impl Server {
     /// Starts the server and waits until it is ready for traffic.
-    pub async fn start(options: Options) -> Server {
+    pub(crate) async fn start(options: Options) -> Server {
         let server = Server::launch(options);
         server.ready().await;
         server
     }
 
     /// Starts the server and waits for nothing.
-    pub fn launch(options: Options) -> Server {
+    pub(crate) fn launch(options: Options) -> Server {
         let home = tempfile::tempdir().expect("a temporary folder");
         let mut options = options;
         if let Some(url) = options.url() {
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Starts the process again on the same address and data. It must not be running.
-    pub fn spawn(&mut self) {
+    pub(crate) fn spawn(&mut self) {
         assert!(self.child.get_mut().is_none(), "the server is already running");
         self.starts += 1;
         let log = File::create(self.log_path(self.starts)).expect("a log file");
@@ -134,7 +134,7 @@ impl Server {
     }
 
     /// Waits until `/api/ready` says 200.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         eventually(LONG, "the server to be ready", || async {
             if let Some(status) = self.ended() {
                 panic!("the server ended with {status} before it was ready");
@@ -145,39 +145,39 @@ impl Server {
         .await;
     }
 
-    pub fn api(&self) -> Api {
+    pub(crate) fn api(&self) -> Api {
         Api::new(format!("http://{}", self.addr))
     }
 
     /// A WebSocket that is open and has said nothing yet.
-    pub async fn socket(&self) -> Socket {
+    pub(crate) async fn socket(&self) -> Socket {
         Socket::open(self.addr).await
     }
 
-    pub fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         &self.data
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.child.borrow().as_ref().expect("the server is running").id() as i32
     }
 
     /// SIGKILL, and waits for the kernel to take the process away.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("the server is running");
         child.kill().expect("a running child can be killed");
         child.wait().expect("a killed child is reaped");
     }
 
     /// SIGTERM; the caller waits for the exit.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.assert_running();
         // SAFETY: the pid is that of our own child, which has not been reaped.
         assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGTERM) }, 0, "SIGTERM reaches our own child");
     }
 
     /// SIGKILL unless it has ended by itself.
-    pub fn stop_if_running(&mut self) {
+    pub(crate) fn stop_if_running(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().ok();
             child.wait().expect("our own child is reaped");
@@ -191,7 +191,7 @@ impl Server {
     }
 
     /// Waits for the process to end by itself.
-    pub async fn exit(&mut self, within: Duration) -> ExitStatus {
+    pub(crate) async fn exit(&mut self, within: Duration) -> ExitStatus {
         let status = eventually(within, "the server to exit", || async {
             self.ended().ok_or_else(|| format!("still running\n{}", self.log_tail()))
         })
@@ -201,18 +201,18 @@ impl Server {
     }
 
     /// Fails when the process has ended.
-    pub fn assert_running(&self) {
+    pub(crate) fn assert_running(&self) {
         let seen = self.ended();
         assert!(seen.is_none(), "the server ended with {seen:?}\n{}", self.log_tail());
     }
 
     /// Everything that the server has logged since its latest start.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_path(self.starts)).unwrap_or_default()
     }
 
     /// The same of every start.
-    pub fn whole_log(&self) -> String {
+    pub(crate) fn whole_log(&self) -> String {
         (1..=self.starts).map(|start| fs::read_to_string(self.log_path(start)).unwrap_or_default()).collect()
     }
 
@@ -264,7 +264,7 @@ const CLEAN_EXIT: Duration = Duration::from_secs(40);
 
 /// A port that nobody listens on, below the range from which the kernel takes ports for outgoing connections: a port
 /// asked of the kernel could become some client's source port before the server binds it.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     for _ in 0..1000 {
         let addr = SocketAddr::from(([127, 0, 0, 1], rand::random_range(12_000..32_000)));
         if TcpListener::bind(addr).is_ok() {

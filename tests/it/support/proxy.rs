@@ -22,7 +22,7 @@ const CHUNKS: usize = 1024;
 
 /// What the network does to every connection, those that are open included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Passes everything on.
     Pass,
     /// Passes everything on so much later, in each direction.
@@ -42,7 +42,7 @@ enum Order {
 }
 
 /// A running proxy; it ends with the value.
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// Where it listens on 127.0.0.1.
     pub port: u16,
     orders: Option<mpsc::Sender<(Order, oneshot::Sender<()>)>>,
@@ -52,7 +52,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy in front of this port of 127.0.0.1, which need not be open yet.
-    pub fn start(upstream_port: u16) -> Self {
+    pub(crate) fn start(upstream_port: u16) -> Self {
         let address = free_address();
         let (orders, taken) = mpsc::channel(1);
         let accepted = Arc::new(AtomicUsize::new(0));
@@ -71,28 +71,28 @@ impl Proxy {
     }
 
     /// Changes what the network does. In force when it returns.
-    pub async fn set(&self, mode: Mode) {
+    pub(crate) async fn set(&self, mode: Mode) {
         self.order(Order::Set(mode)).await;
     }
 
     /// New connections go to this port of 127.0.0.1; open ones stay where they are.
-    pub async fn switch(&self, upstream_port: u16) {
+    pub(crate) async fn switch(&self, upstream_port: u16) {
         self.order(Order::Switch(local(upstream_port))).await;
     }
 
     /// Resets every open connection, on both sides; new ones are served.
-    pub async fn reset(&self) {
+    pub(crate) async fn reset(&self) {
         self.order(Order::Reset).await;
     }
 
     /// Ends the upstream side of every open connection and leaves the client's side as it is: open, and silent for ever, as when a
     /// machine in between has forgotten it. New ones are served.
-    pub async fn halve(&self) {
+    pub(crate) async fn halve(&self) {
         self.order(Order::Halve).await;
     }
 
     /// Connections taken since the start.
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 

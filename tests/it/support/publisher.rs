@@ -20,7 +20,7 @@ const AGAIN: usize = 20;
 
 /// What the publisher was told, as a row of a table says it.
 #[derive(Debug, Default, Clone)]
-pub struct Told {
+pub(crate) struct Told {
     /// Requests that were stored at once.
     pub stored: usize,
     /// Requests that were stored after they were asked again.
@@ -39,7 +39,7 @@ pub struct Told {
 
 impl Told {
     /// What two publishers were told, as one.
-    pub fn and(self, other: Told) -> Told {
+    pub(crate) fn and(self, other: Told) -> Told {
         Told {
             stored: self.stored + other.stored,
             stored_later: self.stored_later + other.stored_later,
@@ -60,7 +60,7 @@ impl fmt::Display for Told {
 }
 
 /// A time with two digits: `34 ms`, `2.1 s`.
-pub fn human(time: Duration) -> String {
+pub(crate) fn human(time: Duration) -> String {
     match time.as_millis() {
         ms @ ..1000 => format!("{ms} ms"),
         _ => format!("{:.1} s", time.as_secs_f64()),
@@ -68,14 +68,14 @@ pub fn human(time: Duration) -> String {
 }
 
 /// One that is publishing.
-pub struct Publisher {
+pub(crate) struct Publisher {
     stop: CancellationToken,
     task: JoinHandle<Told>,
 }
 
 impl Publisher {
     /// Publishes under keys that begin with `name`, one request after the other, at least `every` apart.
-    pub fn start(api: Api, project: &str, name: &str, every: Duration, ledger: &Arc<Ledger>) -> Publisher {
+    pub(crate) fn start(api: Api, project: &str, name: &str, every: Duration, ledger: &Arc<Ledger>) -> Publisher {
         let stop = CancellationToken::new();
         let (project, name) = (project.to_owned(), name.to_owned());
         let (stopped, ledger) = (stop.clone(), ledger.clone());
@@ -102,7 +102,7 @@ impl Publisher {
     }
 
     /// Ends after the request that is under way.
-    pub async fn stop(self) -> Told {
+    pub(crate) async fn stop(self) -> Told {
         self.stop.cancel();
         self.task.await.expect("the publisher is told no nonsense")
     }
@@ -149,7 +149,7 @@ async fn publish(api: &Api, project: &str, key: &str, tries: usize, ledger: &Led
 }
 
 /// Whoever is told to come back is told when.
-pub fn assert_names_a_pause(answer: &Answer) {
+pub(crate) fn assert_names_a_pause(answer: &Answer) {
     let pause = answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
     assert!(pause.is_some(), "{} answered 503 without Retry-After: {}", answer.request, answer.text);
 }

@@ -36,7 +36,7 @@ rm -rf "$dir"
 "#;
 
 /// A server, running or killed.
-pub struct Redis {
+pub(crate) struct Redis {
     /// Where it listens on 127.0.0.1.
     pub port: u16,
     /// Its directory: data and log.
@@ -48,17 +48,17 @@ pub struct Redis {
 
 impl Redis {
     /// A server that keeps its data over a restart; it ends with the value or the process.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// A server with further options, such as `--requirepass`.
-    pub fn start_with(options: &[&str]) -> Self {
+    pub(crate) fn start_with(options: &[&str]) -> Self {
         Self::start_on(std::io::pipe().expect("a pipe"), options)
     }
 
     /// A server that ends when the last writer of the pipe is gone.
-    pub fn start_on(pipe: (PipeReader, PipeWriter), options: &[&str]) -> Self {
+    pub(crate) fn start_on(pipe: (PipeReader, PipeWriter), options: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("tieout-redis-").tempdir().expect("a temporary directory").keep();
         let port = free_address().port();
         fs::create_dir(dir.join("data")).expect("a directory of ours");
@@ -83,12 +83,12 @@ impl Redis {
     }
 
     /// SIGKILL; the port is closed when it returns.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.order("kill");
     }
 
     /// Starts it on the same port with the data it had. It must have been killed.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.order("start");
         let deadline = Instant::now() + START;
         let mut seen = String::new();
@@ -107,23 +107,23 @@ impl Redis {
     }
 
     /// Starts it on the same port without any data. It must have been killed.
-    pub fn restart_empty(&mut self) {
+    pub(crate) fn restart_empty(&mut self) {
         self.order("empty");
         self.restart();
     }
 
     /// SIGSTOP: connections stay open and nobody answers.
-    pub fn freeze(&mut self) {
+    pub(crate) fn freeze(&mut self) {
         self.order("freeze");
     }
 
     /// SIGCONT.
-    pub fn thaw(&mut self) {
+    pub(crate) fn thaw(&mut self) {
         self.order("thaw");
     }
 
     /// Runs one command without quotes in it; the answer's texts and numbers, an error as its text.
-    pub fn command(&self, line: &str) -> Vec<String> {
+    pub(crate) fn command(&self, line: &str) -> Vec<String> {
         self.try_command(line).unwrap_or_else(|error| panic!("Redis on port {}: {line}: {error}", self.port))
     }
 
@@ -137,17 +137,17 @@ impl Redis {
     }
 
     /// Makes it follow another server, as a replica.
-    pub fn follow(&self, master: &Self) {
+    pub(crate) fn follow(&self, master: &Self) {
         assert_eq!(self.command(&format!("REPLICAOF 127.0.0.1 {}", master.port)), ["OK"]);
     }
 
     /// Makes it a master again.
-    pub fn promote(&self) {
+    pub(crate) fn promote(&self) {
         assert_eq!(self.command("REPLICAOF NO ONE"), ["OK"]);
     }
 
     /// Leaves the server to whoever else holds its pipe; its directory.
-    pub fn leave(mut self) -> PathBuf {
+    pub(crate) fn leave(mut self) -> PathBuf {
         self.orders.take();
         self.dir.clone()
     }

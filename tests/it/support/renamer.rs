@@ -14,14 +14,14 @@ use super::{Api, publisher::assert_names_a_pause};
 const EVERY: Duration = Duration::from_millis(50);
 
 /// One who is at it.
-pub struct Renamer {
+pub(crate) struct Renamer {
     stop: CancellationToken,
     task: JoinHandle<Renames>,
 }
 
 /// The names that were given.
 #[derive(Debug, Default)]
-pub struct Renames {
+pub(crate) struct Renames {
     /// Answered 200.
     pub stored: Vec<String>,
     /// Answered 503, or not at all.
@@ -29,7 +29,7 @@ pub struct Renames {
 }
 
 impl Renamer {
-    pub fn start(api: Api, project: &str) -> Renamer {
+    pub(crate) fn start(api: Api, project: &str) -> Renamer {
         let (stop, path) = (CancellationToken::new(), format!("/api/v1/projects/{project}"));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -58,7 +58,7 @@ impl Renamer {
     }
 
     /// Ends after the change that is under way.
-    pub async fn stop(self) -> Renames {
+    pub(crate) async fn stop(self) -> Renames {
         self.stop.cancel();
         self.task.await.expect("nobody is told nonsense")
     }
@@ -66,7 +66,7 @@ impl Renamer {
 
 impl Renames {
     /// What can't be true, given the project's events: a change that was answered is stored once, any other once at most.
-    pub fn broken(&self, events: &[Value]) -> Vec<String> {
+    pub(crate) fn broken(&self, events: &[Value]) -> Vec<String> {
         let times = |name: &String| {
             let updates =
                 events.iter().map(|event| &event["DataUpdate"]).filter(|update| update["entity"] == "project");

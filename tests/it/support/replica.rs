@@ -9,21 +9,21 @@ use std::{
 use super::{LONG, Options, Server, eventually};
 
 /// A replica, running, frozen or killed. It ends with the value, and with the process that started it.
-pub struct Replica {
+pub(crate) struct Replica {
     server: Server,
     frozen: bool,
 }
 
 impl Replica {
     /// Starts one under this name and waits until it answers; its stores may be away.
-    pub async fn start(name: &str, options: Options) -> Replica {
+    pub(crate) async fn start(name: &str, options: Options) -> Replica {
         let replica = Replica { server: Server::launch(options.env("TIEOUT_REPLICA", name)), frozen: false };
         replica.alive().await;
         replica
     }
 
     /// Waits until `/api/health` says 200, which it does whatever the stores do.
-    pub async fn alive(&self) {
+    pub(crate) async fn alive(&self) {
         eventually(LONG, "the replica to be alive", || async {
             self.assert_running();
             let answer = self.api().try_get("/api/health").await?;
@@ -33,25 +33,25 @@ impl Replica {
     }
 
     /// SIGSTOP: it keeps its connections and says nothing, as a machine that is gone does.
-    pub fn freeze(&mut self) {
+    pub(crate) fn freeze(&mut self) {
         self.signal(libc::SIGSTOP);
         self.frozen = true;
     }
 
     /// SIGCONT: it goes on, and does not know for how long it was away.
-    pub fn thaw(&mut self) {
+    pub(crate) fn thaw(&mut self) {
         self.signal(libc::SIGCONT);
         self.frozen = false;
     }
 
     /// SIGKILL, frozen or not.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.frozen = false;
         self.server.kill();
     }
 
     /// Starts it again on the same address and data, and waits until it is alive. It must not be running.
-    pub async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.server.spawn();
         self.alive().await;
     }
@@ -87,7 +87,7 @@ impl Drop for Replica {
 
 /// These options with a wall clock that goes wrong by so much, ahead or behind. The monotonic clock stays right, as it does on
 /// a machine whose time was set badly.
-pub fn with_clock(options: Options, ahead: bool, by: Duration) -> Options {
+pub(crate) fn with_clock(options: Options, ahead: bool, by: Duration) -> Options {
     let sign = if ahead { '+' } else { '-' };
     options
         .env("LD_PRELOAD", library().display())

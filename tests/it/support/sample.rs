@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use serde_json::Value;
 
 /// Both files and which of their lines belong together.
-pub struct Sample {
+pub(crate) struct Sample {
     pub ledger: String,
     pub bank: String,
     /// (ledger id, bank id)
@@ -17,14 +17,14 @@ pub struct Sample {
 
 /// Precision, recall and their mean, against one-to-one truth.
 #[derive(Debug)]
-pub struct Score {
+pub(crate) struct Score {
     pub right: usize,
     pub wrong: usize,
     pub missed: usize,
 }
 
 impl Score {
-    pub fn f1(&self) -> f64 {
+    pub(crate) fn f1(&self) -> f64 {
         2.0 * self.right as f64 / (2 * self.right + self.wrong + self.missed) as f64
     }
 }
@@ -32,7 +32,7 @@ impl Score {
 impl Sample {
     /// `lines` ledger lines; of ten, eight are paid as they are (some days later, the reference inside a longer text), one
     /// was never paid, and the bank has one payment of its own.
-    pub fn new(lines: usize, seed: u64) -> Sample {
+    pub(crate) fn new(lines: usize, seed: u64) -> Sample {
         let mut random = SplitMix64(seed);
         let mut ledger = String::from("entry,booked,amount,reference,customer\n");
         let mut bank_lines = Vec::new();
@@ -71,14 +71,14 @@ impl Sample {
     }
 
     /// Compares found pairs with the truth.
-    pub fn score(&self, found: &BTreeSet<(String, String)>) -> Score {
+    pub(crate) fn score(&self, found: &BTreeSet<(String, String)>) -> Score {
         let right = found.intersection(&self.truth).count();
         Score { right, wrong: found.len() - right, missed: self.truth.len() - right }
     }
 }
 
 /// (left id, right id) of the lines of a result page.
-pub fn pairs(items: &[Value]) -> BTreeSet<(String, String)> {
+pub(crate) fn pairs(items: &[Value]) -> BTreeSet<(String, String)> {
     let ids = |item: &Value, side: &str| -> Vec<String> {
         let lines = item[side].as_array().unwrap_or_else(|| panic!("no `{side}` lines in {item}"));
         lines.iter().map(|line| line["id"].as_str().unwrap_or_else(|| panic!("no id in {line}")).to_owned()).collect()

@@ -3,13 +3,13 @@
 use std::{env, fs, path::PathBuf};
 
 /// The folder of a data set, when this machine has it.
-pub fn data_set(name: &str) -> Option<PathBuf> {
+pub(crate) fn data_set(name: &str) -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let shared = env::var_os("TIEOUT_SHARED").map_or(beside, PathBuf::from);
     Some(shared.join("data").join(name)).filter(|folder| folder.is_dir())
 }
 
 /// A file of a data set as text.
-pub fn read(folder: &std::path::Path, name: &str) -> String {
+pub(crate) fn read(folder: &std::path::Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("{}/{name}: {e}", folder.display()))
 }

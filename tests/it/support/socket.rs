@@ -22,7 +22,7 @@ use super::wait::{SHORT, within};
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// One connection.
-pub struct Socket {
+pub(crate) struct Socket {
     stream: Stream,
     /// Every JSON message received, in order.
     pub seen: Vec<Value>,
@@ -31,23 +31,27 @@ pub struct Socket {
 
 /// Why a socket ended: close code and reason, or the transport's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub code: Option<u16>,
     pub why: String,
 }
 
 impl Socket {
-    pub async fn open(addr: SocketAddr) -> Socket {
+    pub(crate) async fn open(addr: SocketAddr) -> Socket {
         Socket::try_open(addr, &[]).await.unwrap_or_else(|e| panic!("the WebSocket to {addr} opens: {e}"))
     }
 
     /// Opens with further headers; `Err` holds the status and body of a refusal.
-    pub async fn try_open(addr: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Socket, String> {
+    pub(crate) async fn try_open(addr: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Socket, String> {
         Socket::try_open_at(addr, "/ws", headers).await
     }
 
     /// As [`Socket::try_open`], at a path with its query string.
-    pub async fn try_open_at(addr: SocketAddr, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, String> {
+    pub(crate) async fn try_open_at(
+        addr: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Socket, String> {
         let mut request = format!("ws://{addr}{path}").into_client_request().expect("the address is a URL");
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("tieout.v1+json"));
         for (name, value) in headers {
@@ -64,7 +68,7 @@ impl Socket {
     }
 
     /// A socket that is refused as soon as it is open: what its `Error` says, and how it ends.
-    pub async fn refused_at(addr: SocketAddr, path: &str) -> (Value, Ended) {
+    pub(crate) async fn refused_at(addr: SocketAddr, path: &str) -> (Value, Ended) {
         let opened = Socket::try_open_at(addr, path, &[]).await;
         let mut socket = opened.unwrap_or_else(|answer| panic!("{path} opens, to be told why not: {answer}"));
         let error = socket.wait(SHORT, "the reason", |m| m["Error"].is_object()).await;
@@ -72,18 +76,18 @@ impl Socket {
     }
 
     /// Sends a text frame as it is.
-    pub async fn send_text(&mut self, text: impl Into<String>) {
+    pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
         let sent = self.stream.send(Message::text(text.into())).await;
         sent.unwrap_or_else(|e| panic!("a frame is sent: {e}"));
     }
 
     /// Sends a text frame; false when the connection has ended.
-    pub async fn try_send(&mut self, text: impl Into<String>) -> bool {
+    pub(crate) async fn try_send(&mut self, text: impl Into<String>) -> bool {
         self.stream.send(Message::text(text.into())).await.is_ok()
     }
 
     /// Sends text frames in one write.
-    pub async fn send_together(&mut self, texts: impl IntoIterator<Item = String>) {
+    pub(crate) async fn send_together(&mut self, texts: impl IntoIterator<Item = String>) {
         for text in texts {
             let fed = self.stream.feed(Message::text(text)).await;
             fed.unwrap_or_else(|e| panic!("a frame is sent: {e}"));
@@ -92,7 +96,7 @@ impl Socket {
     }
 
     /// Sends `{"id":…, kind: body}` and waits for its one reply.
-    pub async fn ask(&mut self, kind: &str, body: Value) -> Value {
+    pub(crate) async fn ask(&mut self, kind: &str, body: Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
         self.send_text(json!({"id": id, kind: body}).to_string()).await;
@@ -100,7 +104,7 @@ impl Socket {
     }
 
     /// Joins a project's room, after `since` (ep, off) when given; gives the `ProjectJoined` body.
-    pub async fn join(&mut self, project: &str, since: Option<(&str, u64)>) -> Value {
+    pub(crate) async fn join(&mut self, project: &str, since: Option<(&str, u64)>) -> Value {
         let mut body = json!({"project_id": project});
         if let Some((ep, off)) = since {
             body["since"] = json!({"ep": ep, "off": off});
@@ -112,7 +116,7 @@ impl Socket {
     }
 
     /// The next message, or how the socket ended.
-    pub async fn next(&mut self) -> Result<Value, Ended> {
+    pub(crate) async fn next(&mut self) -> Result<Value, Ended> {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
@@ -134,7 +138,7 @@ impl Socket {
     }
 
     /// Reads until a message for which `wanted` holds; earlier ones are kept in `seen`.
-    pub async fn wait(&mut self, limit: Duration, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn wait(&mut self, limit: Duration, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let from = self.seen.len();
         let found = tokio::time::timeout(limit, async {
             loop {
@@ -152,7 +156,7 @@ impl Socket {
     }
 
     /// Reads until the socket ends.
-    pub async fn ended(&mut self, limit: Duration) -> Ended {
+    pub(crate) async fn ended(&mut self, limit: Duration) -> Ended {
         within(limit, "the socket to end", async {
             loop {
                 if let Err(ended) = self.next().await {
@@ -164,17 +168,17 @@ impl Socket {
     }
 
     /// Sends a close frame, whatever the code; the library itself would refuse some.
-    pub async fn send_close(&mut self, code: u16, reason: &str) {
+    pub(crate) async fn send_close(&mut self, code: u16, reason: &str) {
         let frame = Frame::close(Some(CloseFrame { code: code.into(), reason: reason.into() }));
         self.stream.send(Message::Frame(frame)).await.unwrap_or_else(|e| panic!("a close is sent: {e}"));
     }
 
-    pub async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         self.stream.close(None).await.ok();
     }
 
     /// Goes on reading in a task, so that pings are answered while the test does other things.
-    pub fn collect(mut self) -> Collector {
+    pub(crate) fn collect(mut self) -> Collector {
         let mut count = durable(&self.seen).len();
         let (latest, watch) = watch::channel(count);
         let stop = CancellationToken::new();
@@ -201,7 +205,7 @@ impl Socket {
 }
 
 /// A socket that is read in the background.
-pub struct Collector {
+pub(crate) struct Collector {
     durable: watch::Receiver<usize>,
     stop: CancellationToken,
     task: JoinHandle<(Vec<Value>, Ended)>,
@@ -209,7 +213,7 @@ pub struct Collector {
 
 impl Collector {
     /// Waits until this many durable events have come.
-    pub async fn reached(&mut self, events: usize, limit: Duration) -> Result<(), String> {
+    pub(crate) async fn reached(&mut self, events: usize, limit: Duration) -> Result<(), String> {
         let last = self.durable.clone();
         match tokio::time::timeout(limit, self.durable.wait_for(|n| *n >= events)).await {
             Ok(Ok(_)) => Ok(()),
@@ -219,34 +223,34 @@ impl Collector {
     }
 
     /// Ends the connection without a word.
-    pub fn lose(self) {
+    pub(crate) fn lose(self) {
         self.task.abort();
     }
 
     /// Closes the socket from this side; gives everything that came.
-    pub async fn stop(self) -> (Vec<Value>, Ended) {
+    pub(crate) async fn stop(self) -> (Vec<Value>, Ended) {
         self.stop.cancel();
         self.finish(SHORT).await
     }
 
     /// Whether the socket is still open.
-    pub fn open(&self) -> bool {
+    pub(crate) fn open(&self) -> bool {
         !self.task.is_finished()
     }
 
     /// Waits for the server to end the socket; gives everything it sent.
-    pub async fn finish(self, limit: Duration) -> (Vec<Value>, Ended) {
+    pub(crate) async fn finish(self, limit: Duration) -> (Vec<Value>, Ended) {
         within(limit, "the collected socket to end", self.task).await.expect("the reading task does not panic")
     }
 }
 
 /// The durable events among messages, in order of arrival: (ep, off, message).
-pub fn durable(messages: &[Value]) -> Vec<(&str, u64, &Value)> {
+pub(crate) fn durable(messages: &[Value]) -> Vec<(&str, u64, &Value)> {
     messages.iter().filter_map(|m| Some((m.get("ep")?.as_str()?, m.get("off")?.as_u64()?, m))).collect()
 }
 
 /// Fails unless the offsets of the durable events are `from..=to`, each once and in order.
-pub fn assert_gapless(who: &str, messages: &[Value], from: u64, to: u64) {
+pub(crate) fn assert_gapless(who: &str, messages: &[Value], from: u64, to: u64) {
     let seen: Vec<u64> = durable(messages).iter().map(|(_, off, _)| *off).collect();
     let expected: Vec<u64> = (from..=to).collect();
     if seen != expected {

@@ -26,11 +26,11 @@ const SILENCE: Duration = Duration::from_secs(40);
 const JITTER_MS: u64 = 500;
 
 /// Whom a client says it is; `None` where nobody asks.
-pub type Identity = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
+pub(crate) type Identity = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
 
 /// One connection that ended, and the one after it.
 #[derive(Clone, Debug)]
-pub struct Return {
+pub(crate) struct Return {
     pub client: usize,
     /// Close code; none when the connection was cut.
     pub code: Option<u16>,
@@ -42,7 +42,7 @@ pub struct Return {
 }
 
 /// Running clients.
-pub struct Swarm {
+pub(crate) struct Swarm {
     shared: Arc<Shared>,
     clients: JoinSet<()>,
 }
@@ -69,7 +69,7 @@ struct Shared {
 
 impl Swarm {
     /// So many clients in this project's room, shared out over these addresses; waits until all have joined.
-    pub async fn join(
+    pub(crate) async fn join(
         addresses: &[SocketAddr],
         project: &str,
         clients: usize,
@@ -103,7 +103,7 @@ impl Swarm {
     }
 
     /// Waits until every client is in the room.
-    pub async fn complete(&self, limit: Duration) {
+    pub(crate) async fn complete(&self, limit: Duration) {
         let all = self.shared.positions.len();
         eventually(limit, &format!("{all} clients to be in the room"), || async {
             let present = self.shared.present.load(Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Swarm {
     }
 
     /// Waits until every client has seen this offset.
-    pub async fn reached(&self, off: u64, limit: Duration) {
+    pub(crate) async fn reached(&self, off: u64, limit: Duration) {
         let all = self.shared.positions.len();
         eventually(limit, &format!("{all} clients to see offset {off}"), || async {
             let there = |position: &&AtomicU64| position.load(Ordering::Relaxed) >= off;
@@ -124,32 +124,32 @@ impl Swarm {
     }
 
     /// Waits until every client has seen all that anyone was told or saw.
-    pub async fn caught_up(&self, limit: Duration) {
+    pub(crate) async fn caught_up(&self, limit: Duration) {
         self.reached(self.shared.ledger.head(&self.shared.project), limit).await;
     }
 
     /// Every connection that ended so far and was replaced.
-    pub fn returns(&self) -> Vec<Return> {
+    pub(crate) fn returns(&self) -> Vec<Return> {
         locked(&self.shared.returns).clone()
     }
 
     /// Every user that a client was told has left.
-    pub fn leaves(&self) -> Vec<String> {
+    pub(crate) fn leaves(&self) -> Vec<String> {
         locked(&self.shared.leaves).clone()
     }
 
     /// Everybody is there: whoever is connected now is to hear of nobody who comes.
-    pub fn settled(&self) {
+    pub(crate) fn settled(&self) {
         *locked(&self.shared.settled) = Some(Instant::now());
     }
 
     /// Every user that was shown as coming all the same.
-    pub fn repeated_joins(&self) -> Vec<String> {
+    pub(crate) fn repeated_joins(&self) -> Vec<String> {
         locked(&self.shared.repeated_joins).clone()
     }
 
     /// Ends the clients; fails when one of them was told nonsense.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.shared.stop.cancel();
         while let Some(ended) = self.clients.join_next().await {
             ended.expect("no client is told nonsense");

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 /// For what answers at once unless something is broken. Generous, because two cores may run every test at once.
-pub const SHORT: Duration = Duration::from_secs(20);
+pub(crate) const SHORT: Duration = Duration::from_secs(20);
 /// For what takes real work: a start with migrations, a job, a drain.
-pub const LONG: Duration = Duration::from_secs(45);
+pub(crate) const LONG: Duration = Duration::from_secs(45);
 
 /// Looks until `look` gives `Ok`, and returns it; after `within` fails with `what` and the last `Err` seen.
-pub async fn eventually<T, Look, Seen>(within: Duration, what: &str, mut look: Look) -> T
+pub(crate) async fn eventually<T, Look, Seen>(within: Duration, what: &str, mut look: Look) -> T
 where
     Look: FnMut() -> Seen,
     Seen: Future<Output = Result<T, String>>,
@@ -29,7 +29,7 @@ where
 }
 
 /// Waits for one future, and names what it stood for when it does not end.
-pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(limit, future).await {
         Ok(value) => value,
         Err(_) => panic!("waited {limit:?} for {what}"),

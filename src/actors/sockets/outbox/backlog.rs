@@ -30,7 +30,7 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             head: Bytes::new(),
             control: VecDeque::new(),
@@ -45,7 +45,7 @@ impl Backlog {
     }
 
     /// All of it, in the order in which it leaves.
-    pub fn waiting(&self) -> impl Iterator<Item = &Bytes> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Bytes> {
         let head = (!self.head.is_empty()).then_some(&self.head);
         head.into_iter()
             .chain(&self.control)
@@ -53,36 +53,36 @@ impl Backlog {
             .chain(self.keyed.iter().map(|(_, _, bytes)| bytes))
     }
 
-    pub fn put_head(&mut self, bytes: Bytes, shared: &Shared) {
+    pub(super) fn put_head(&mut self, bytes: Bytes, shared: &Shared) {
         self.count(bytes.len(), shared);
         self.head = bytes;
     }
 
-    pub fn frames(&self) -> usize {
+    pub(super) fn frames(&self) -> usize {
         self.ordered.len() + self.keyed.len()
     }
 
-    pub fn fill(&self, limits: &Limits, shared: &Shared) -> f64 {
+    pub(super) fn fill(&self, limits: &Limits, shared: &Shared) -> f64 {
         let bytes = self.bytes as f64 / limits.queue_bytes as f64;
         let frames = self.frames() as f64 / limits.queue_frames as f64;
         bytes.max(frames).max(shared.budget.fill())
     }
 
-    pub fn is_full(&self, limits: &Limits, shared: &Shared, size: usize) -> bool {
+    pub(super) fn is_full(&self, limits: &Limits, shared: &Shared, size: usize) -> bool {
         self.bytes + size > limits.queue_bytes || self.frames() >= limits.queue_frames || shared.budget.fill() >= 1.0
     }
 
-    pub fn count(&mut self, size: usize, shared: &Shared) {
+    pub(super) fn count(&mut self, size: usize, shared: &Shared) {
         self.bytes += size;
         shared.budget.take(size);
     }
 
-    pub fn uncount(&mut self, size: usize, shared: &Shared) {
+    pub(super) fn uncount(&mut self, size: usize, shared: &Shared) {
         self.bytes -= size;
         shared.budget.give_back(size);
     }
 
-    pub fn largest_room(&self) -> Option<ProjectId> {
+    pub(super) fn largest_room(&self) -> Option<ProjectId> {
         let mut sums: SmallVec<[(ProjectId, usize); 4]> = SmallVec::new();
         for entry in &self.ordered {
             match sums.iter_mut().find(|(room, _)| *room == entry.room) {
@@ -93,12 +93,12 @@ impl Backlog {
         sums.into_iter().max_by_key(|(_, sum)| *sum).map(|(room, _)| room)
     }
 
-    pub fn drop_rooms(&mut self, shared: &Shared, which: impl Fn(ProjectId) -> bool) {
+    pub(super) fn drop_rooms(&mut self, shared: &Shared, which: impl Fn(ProjectId) -> bool) {
         self.drop_frames(shared, |room, _| which(room));
     }
 
     /// `which` is asked with the room, and whether the frame is durable.
-    pub fn drop_frames(&mut self, shared: &Shared, which: impl Fn(ProjectId, bool) -> bool) {
+    pub(super) fn drop_frames(&mut self, shared: &Shared, which: impl Fn(ProjectId, bool) -> bool) {
         let mut freed = 0;
         self.ordered.retain(|entry| {
             let drop = which(entry.room, entry.durable);
@@ -114,7 +114,7 @@ impl Backlog {
     }
 
     /// `written` bytes left in the order of [`Backlog::waiting`].
-    pub fn consume(&mut self, written: usize, shared: &Shared) {
+    pub(super) fn consume(&mut self, written: usize, shared: &Shared) {
         self.uncount(written, shared);
         self.progress_at = Instant::now();
         if self.bytes < shared.limits.queue_bytes / 2 && self.frames() < shared.limits.queue_frames / 2 {

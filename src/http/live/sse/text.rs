@@ -41,17 +41,17 @@ struct Of {
 
 impl Encoder {
     /// An encoder for a client that is here already.
-    pub fn new(positions: Positions) -> Self {
+    pub(super) fn new(positions: Positions) -> Self {
         Self { positions }
     }
 
     /// The client asks to join `project` from there.
-    pub fn since(&mut self, project: ProjectId, position: Position) {
+    pub(super) fn since(&mut self, project: ProjectId, position: Position) {
         self.positions.0.insert(project, position);
     }
 
     /// Appends the frame as an event. True when it was the close frame, after which there is nothing.
-    pub fn encode(&mut self, whole: &[u8], out: &mut Vec<u8>) -> bool {
+    pub(super) fn encode(&mut self, whole: &[u8], out: &mut Vec<u8>) -> bool {
         let payload = frame::payload(whole);
         if frame::is_text(whole) {
             if self.moved(payload) {

@@ -28,23 +28,23 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { bytes: 0, control: Bucket::new(CONTROL_RATE, CONTROL_BURST, now) }
     }
 
     /// So many bytes came; a message may have `longest`.
-    pub fn came(&mut self, bytes: usize, longest: usize) -> Result<(), Flood> {
+    pub(super) fn came(&mut self, bytes: usize, longest: usize) -> Result<(), Flood> {
         self.bytes += bytes;
         if self.bytes > longest.saturating_mul(2).saturating_add(SLACK) { Err(Flood) } else { Ok(()) }
     }
 
     /// A message is whole.
-    pub fn message(&mut self) {
+    pub(super) fn message(&mut self) {
         self.bytes = 0;
     }
 
     /// A ping or a pong with so much in it.
-    pub fn control(&mut self, payload: usize, now: Instant) -> Result<(), Flood> {
+    pub(super) fn control(&mut self, payload: usize, now: Instant) -> Result<(), Flood> {
         self.bytes = self.bytes.saturating_sub(payload + HEAD);
         self.control.take(now).map_err(|_wait| Flood)
     }

@@ -4,28 +4,28 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use tieout_reconcile::{Match, MatchState, Outcome, ReadOptions, Side, Table, Unattended, read, report, run_inferred};
 
-pub fn table(name: &str, csv: &str) -> Table {
+pub(crate) fn table(name: &str, csv: &str) -> Table {
     let options = ReadOptions { name: name.into(), ..ReadOptions::default() };
     read(csv.as_bytes(), None, &options, &Unattended).unwrap()
 }
 
-pub fn run_both(left: &Table, right: &Table) -> Outcome {
+pub(crate) fn run_both(left: &Table, right: &Table) -> Outcome {
     run_inferred(left, right, &Unattended).unwrap()
 }
 
 /// The outcome of two files given as text.
-pub fn outcome(left: &str, right: &str) -> (Table, Table, Outcome) {
+pub(crate) fn outcome(left: &str, right: &str) -> (Table, Table, Outcome) {
     let (left, right) = (table("left", left), table("right", right));
     let outcome = run_both(&left, &right);
     (left, right, outcome)
 }
 
-pub fn ids(table: &Table, found: &Match, side: Side) -> Vec<String> {
+pub(crate) fn ids(table: &Table, found: &Match, side: Side) -> Vec<String> {
     found.rows(side).map(|row| table.id(row as usize).into_owned()).collect()
 }
 
 /// Every pair of ids in a match.
-pub fn matched(left: &Table, right: &Table, outcome: &Outcome) -> BTreeSet<(String, String)> {
+pub(crate) fn matched(left: &Table, right: &Table, outcome: &Outcome) -> BTreeSet<(String, String)> {
     let mut pairs = BTreeSet::new();
     for found in &outcome.matches {
         for l in ids(left, found, Side::Left) {
@@ -36,7 +36,7 @@ pub fn matched(left: &Table, right: &Table, outcome: &Outcome) -> BTreeSet<(Stri
 }
 
 /// Pairs with their state and the id of their match.
-pub fn states(left: &Table, right: &Table) -> BTreeSet<(String, String, &'static str, String)> {
+pub(crate) fn states(left: &Table, right: &Table) -> BTreeSet<(String, String, &'static str, String)> {
     let outcome = run_both(left, right);
     let mut all = BTreeSet::new();
     for found in &outcome.matches {
@@ -50,13 +50,13 @@ pub fn states(left: &Table, right: &Table) -> BTreeSet<(String, String, &'static
     all
 }
 
-pub fn state_of<'a>(outcome: &'a Outcome, left: &Table, id: &str) -> Option<(&'a Match, MatchState)> {
+pub(crate) fn state_of<'a>(outcome: &'a Outcome, left: &Table, id: &str) -> Option<(&'a Match, MatchState)> {
     let found = outcome.matches.iter().find(|m| ids(left, m, Side::Left).iter().any(|own| own == id))?;
     Some((found, found.state))
 }
 
 /// A ledger and a bank statement that names the invoice and the customer of each payment.
-pub struct Sample {
+pub(crate) struct Sample {
     pub left: String,
     pub right: String,
 }
@@ -72,7 +72,7 @@ const CUSTOMERS: [&str; 8] = [
     "Willow Pharma",
 ];
 
-pub fn random(seed: u64) -> impl FnMut(u64) -> u64 {
+pub(crate) fn random(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     move |below| {
         state ^= state << 13;
@@ -83,7 +83,7 @@ pub fn random(seed: u64) -> impl FnMut(u64) -> u64 {
 }
 
 impl Sample {
-    pub fn new(seed: u64, rows: usize) -> Self {
+    pub(crate) fn new(seed: u64, rows: usize) -> Self {
         let mut random = random(seed);
         let mut left = "entry,date,amount,reference,customer\n".to_owned();
         let mut right = "txn,value_date,amount,description\n".to_owned();
@@ -98,11 +98,11 @@ impl Sample {
         Self { left, right }
     }
 
-    pub fn tables(&self) -> (Table, Table) {
+    pub(crate) fn tables(&self) -> (Table, Table) {
         (table("ledger", &self.left), table("bank", &self.right))
     }
 
-    pub fn right_with_amounts(&self, change: impl Fn(&str) -> String) -> String {
+    pub(crate) fn right_with_amounts(&self, change: impl Fn(&str) -> String) -> String {
         self.right
             .lines()
             .enumerate()
@@ -116,7 +116,7 @@ impl Sample {
             .collect()
     }
 
-    pub fn with_raised_amounts(&self, rows: &BTreeSet<usize>) -> Self {
+    pub(crate) fn with_raised_amounts(&self, rows: &BTreeSet<usize>) -> Self {
         let line = |(at, line): (usize, &str)| {
             let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
             if at > 0 && rows.contains(&(at - 1)) {
@@ -127,7 +127,7 @@ impl Sample {
         Self { left: self.left.clone(), right: self.right.lines().enumerate().map(line).collect() }
     }
 
-    pub fn shuffled(&self, seed: u64) -> Self {
+    pub(crate) fn shuffled(&self, seed: u64) -> Self {
         let mut random = random(seed);
         let mut shuffle = |text: &str| {
             let mut lines: Vec<&str> = text.lines().collect();

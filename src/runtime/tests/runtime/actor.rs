@@ -13,23 +13,23 @@ use actix::prelude::*;
 use tieout_runtime::{Addr, Backoff, ChildSpec, Runtime, State};
 
 /// How long any test waits for anything.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// What the instances of one actor leave behind, across restarts.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    pub fn say(&self, s: impl Into<String>) {
+    pub(crate) fn say(&self, s: impl Into<String>) {
         self.0.lock().unwrap().push(s.into());
     }
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
 /// `!Send` on purpose.
-pub struct Act {
+pub(crate) struct Act {
     pub sum: u64,
     pub log: Log,
     pub panic_in_started: bool,
@@ -39,7 +39,7 @@ pub struct Act {
 }
 
 impl Act {
-    pub fn new(log: &Log) -> Self {
+    pub(crate) fn new(log: &Log) -> Self {
         Self {
             sum: 0,
             log: log.clone(),
@@ -76,7 +76,7 @@ impl Actor for Act {
 /// Adds and answers the sum.
 #[derive(Message, Debug, PartialEq)]
 #[rtype(result = "u64")]
-pub struct Add(pub u64);
+pub(crate) struct Add(pub u64);
 impl Handler<Add> for Act {
     type Result = u64;
     fn handle(&mut self, m: Add, _: &mut Self::Context) -> u64 {
@@ -88,7 +88,7 @@ impl Handler<Add> for Act {
 /// Panics.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Boom;
+pub(crate) struct Boom;
 impl Handler<Boom> for Act {
     type Result = ();
     fn handle(&mut self, _: Boom, _: &mut Self::Context) {
@@ -99,7 +99,7 @@ impl Handler<Boom> for Act {
 /// Blocks the actor thread until the gate opens, then adds 1,000.
 #[derive(Message)]
 #[rtype(result = "u64")]
-pub struct Block(pub mpsc::Receiver<()>, pub Option<mpsc::Sender<()>>);
+pub(crate) struct Block(pub mpsc::Receiver<()>, pub Option<mpsc::Sender<()>>);
 impl Handler<Block> for Act {
     type Result = u64;
     fn handle(&mut self, m: Block, _: &mut Self::Context) -> u64 {
@@ -113,14 +113,14 @@ impl Handler<Block> for Act {
 }
 
 /// (the message, opens its gate, hears that it was entered)
-pub fn block() -> (Block, mpsc::Sender<()>, mpsc::Receiver<()>) {
+pub(crate) fn block() -> (Block, mpsc::Sender<()>, mpsc::Receiver<()>) {
     let (gate, wait) = mpsc::channel();
     let (entered, hear) = mpsc::channel();
     (Block(wait, Some(entered)), gate, hear)
 }
 
 /// Occupies the actor; it goes on when the returned sender is used or dropped.
-pub async fn hold(addr: &Addr<Act>) -> mpsc::Sender<()> {
+pub(crate) async fn hold(addr: &Addr<Act>) -> mpsc::Sender<()> {
     let (gate, open, entered) = block();
     addr.tell(gate).await.unwrap();
     tokio::task::spawn_blocking(move || entered.recv_timeout(LIMIT).unwrap()).await.unwrap();
@@ -130,7 +130,7 @@ pub async fn hold(addr: &Addr<Act>) -> mpsc::Sender<()> {
 /// Stops the actor from inside.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct StopYourself;
+pub(crate) struct StopYourself;
 impl Handler<StopYourself> for Act {
     type Result = ();
     fn handle(&mut self, _: StopYourself, ctx: &mut Self::Context) {
@@ -139,7 +139,7 @@ impl Handler<StopYourself> for Act {
 }
 
 /// What an asynchronous reply does.
-pub enum Do {
+pub(crate) enum Do {
     /// Waits for the channel, then answers.
     Wait(tokio::sync::oneshot::Receiver<()>),
     Panic,
@@ -151,7 +151,7 @@ macro_rules! asynchronous {
     ($name:ident, $result:ty, $body:expr) => {
         #[derive(Message)]
         #[rtype(result = "u64")]
-        pub struct $name(pub Do);
+        pub(crate) struct $name(pub(crate) Do);
         impl Handler<$name> for Act {
             type Result = $result;
             fn handle(&mut self, m: $name, _: &mut Self::Context) -> Self::Result {
@@ -190,7 +190,7 @@ asynchronous!(ViaAtomic, AtomicResponse<Act, u64>, |act, what| AtomicResponse::n
 /// Answers through `MessageResult`.
 #[derive(Message)]
 #[rtype(result = "(u64, u64)")]
-pub struct Twice;
+pub(crate) struct Twice;
 impl Handler<Twice> for Act {
     type Result = MessageResult<Twice>;
     fn handle(&mut self, _: Twice, _: &mut Self::Context) -> Self::Result {
@@ -199,18 +199,18 @@ impl Handler<Twice> for Act {
 }
 
 /// A pause short enough for tests.
-pub fn quick() -> Backoff {
+pub(crate) fn quick() -> Backoff {
     Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1), ..Backoff::default() }
 }
 
 /// An actor that starts from zero at every start.
-pub fn spec(name: &str, log: &Log) -> ChildSpec<Act> {
+pub(crate) fn spec(name: &str, log: &Log) -> ChildSpec<Act> {
     let log = log.clone();
     ChildSpec::new(name, move |_| Act::new(&log)).backoff(quick())
 }
 
 /// A runtime with one actor.
-pub async fn one(adjust: impl FnOnce(ChildSpec<Act>) -> ChildSpec<Act>) -> (Runtime, Addr<Act>, Log) {
+pub(crate) async fn one(adjust: impl FnOnce(ChildSpec<Act>) -> ChildSpec<Act>) -> (Runtime, Addr<Act>, Log) {
     let log = Log::default();
     let rt = Runtime::builder().start().unwrap();
     let addr = rt.supervise(adjust(spec("act", &log))).await.unwrap();
@@ -218,7 +218,7 @@ pub async fn one(adjust: impl FnOnce(ChildSpec<Act>) -> ChildSpec<Act>) -> (Runt
 }
 
 /// Awaits a state of the actor.
-pub async fn state(addr: &Addr<Act>, what: &str, is: impl Fn(&State) -> bool) -> State {
+pub(crate) async fn state(addr: &Addr<Act>, what: &str, is: impl Fn(&State) -> bool) -> State {
     let mut states = addr.watch();
     let found = tokio::time::timeout(LIMIT, states.wait_for(|s| is(s))).await;
     match found {
@@ -228,7 +228,7 @@ pub async fn state(addr: &Addr<Act>, what: &str, is: impl Fn(&State) -> bool) ->
 }
 
 /// Awaits an event.
-pub async fn event(
+pub(crate) async fn event(
     events: &mut tieout_runtime::Events,
     what: &str,
     is: impl Fn(&tieout_runtime::Event) -> bool,
@@ -245,7 +245,7 @@ pub async fn event(
 }
 
 /// Stops the runtime; everything must end in time.
-pub async fn stop(rt: Runtime) {
+pub(crate) async fn stop(rt: Runtime) {
     let report = rt.shutdown(LIMIT).await;
     assert!(report.clean(), "{report:?}");
 }

@@ -20,7 +20,7 @@ use crate::actor::{Add, Log, hold, quick, spec, stop};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Counts; what its snapshots hold is the test's to say.
-pub struct Kept {
+pub(crate) struct Kept {
     n: u64,
     take: Arc<dyn Fn(u64) -> u64 + Send + Sync>,
 }
@@ -35,7 +35,7 @@ impl Recover for Kept {
 }
 
 /// One that starts from zero or its snapshot, after `check` has seen that.
-pub fn kept(
+pub(crate) fn kept(
     every: Duration,
     take: impl Fn(u64) -> u64 + Send + Sync + 'static,
     check: impl Fn(Option<u64>) + Send + Sync + 'static,
@@ -50,7 +50,7 @@ pub fn kept(
 
 #[derive(Message)]
 #[rtype(result = "u64")]
-pub struct Plus(pub u64);
+pub(crate) struct Plus(pub u64);
 impl Handler<Plus> for Kept {
     type Result = u64;
     fn handle(&mut self, m: Plus, _: &mut Context<Self>) -> u64 {
@@ -61,7 +61,7 @@ impl Handler<Plus> for Kept {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Spoil;
+pub(crate) struct Spoil;
 impl Handler<Spoil> for Kept {
     type Result = ();
     fn handle(&mut self, _: Spoil, _: &mut Context<Self>) {

@@ -85,7 +85,7 @@ async fn the_registry_finds_an_actor_by_name_from_any_thread_and_follows_restart
 }
 
 /// Drives a future on a thread without any reactor.
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: std::sync::Arc<Self>) {

@@ -13,14 +13,14 @@ use crate::actor::{LIMIT, Log, quick};
 
 /// What all instances of one member share.
 #[derive(Clone, Default)]
-pub struct Fate {
+pub(crate) struct Fate {
     /// So many of the next starts fail.
     pub failing_starts: Arc<AtomicUsize>,
     /// The next `stopped()` blocks on it.
     pub block_in_stopped: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
 }
 
-pub struct Leaf {
+pub(crate) struct Leaf {
     name: &'static str,
     log: Log,
     fate: Fate,
@@ -45,7 +45,7 @@ impl Actor for Leaf {
 /// Adds and answers the sum.
 #[derive(Message, Debug, PartialEq)]
 #[rtype(result = "u64")]
-pub struct Add(pub u64);
+pub(crate) struct Add(pub u64);
 impl Handler<Add> for Leaf {
     type Result = u64;
     fn handle(&mut self, Add(n): Add, _: &mut Self::Context) -> u64 {
@@ -57,7 +57,7 @@ impl Handler<Add> for Leaf {
 /// Panics.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Fail;
+pub(crate) struct Fail;
 impl Handler<Fail> for Leaf {
     type Result = ();
     fn handle(&mut self, _: Fail, _: &mut Self::Context) {
@@ -68,7 +68,7 @@ impl Handler<Fail> for Leaf {
 /// Stops in order.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Finish;
+pub(crate) struct Finish;
 impl Handler<Finish> for Leaf {
     type Result = ();
     fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
@@ -79,7 +79,7 @@ impl Handler<Finish> for Leaf {
 /// Never answers by itself; the reply belongs to the instance.
 #[derive(Message)]
 #[rtype(result = "u64")]
-pub struct Never;
+pub(crate) struct Never;
 impl Handler<Never> for Leaf {
     type Result = ResponseActFuture<Self, u64>;
     fn handle(&mut self, _: Never, _: &mut Self::Context) -> Self::Result {
@@ -87,11 +87,11 @@ impl Handler<Never> for Leaf {
     }
 }
 
-pub fn leaf(name: &'static str, log: &Log) -> ChildSpec<Leaf> {
+pub(crate) fn leaf(name: &'static str, log: &Log) -> ChildSpec<Leaf> {
     fated(name, log, Fate::default())
 }
 
-pub fn fated(name: &'static str, log: &Log, fate: Fate) -> ChildSpec<Leaf> {
+pub(crate) fn fated(name: &'static str, log: &Log, fate: Fate) -> ChildSpec<Leaf> {
     let log = log.clone();
     ChildSpec::new(name, move |_| Leaf { name, log: log.clone(), fate: fate.clone(), sum: 0 }).backoff(quick())
 }
