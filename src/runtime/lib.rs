@@ -1,5 +1,5 @@
-//! The actor runtime: one dedicated thread that hosts every actor, supervised, reached through handles that stay valid
-//! across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here. The contract is `docs/RUNTIME.md`.
+//! The actor runtime: a thread of its own that hosts every actor (or several, `Builder::threads`), supervised, reached through handles
+//! that stay valid across restarts. Actors are plain `actix::Actor` with `actix::Handler<M>`; nothing of Tieout is imported here. The contract is `docs/RUNTIME.md`.
 //!
 //! By subject: `handle` (what callers hold and say), `mailbox` (between sender and actor), `host` (an actor on its thread), `tree`
 //! (supervision), `thread` (threads, watchdog, what is shared), `sync` (the pieces that loom and shuttle check). Easy to get wrong: an

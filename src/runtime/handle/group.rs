@@ -1,5 +1,5 @@
-//! Groups of actors that fail together: what a caller says and holds. Who is stopped and started is decided in `group_node`
-//! and done in `group_restart`. Easy to get wrong: in a group the group's intensity counts; an actor's own holds only if it was given.
+//! Groups of actors that fail together: what a caller says and holds. Who is stopped and started is decided in `tree::node`
+//! and done in `tree::restart`. Easy to get wrong: in a group the group's intensity counts; an actor's own holds only if it was given.
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context};

@@ -69,7 +69,7 @@ pub struct Health {
     pub failed: Option<RuntimeFailure>,
     /// Threads given up by the watchdog and not yet ended.
     pub leaked_threads: usize,
-    /// How often the thread that hosts the actors ended unasked (`Event::ThreadLost`).
+    /// How often a thread that hosts actors ended unasked (`Event::ThreadLost`).
     pub lost_threads: u64,
     /// For how long the watchdog has not come by, if that is longer than two seconds: user code that it called (a callback, a message's
     /// destructor) holds it up. Default deadlines wait until another takes over (`Event::WatchdogReplaced`); at most four are given up.

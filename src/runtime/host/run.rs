@@ -1,5 +1,5 @@
 //! Runs an actor's instances one after another on its thread: decides by policy what the end of one means, pauses, starts
-//! the next. One instance is in `incarnation`, what outlives it in `shared`, who else is restarted with it in `group_node`. Easy to
+//! the next. One instance is in `incarnation`, what outlives it in `shared`, who else is restarted with it in `tree::node`. Easy to
 //! get wrong: a host that was fenced (its actor moved) must leave without a trace; its successor owns queue and state.
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -21,7 +21,10 @@ use crate::{
         spec::{ChildSpec, Limits, Mailbox, Maker, Overflow, Policy},
         state::{Handled, State},
     },
-    host::phase::{Life, Wish},
+    host::{
+        hosted::Hosted,
+        phase::{Life, Wish},
+    },
     mailbox::{
         dead::DeadReason,
         envelope::{Failure, Item},
@@ -277,7 +280,8 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
     /// Called after each send that succeeded: one that raced with the end must not wait for ever.
     pub(crate) fn after_send(self: &Arc<Self>) {
         if self.listed.enter() {
-            self.core.agenda.enter(self.clone());
+            let hosted: Arc<dyn Hosted> = self.clone();
+            self.core.agenda.enter(&hosted);
         }
         self.end.sent(|| self.throw_away(&self.stop_reason()));
     }

@@ -92,7 +92,12 @@ impl<A: Actor<Context = Context<A>>> Shared<A> {
             Err(Refused::Full(cell, item)) => (cell, item),
             Err(Refused::Closed(cell)) => return Err(self.closed(&cell)),
         };
-        if let State::Stalled { since } = *self.state.borrow() {
+        // Not in the `if`: what is refused is shown to user code, and the state would be locked meanwhile.
+        let stalled = match *self.state.borrow() {
+            State::Stalled { since } => Some(since),
+            _ => None,
+        };
+        if let Some(since) = stalled {
             return Err(self.refused(&cell, |msg| SendError::Stalled { msg, since }));
         }
         tokio::select! {

@@ -108,6 +108,14 @@ impl<A: Actor<Context = Context<A>>> Replies<A> {
             in_flight.due = in_flight.due.min(item.times().deadline);
             in_flight.items.insert(id, Some(item.clone()));
         }
+        if home::on_retired_thread() {
+            // The thread ends before a forwarder on it would come to its end, and a place in flight would never be given back. After the
+            // insert: `take_all` of a move that comes only now sees the reply.
+            if let Some(item) = self.remove(id) {
+                item.fail(&Failure::Aborted(AbortReason::ReplyDropped));
+            }
+            return;
+        }
         let (replies, instance) = (self.clone(), self.instance.load(Ordering::Relaxed));
         let arrival = Arc::new(Arrival::default());
         let waker = Waker::from(arrival.clone());

@@ -1,5 +1,5 @@
-//! The few concurrent pieces without a lock or with one of their own, each small enough for loom and shuttle to run: `checks/` compiles this
-//! very folder with their primitives.
+//! The few concurrent pieces without a lock or with one of their own, each small enough for loom and shuttle to run: `checks/` compiles
+//! these very files with their primitives, but for `handles`.
 pub(crate) mod close;
 pub(crate) mod due;
 pub(crate) mod hand;

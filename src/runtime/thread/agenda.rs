@@ -1,33 +1,44 @@
 //! The actors that the sweep has to look at, at every tick of the watchdog: those with something queued or in flight. All others cost it
 //! nothing. How an actor gets on and off the list is in `sync::listed`. Easy to get wrong: a sweep may be held up by user code, and then
-//! another watchdog goes on with the list, so a sweep takes a copy and nobody off before it has looked.
+//! another watchdog goes on with the list, so a sweep takes a copy and nobody off before it has looked. The list keeps nobody alive: the
+//! runtime's core has it, and every actor has the core.
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
 };
 
 use crate::{host::hosted::Hosted, sync::primitives::lock};
 
 /// By id, so that a sweep takes the same order every time.
 #[derive(Default)]
-pub(crate) struct Agenda(Mutex<BTreeMap<u64, Arc<dyn Hosted>>>);
+pub(crate) struct Agenda(Mutex<BTreeMap<u64, Weak<dyn Hosted>>>);
 
 impl Agenda {
-    pub(crate) fn enter(&self, hosted: Arc<dyn Hosted>) {
-        lock(&self.0).insert(hosted.id(), hosted);
+    pub(crate) fn enter(&self, hosted: &Arc<dyn Hosted>) {
+        lock(&self.0).insert(hosted.id(), Arc::downgrade(hosted));
     }
 
+    /// Those on the list. One of them may be the last handle by the time it is dropped.
     pub(crate) fn listed(&self) -> Vec<Arc<dyn Hosted>> {
-        lock(&self.0).values().cloned().collect()
+        let mut there = Vec::new();
+        lock(&self.0).retain(|_, listed| {
+            let hosted = listed.upgrade();
+            let is_there = hosted.is_some();
+            there.extend(hosted);
+            is_there
+        });
+        there
     }
 
-    /// After a look: takes the actor off unless there is more to look at. What comes back may be the last handle.
-    pub(crate) fn looked_at(&self, hosted: &dyn Hosted) -> Option<Arc<dyn Hosted>> {
+    /// After a look: takes the actor off unless there is more to look at.
+    pub(crate) fn looked_at(&self, hosted: &dyn Hosted) {
         if hosted.busy() {
-            return None;
+            return;
         }
         let mut listed = lock(&self.0);
-        if hosted.leaves() { listed.remove(&hosted.id()) } else { None }
+        if hosted.leaves() {
+            listed.remove(&hosted.id());
+        }
     }
 }
 
@@ -68,6 +79,27 @@ mod tests {
             std::thread::yield_now();
         }
         listed(rt) == n
+    }
+
+    #[tokio::test]
+    async fn the_list_keeps_nothing_of_a_runtime_alive_that_ended_with_an_actor_on_it() {
+        let rt = Runtime::builder().start().unwrap();
+        let slow = rt.supervise(ChildSpec::new("slow", |_: &mut Context<Slow>| Slow)).await.unwrap();
+        let (_never, wait) = tokio::sync::oneshot::channel();
+        let asked = slow.clone();
+        let asker = tokio::spawn(async move { asked.ask(Later(wait)).await });
+        while listed(&rt) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let core = std::sync::Arc::downgrade(&rt.inner.core);
+        rt.shutdown(Duration::from_millis(100)).await;
+        asker.await.unwrap().unwrap_err();
+        drop((slow, rt));
+        let until = Instant::now() + Duration::from_secs(10);
+        while core.strong_count() > 0 && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        assert_eq!(core.strong_count(), 0, "the core is gone with the last handle");
     }
 
     #[tokio::test]

@@ -24,15 +24,19 @@ const LOST: &str = "the thread that hosts the actors ended unasked: a handler st
 
 /// Moves everybody off the stuck thread; false when no fresh one can be had.
 pub(crate) fn off_stuck(core: &Arc<Core>, stuck: &Arc<Home>, stall: &Stall) -> bool {
-    let Some(actors) = move_all(core, stuck, Move::Stuck(stall.for_)) else { return false };
+    let actors = match move_all(core, stuck, Move::Stuck(stall.for_)) {
+        Moved::Actors(actors) => actors,
+        Moved::Before => return true,
+        Moved::Nowhere => return false,
+    };
     lock(&core.stalls).remove(&stuck.slot);
     core.emit(&Event::Rehomed { stall: stall.clone(), actors });
     true
 }
 
-/// Rebuilds everybody of these threads on fresh ones, up to the default intensity; past it the runtime has failed. Threads that are lost
-/// at once, as by a stop of the System, are one loss.
-pub(crate) fn after_loss(core: &Arc<Core>, lost: &[Arc<Home>], losses: &mut Ledger) {
+/// Rebuilds everybody of these threads on fresh ones, up to the default intensity of each; past it the runtime has failed. A stop of the
+/// System is one loss of every thread. `losses` has one ledger per thread.
+pub(crate) fn after_loss(core: &Arc<Core>, lost: &[Arc<Home>], losses: &mut [Ledger]) {
     if lost.is_empty() || core.unhosted.load(Ordering::Acquire) {
         return;
     }
@@ -41,29 +45,55 @@ pub(crate) fn after_loss(core: &Arc<Core>, lost: &[Arc<Home>], losses: &mut Ledg
         core.lost_threads.fetch_add(1, Ordering::Relaxed);
         lock(&core.stalls).remove(&home.slot);
     }
-    let policy = Policy::default();
-    if losses.failed(&policy, Instant::now().into_std(), 0.0) == Verdict::Exhausted {
-        let (n, window) = (policy.max_failures, policy.window);
-        return give_up(core, &format!("more than {n} times in {window:?} {LOST}").into());
+    let (policy, now) = (Policy::default(), Instant::now().into_std());
+    for home in lost {
+        if losses[home.slot].failed(&policy, now, 0.0) == Verdict::Exhausted {
+            let (n, window) = (policy.max_failures, policy.window);
+            return give_up(core, &format!("more than {n} times in {window:?} {LOST}").into());
+        }
     }
     for home in lost {
         match move_all(core, home, Move::Lost) {
-            Some(actors) => core.emit(&Event::ThreadLost { actors }),
-            None => return give_up(core, &format!("{LOST}; no other could be started").into()),
+            Moved::Actors(actors) => core.emit(&Event::ThreadLost { actors }),
+            Moved::Before => {}
+            Moved::Nowhere => return give_up(core, &format!("{LOST}; no other could be started").into()),
         }
     }
 }
 
-/// How many actors moved; `None` when no fresh thread can be had.
-fn move_all(core: &Arc<Core>, from: &Arc<Home>, why: Move) -> Option<usize> {
+/// What became of a move.
+enum Moved {
+    /// So many actors moved.
+    Actors(usize),
+    /// They had moved before: a watchdog that was held up by user code looks at a thread that another has replaced.
+    Before,
+    /// No fresh thread can be had.
+    Nowhere,
+}
+
+fn move_all(core: &Arc<Core>, from: &Arc<Home>, why: Move) -> Moved {
+    let is_current = |homes: &[Arc<Home>]| Arc::ptr_eq(&homes[from.slot], from);
+    if !is_current(&lock(&core.homes)) {
+        return Moved::Before;
+    }
     let fresh = match from.successor(Core::next_id(), &core.control) {
         Ok(fresh) => fresh,
         Err(e) => {
             log::error!("no fresh thread for the actors: {e}");
-            return None;
+            return Moved::Nowhere;
         }
     };
-    lock(&core.homes)[from.slot] = fresh.clone();
+    {
+        let mut homes = lock(&core.homes);
+        if !is_current(&homes) {
+            drop(homes);
+            fresh.stop();
+            // Joined at the end like any other.
+            lock(&core.retired).push(fresh);
+            return Moved::Before;
+        }
+        homes[from.slot] = fresh.clone();
+    }
     lock(&core.retired).push(from.clone());
     from.retire();
     let actors: Vec<_> = core.actors().into_iter().filter(|actor| actor.slot() == from.slot).collect();
@@ -71,7 +101,7 @@ fn move_all(core: &Arc<Core>, from: &Arc<Home>, why: Move) -> Option<usize> {
     for hosted in actors {
         core.guarded("(a move)", || hosted.rehome(&fresh, why));
     }
-    Some(moved)
+    Moved::Actors(moved)
 }
 
 /// No thread hosts actors any more: those there are end, none starts, and the owner is told why.

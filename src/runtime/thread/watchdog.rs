@@ -116,7 +116,8 @@ pub(crate) struct Rounds {
     suspects: Vec<Option<Suspect>>,
     last: Instant,
     ticks: u32,
-    losses: Ledger,
+    /// By thread: one that stops all of them at once is found out thread by thread, as the handlers there return.
+    losses: Vec<Ledger>,
     /// Another has taken over, or the runtime ends.
     stop: Arc<AtomicBool>,
 }
@@ -128,7 +129,7 @@ impl Rounds {
             suspects: Vec::new(),
             last: Instant::now(),
             ticks: 0,
-            losses: Ledger::default(),
+            losses: Vec::new(),
             stop: Arc::default(),
         }
     }
@@ -148,6 +149,7 @@ impl Rounds {
             for home in &lost {
                 self.suspects[home.slot] = None;
             }
+            self.losses.resize_with(core.threads, Ledger::default);
             rehome::after_loss(core, &lost, &mut self.losses);
         }
         let late = self.last.elapsed() > core.tick * 4 + self.settings.after / 2;
@@ -170,7 +172,8 @@ impl Rounds {
 fn sweep(core: &Core, hosted: Arc<dyn Hosted>, now: u64) {
     core.guarded("(a sweep)", || {
         hosted.sweep(now);
-        drop((core.agenda.looked_at(&*hosted), hosted));
+        core.agenda.looked_at(&*hosted);
+        drop(hosted);
     });
 }
 

@@ -1,4 +1,4 @@
-//! A group in the supervision tree: its members, its failures, what is to follow. Doing it is left to `group_restart`. Easy to
+//! A group in the supervision tree: its members, its failures, what is to follow. Doing it is left to `restart`. Easy to
 //! get wrong: failures are noted and members let in or out under one lock with the state, so that none falls between two restarts; no
 //! user code and no await happens under it, and the registry's lock is never taken inside of it.
 use std::{

@@ -1,5 +1,5 @@
 //! The start of an actor or a group, at the runtime's root or in a group: name, place in the tree, first instance. Restarts are
-//! left to `host` and `group_restart`. Easy to get wrong: the name is taken before anything can fail, so each failure must free it, and
+//! left to `host` and `restart`. Easy to get wrong: the name is taken before anything can fail, so each failure must free it, and
 //! so must a caller that goes away in the middle.
 use std::sync::{Arc, atomic::Ordering};
 

@@ -170,8 +170,7 @@ async fn a_database_without_a_free_connection_is_away_and_comes_back() {
     postgres.restart(&[&format!("max_connections={MOST}")]);
     let pair = Pair::on(postgres, &url, |_, options| options).await;
     let load = pair.load().await;
-    let taken = take_all_connections(&pair.url()).await;
-    assert!(taken.len() >= MOST / 2, "{} connections were taken", taken.len());
+    let taken = take_all_connections(&pair.url(), MOST).await;
     pair.both_say("unavailable").await;
     drop(taken);
     let recovery = recovered(&load).await;
@@ -180,8 +179,9 @@ async fn a_database_without_a_free_connection_is_away_and_comes_back() {
     refused_and_back(&outcome, recovery, BACK);
 }
 
-/// Takes what is free and cuts the others off, until all are ours.
-async fn take_all_connections(url: &str) -> Vec<Client> {
+/// Takes what is free and cuts the others off, until all of so many are ours. One that a replica is just opening is not listed yet, so that
+/// nobody is there to cut off does not say that nobody is coming.
+async fn take_all_connections(url: &str, most: usize) -> Vec<Client> {
     let url = format!("{url}?application_name=taker");
     let others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'taker'";
     let (mut taken, start) = (Vec::<Client>::new(), Instant::now());
@@ -198,7 +198,7 @@ async fn take_all_connections(url: &str) -> Vec<Client> {
                 let first = taken.first().expect("one was free");
                 let ask = format!("SELECT count(pg_terminate_backend(pid)) {others}");
                 let cut: i64 = first.query_one(&ask, &[]).await.expect("a superuser may").get(0);
-                if cut == 0 {
+                if cut == 0 && taken.len() == most {
                     return taken;
                 }
             }

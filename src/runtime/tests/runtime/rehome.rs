@@ -57,6 +57,19 @@ impl Handler<StuckThenAll> for Act {
     }
 }
 
+/// Is stuck, and then answers by a future that never ends.
+#[derive(Message)]
+#[rtype(result = "u64")]
+struct StuckThenNever(tokio::sync::oneshot::Sender<()>);
+impl Handler<StuckThenNever> for Act {
+    type Result = ResponseFuture<u64>;
+    fn handle(&mut self, StuckThenNever(entered): StuckThenNever, _: &mut Context<Self>) -> Self::Result {
+        entered.send(()).unwrap();
+        stuck();
+        Box::pin(std::future::pending())
+    }
+}
+
 fn runtime() -> Runtime {
     Runtime::builder().stall_after(STUCK_AFTER).on_stall(OnStall::Rehome).start().unwrap()
 }
@@ -69,6 +82,24 @@ async fn zombie_gone(rt: &Runtime) {
         }
     };
     tokio::time::timeout(LIMIT, gone).await.expect("the zombie's thread ends");
+}
+
+#[tokio::test]
+async fn a_reply_that_a_zombie_begins_to_compute_takes_no_place_in_flight() {
+    let rt = runtime();
+    let addr = rt.supervise(spec("act", &Log::default()).max_in_flight(1)).await.unwrap();
+    let (entered_tx, entered) = tokio::sync::oneshot::channel();
+    let asked = tokio::spawn({
+        let addr = addr.clone();
+        async move { addr.ask(StuckThenNever(entered_tx)).await }
+    });
+    entered.await.unwrap();
+    assert_eq!(addr.ask(Add(1)).await.unwrap(), 1, "by the new instance");
+    asked.await.unwrap().unwrap_err();
+    zombie_gone(&rt).await;
+    assert_eq!(addr.ask(Add(1)).await.unwrap(), 2, "the one place is free");
+    assert_eq!(rt.health().actors[0].replies_in_flight, 0);
+    assert!(rt.shutdown(LIMIT).await.timed_out.is_empty(), "and nothing is waited for");
 }
 
 #[tokio::test]

@@ -175,6 +175,35 @@ async fn a_group_over_several_threads_is_restarted_together() {
     stop(rt).await;
 }
 
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StopArbiter;
+impl Handler<StopArbiter> for Act {
+    type Result = ();
+    fn handle(&mut self, _: StopArbiter, _: &mut Context<Self>) {
+        actix_rt::Arbiter::current().stop();
+    }
+}
+
+#[tokio::test]
+async fn threads_that_are_lost_one_after_another_do_not_use_up_each_others_intensity() {
+    let rt = Runtime::builder().threads(6).start().unwrap();
+    let mut acts = Vec::new();
+    for n in 0..6 {
+        acts.push(on(&rt, &format!("act-{n}"), Placement::Thread(n)).await);
+    }
+    // Six losses in six looks of the watchdog, where a single thread may have five.
+    for act in &acts {
+        let mut events = rt.events();
+        act.tell(StopArbiter).await.unwrap();
+        event(&mut events, "the loss", |e| matches!(e, Event::ThreadLost { actors: 1 })).await;
+        assert_eq!(act.ask(Add(1)).await.unwrap(), 1);
+    }
+    let health = rt.health();
+    assert!(health.failed.is_none() && health.lost_threads == 6, "{health:?}");
+    assert!(rt.shutdown(LIMIT).await.timed_out.is_empty());
+}
+
 #[tokio::test]
 async fn a_handler_that_stops_the_system_loses_all_threads_and_all_are_replaced() {
     let rt = Runtime::builder().threads(3).start().unwrap();
@@ -182,7 +211,7 @@ async fn a_handler_that_stops_the_system_loses_all_threads_and_all_are_replaced(
     for n in 0..3 {
         acts.push(on(&rt, &format!("act-{n}"), Placement::Thread(n)).await);
     }
-    // Nine threads are three losses, which the intensity of five allows.
+    // Each thread is lost three times, which the intensity of five allows.
     for round in 1..=3 {
         let mut events = rt.events();
         acts[0].tell(StopSystem).await.unwrap();
