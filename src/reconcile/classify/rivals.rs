@@ -88,17 +88,18 @@ impl<'a> Rivals<'a> {
 
     /// The probability of a candidate among all of both its rows, and none.
     pub(super) fn probability(&self, l: u32, r: u32, bits: f64) -> f64 {
-        let own = odds(bits);
-        let all = self.rows.odds(l, r);
-        let share = |side: Side, row: u32, partner: u32, all: f64| {
+        let [left, right] = self.rows.shares(l, r, bits);
+        // Rows of the partner's content are no rivals of it.
+        let share = |side: Side, row: u32, partner: u32, among_all: f64| {
             let content = if side == Side::Left { self.right } else { self.left };
             if !content.is_repeated(partner) {
-                return own / (1.0 + all.max(own));
+                return among_all;
             }
+            let own = odds(bits);
             let rivals = self.patterns(side, row).filter(|(other, _)| !content.is_same(*other, partner));
             own / (1.0 + own + rivals.map(|(_, pattern)| self.odds[pattern as usize]).sum::<f64>())
         };
-        share(Side::Left, l, r, all.0).min(share(Side::Right, r, l, all.1))
+        share(Side::Left, l, r, left).min(share(Side::Right, r, l, right))
     }
 
     /// The best candidate of a row: bits, and the row of the other side.

@@ -59,9 +59,14 @@ impl Rivals {
 
     /// The probability of a candidate among all of both its rows, and none.
     pub(crate) fn probability(&self, l: u32, r: u32, bits: f64) -> f64 {
+        let [left, right] = self.shares(l, r, bits);
+        left.min(right)
+    }
+
+    /// The share of a candidate in the odds of its left row and of its right one, none among them.
+    pub(crate) fn shares(&self, l: u32, r: u32, bits: f64) -> [f64; 2] {
         let own = odds(bits);
-        let share = |row: &Row| own / (1.0 + row.odds.max(own));
-        share(&self.left[l as usize]).min(share(&self.right[r as usize]))
+        [self.left[l as usize], self.right[r as usize]].map(|row| own / (1.0 + row.odds.max(own)))
     }
 
     /// The bits of the best candidate of either row beside this one; minus infinity without another. `is_candidate` is false of a
@@ -69,11 +74,6 @@ impl Rivals {
     pub(crate) fn best_other(&self, l: u32, r: u32, bits: f64, is_candidate: bool) -> f64 {
         let other = |row: &Row| if is_candidate && bits >= row.best { row.second } else { row.best };
         other(&self.left[l as usize]).max(other(&self.right[r as usize]))
-    }
-
-    /// Sums of the odds of all candidates of the left and of the right row.
-    pub(crate) fn odds(&self, l: u32, r: u32) -> (f64, f64) {
-        (self.left[l as usize].odds, self.right[r as usize].odds)
     }
 }
 

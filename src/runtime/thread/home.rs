@@ -95,19 +95,8 @@ impl Home {
         });
         let arbiter = rx.recv_timeout(THREAD_START_LIMIT).map_err(io::Error::other)??;
         let (ended_tx, ended) = watch::channel(false);
-        let home = Arc::new(Self {
-            id,
-            slot,
-            arbiter: arbiter.handle(),
-            thread: Thread::Own(Mutex::new(Some(arbiter))),
-            retired: Arc::new(AtomicBool::new(false)),
-            told: AtomicBool::new(false),
-            current: AtomicU64::new(0),
-            beat: AtomicU64::new(0),
-            pinged: Arc::new(AtomicBool::new(false)),
-            ended,
-            thread_name: OnceLock::new(),
-        });
+        let handle = arbiter.handle();
+        let home = Arc::new(Self::new(slot, id, handle, Thread::Own(Mutex::new(Some(arbiter))), ended));
         let here = home.clone();
         home.arbiter.spawn_fn(move || {
             // An error would say that it was set before, and this runs once.
@@ -124,11 +113,15 @@ impl Home {
     pub(crate) fn here(slot: usize, id: u64, system: &System) -> Arc<Self> {
         panics::note_on_this_thread();
         let (ended_tx, ended) = watch::channel(false);
-        Arc::new(Self {
+        Arc::new(Self::new(slot, id, system.arbiter().clone(), Thread::Callers(ended_tx), ended))
+    }
+
+    fn new(slot: usize, id: u64, arbiter: ArbiterHandle, thread: Thread, ended: watch::Receiver<bool>) -> Self {
+        Self {
             id,
             slot,
-            arbiter: system.arbiter().clone(),
-            thread: Thread::Callers(ended_tx),
+            arbiter,
+            thread,
             retired: Arc::new(AtomicBool::new(false)),
             told: AtomicBool::new(false),
             current: AtomicU64::new(0),
@@ -136,7 +129,7 @@ impl Home {
             pinged: Arc::new(AtomicBool::new(false)),
             ended,
             thread_name: OnceLock::new(),
-        })
+        }
     }
 
     /// The home that follows this one when it is given up.
